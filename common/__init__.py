@@ -1,0 +1,1 @@
+"""Ground floor: errors, strict YAML, audio files. Knows nothing of models, agents or transports."""
