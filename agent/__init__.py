@@ -1,0 +1,1 @@
+"""Who is speaking and how a conversation goes: personas, turn-taking, memory, the LLM turn."""

@@ -1,0 +1,1 @@
+"""The ears: Voxtral Realtime in process, other recognisers behind the same interface."""

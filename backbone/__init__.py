@@ -1,0 +1,1 @@
+"""What both speech models share: decoder blocks, caches, tokenizer, checkpoints, stepping."""

@@ -1,0 +1,1 @@
+"""How the agent is judged: callers that measure it from the outside."""

@@ -1,0 +1,1 @@
+"""The assembly: one conversation as a pipeline, and its front doors."""

@@ -1,0 +1,1 @@
+"""How the nano checkpoints are made, from nothing but packages."""

@@ -1,0 +1,1 @@
+"""The voice: Voxtral TTS in process, other synthesisers behind the same interface."""

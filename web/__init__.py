@@ -1,0 +1,1 @@
+"""The server: signalling, access, metrics and the page."""

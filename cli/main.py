@@ -1,0 +1,99 @@
+"""`parley`: every command, loaded only when it is asked for so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+
+from common.errors import ParleyError
+
+# name → module, attribute, one line for the overview (the command's own docstring says the rest)
+_COMMANDS = {
+    "serve": ("cli.serve", "serve", "Start the server and talk in a browser."),
+    "call": ("cli.call", "call", "Let a recording call the agent; get both sides as a stereo wav."),
+    "say": ("cli.say", "say", "Speak a text into a 24 kHz wav."),
+    "transcribe": ("cli.transcribe", "transcribe", "Write down what recordings say, word by word."),
+    "voice": ("cli.voice", "voice", "Add, list, check and remove voices."),
+    "codec": ("cli.codec", "codec", "Turn speech into codes and back."),
+    "replay": ("cli.replay", "replay", "Feed a recorded call through turn-taking once more."),
+    "doctor": ("cli.doctor", "doctor", "Check this machine and say how to mend what is wrong."),
+}
+
+
+class _Lazy(TyperGroup):
+    """The overview knows every command; a command's module is imported when it is run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, summary = _COMMANDS[cmd_name]
+        if ctx.resilient_parsing or _only_overview():
+            return TyperCommand(cmd_name, help=summary)
+        found: Any = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            group = get_group(found)
+            group.name = cmd_name
+            return group
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name)(found)
+        return get_command(app)
+
+
+def _only_overview() -> bool:
+    return len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
+
+
+app = typer.Typer(
+    cls=_Lazy,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("parley"))
+        raise typer.Exit
+
+
+@app.callback()
+def parley(
+    _version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """A real-time, full-duplex voice agent that runs on hardware you own.
+
+    Nothing to configure: [bold]parley serve[/bold] and open the address it prints.
+    """
+
+
+def main() -> None:
+    """Run a command; mistakes end in one clear line.
+
+    Exit codes: 0 done, 1 it could not be done (the line says why and how to mend it), 2 the command
+    line was wrong, 130 interrupted.
+    """
+    try:
+        app()
+    except ParleyError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]parley:[/bold red] {escape(error.cause)}")
+        if error.cure:
+            console.print(f"        {escape(error.cure)}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

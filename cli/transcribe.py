@@ -1,0 +1,180 @@
+"""`parley transcribe`: recordings to words, as they would appear live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asr.interface import AsrEngine, Hypothesis
+
+_CHUNK_MS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class _Transcript:
+    final: Hypothesis
+    audio_s: float
+    elapsed_s: float
+    tokens: list[int] | None
+
+
+def transcribe(
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings: wav, flac, mp3, opus; any rate.")
+    ],
+    asr: Annotated[
+        str, typer.Option(help="Ears: sphinx, nano, mistral or a server's address.")
+    ] = "",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder of a Voxtral Realtime checkpoint.")
+    ] = None,
+    delay_ms: Annotated[
+        int | None, typer.Option(help="How far words trail the voice: 80 to 2400, in steps of 80.")
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Feed the audio no faster than it was spoken.")
+    ] = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Add the raw token ids, one per 80 ms step.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per file instead of text.")
+    ] = False,
+) -> None:
+    """Write down what recordings say.
+
+    Words appear as they would in a live call. With several files each starts on a line of its own.
+
+    Examples:
+        parley transcribe interview.mp3
+
+        parley transcribe --asr nano --delay-ms 480 --json call.wav | jq .text
+    """
+    asyncio.run(_transcribe_all(files, asr, checkpoint, delay_ms, realtime, tokens, as_json))
+
+
+async def _transcribe_all(
+    files: list[Path],
+    asr: str,
+    checkpoint: Path | None,
+    delay_ms: int | None,
+    realtime: bool,
+    tokens: bool,
+    as_json: bool,
+) -> None:
+    from asr.interface import SAMPLE_RATE_HZ
+    from common.audiofile import read_audio
+    from pipelines.engines import DEFAULT_ASR, open_asr
+
+    clips = [read_audio(path, SAMPLE_RATE_HZ) for path in files]
+    spec = str(checkpoint) if checkpoint else asr or ("nano" if tokens else DEFAULT_ASR)
+    engine = await open_asr(spec, delay_ms=delay_ms)
+    try:
+        for path, pcm in zip(files, clips, strict=True):
+            show = _ignore if as_json else _Live().show
+            result = await _transcribe(engine, pcm, delay_ms, realtime, tokens, show)
+            if as_json:
+                typer.echo(json.dumps(_as_json(path, engine, delay_ms, result)))
+            else:
+                typer.echo()
+    finally:
+        await engine.close()
+
+
+async def _transcribe(
+    engine: AsrEngine,
+    pcm: np.ndarray,
+    delay_ms: int | None,
+    realtime: bool,
+    tokens: bool,
+    show: Callable[[Hypothesis], None],
+) -> _Transcript:
+    from asr.interface import SAMPLE_RATE_HZ
+
+    stream = await engine.open(delay_ms=delay_ms)
+    began = time.perf_counter()
+
+    async def follow() -> None:
+        async for hypothesis in stream.events():
+            show(hypothesis)
+
+    follower = asyncio.create_task(follow())
+    try:
+        chunk = SAMPLE_RATE_HZ * _CHUNK_MS // 1000
+        for start in range(0, len(pcm), chunk):
+            stream.feed(pcm[start : start + chunk])
+            due = began + (start + chunk) / SAMPLE_RATE_HZ
+            await asyncio.sleep(max(0.0, due - time.perf_counter()) if realtime else 0)
+        final = await stream.flush()
+        elapsed_s = time.perf_counter() - began
+        show(final)
+        ids = await _token_ids(stream) if tokens else None
+    finally:
+        await stream.close()
+        await follower
+    return _Transcript(final, len(pcm) / SAMPLE_RATE_HZ, elapsed_s, ids)
+
+
+async def _token_ids(stream: Any) -> list[int]:
+    from common.errors import ParleyError
+
+    if not hasattr(stream, "token_ids"):
+        raise ParleyError(
+            "These ears have no tokens.", "Use --asr nano or --checkpoint with --tokens."
+        )
+    return list(stream.token_ids())
+
+
+def _as_json(
+    path: Path, engine: AsrEngine, delay_ms: int | None, result: _Transcript
+) -> dict[str, Any]:
+    from asr.interface import SAMPLE_RATE_HZ
+
+    words = [
+        {
+            "word": word.text,
+            "start_s": round(word.start_samples / SAMPLE_RATE_HZ, 3),
+            "end_s": round(word.end_samples / SAMPLE_RATE_HZ, 3),
+            "confidence": round(word.confidence, 3),
+        }
+        for word in result.final.words
+    ]
+    report = {
+        "file": str(path),
+        "text": result.final.text,
+        "words": words,
+        "audio_s": round(result.audio_s, 3),
+        "rtf": round(result.elapsed_s / result.audio_s, 4) if result.audio_s else None,
+        "delay_ms": delay_ms or engine.info.delay_ms,
+        "asr": engine.info.name,
+    }
+    if result.tokens is not None:
+        report["tokens"] = result.tokens
+    return report
+
+
+def _ignore(_: Hypothesis) -> None:
+    pass
+
+
+class _Live:
+    """Prints stable words once, one after the other."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    def show(self, hypothesis: Hypothesis) -> None:
+        stable = len(hypothesis.words) if hypothesis.final else hypothesis.stable
+        for word in hypothesis.words[self._shown : stable]:
+            typer.echo((" " if self._shown else "") + word.text, nl=False)
+            self._shown += 1

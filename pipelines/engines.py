@@ -1,0 +1,148 @@
+"""Opening the models that conversations share, each from one word, folder or address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from asr.interface import AsrEngine
+from common.errors import CheckpointError, ParleyError
+from tts.interface import TtsEngine
+
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+NANO_ASR = PACKAGE_ROOT / "asr" / "nano"
+NANO_TTS = PACKAGE_ROOT / "tts" / "nano"
+DEFAULT_ASR = "sphinx"
+DEFAULT_TTS = "nano"
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The ears and the voice, loaded once and shared by every conversation of the process."""
+
+    asr: AsrEngine
+    tts: TtsEngine
+
+    async def close(self) -> None:
+        """Stop both engines."""
+        await asyncio.gather(self.asr.close(), self.tts.close())
+
+
+async def open_engines(asr: str = DEFAULT_ASR, tts: str = DEFAULT_TTS) -> Engines:
+    """Open both engines side by side.
+
+    Args:
+        asr: See `open_asr`.
+        tts: See `open_tts`.
+
+    Raises:
+        ParleyError: One of them cannot be opened; the message says which and how to mend it.
+    """
+    ears, voice = await asyncio.gather(open_asr(asr), open_tts(tts), return_exceptions=True)
+    if isinstance(ears, BaseException) or isinstance(voice, BaseException):
+        for engine in (ears, voice):
+            if not isinstance(engine, BaseException):
+                await engine.close()
+        raise ears if isinstance(ears, BaseException) else voice  # type: ignore[misc]
+    return Engines(ears, voice)
+
+
+async def open_asr(spec: str = DEFAULT_ASR, *, delay_ms: int | None = None) -> AsrEngine:
+    """Open a recogniser.
+
+    Args:
+        spec: `sphinx` (pocketsphinx), `nano` (our own Voxtral Realtime, shipped), `mistral` (hosted,
+            needs MISTRAL_API_KEY), a `ws://` or `wss://` address of a vLLM server, or the folder of
+            a Voxtral Realtime checkpoint.
+        delay_ms: How far the words trail the voice, for engines where that can be chosen.
+    """
+    if spec == "sphinx":
+        from asr.sphinx import SphinxEngine
+
+        return await _off_the_loop(SphinxEngine)
+    if spec == "mistral":
+        from asr.remote.mistral import MistralAsrEngine
+
+        return MistralAsrEngine(api_key=_mistral_key("--asr mistral"), delay_ms=delay_ms)
+    if _is_url(spec, "ws", "wss", "http", "https"):
+        from asr.remote.vllm import VllmAsrEngine
+
+        return VllmAsrEngine(spec)
+    folder = _folder(spec, NANO_ASR, "--asr", "nano, sphinx, mistral")
+    from asr.engine import VoxtralRealtimeEngine
+
+    return await _off_the_loop(VoxtralRealtimeEngine.load, folder, delay_ms=delay_ms)
+
+
+async def open_tts(spec: str = DEFAULT_TTS, *, voices_dir: Path | None = None) -> TtsEngine:
+    """Open a synthesiser.
+
+    Args:
+        spec: `nano` (our own Voxtral TTS, shipped), `espeak` (espeak-ng, from the system), `mistral`
+            (hosted, needs MISTRAL_API_KEY), an `http://` or `https://` address of a vLLM-Omni
+            server, or the folder of a Voxtral TTS checkpoint.
+        voices_dir: Folder of voices added on this machine; None is the user's own.
+    """
+    if spec == "espeak":
+        from tts.espeak import EspeakEngine
+
+        return await _off_the_loop(EspeakEngine)
+    if spec == "mistral":
+        from tts.remote.mistral import MistralTtsEngine
+
+        return await MistralTtsEngine.connect(api_key=_mistral_key("--tts mistral"))
+    if _is_url(spec, "http", "https"):
+        from tts.remote.vllm import VllmTtsEngine
+
+        return await VllmTtsEngine.connect(spec)
+    folder = _folder(spec, NANO_TTS, "--tts", "nano, espeak, mistral")
+    from tts.engine import VoxtralTtsEngine
+
+    return await _off_the_loop(VoxtralTtsEngine.load, folder, voices_dir=voices_dir)
+
+
+async def _off_the_loop(load, *args, **kwargs):  # type: ignore[no-untyped-def]
+    """Load a model on a thread of its own: seconds of work must not stop running calls."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+
+    def settle(outcome, value):  # type: ignore[no-untyped-def]
+        if not future.done():
+            outcome(value)
+
+    def work() -> None:
+        try:
+            result = load(*args, **kwargs)
+        except BaseException as error:
+            loop.call_soon_threadsafe(settle, future.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(settle, future.set_result, result)
+
+    threading.Thread(target=work, name=f"load-{getattr(load, '__qualname__', 'model')}").start()
+    return await future
+
+
+def _folder(spec: str, nano: Path, option: str, words: str) -> Path:
+    folder = nano if spec == "nano" else Path(spec).expanduser()
+    if not (folder / "params.json").is_file():
+        raise CheckpointError(
+            f"{option} {spec}: {folder} holds no params.json, so it is no checkpoint folder.",
+            f"Give {words}, the address of a server, or a folder with params.json and "
+            "consolidated.safetensors.",
+        )
+    return folder
+
+
+def _is_url(spec: str, *schemes: str) -> bool:
+    return urlsplit(spec).scheme in schemes
+
+
+def _mistral_key(option: str) -> str:
+    key = os.environ.get("MISTRAL_API_KEY", "")
+    if not key:
+        raise ParleyError(f"{option} needs a key.", "Put it into the environment: MISTRAL_API_KEY.")
+    return key
