@@ -1,0 +1,172 @@
+"""Keys and values of many streams, each as old as it is.
+
+Every row of the batch is a ring of its own: the cache counts how many tokens a row has ever seen,
+which is what orders its keys. The RoPE position of a token is a separate matter and may restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from backbone.config import DecoderConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RingPlan:
+    """Where one step writes and what it sees, shared by all layers with the same window.
+
+    Attributes:
+        slots: Flat ring slots of the new tokens, int64 [B * S].
+        mask: Added to the attention scores, [B, 1, S, extent]: 0 where visible, else -inf.
+        extent: How many leading ring slots may hold anything.
+    """
+
+    slots: Tensor
+    mask: Tensor
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """Rings of keys and values, one row per stream.
+
+    A ring holds the window plus slack, so that the several tokens of one step can all be written
+    before the first of them looks back. Each ring has one more slot that is never read: rows that
+    sit a step out write there.
+
+    Attributes:
+        keys: Per layer, [B, ring + 1, kv_heads, head_dim].
+        values: Likewise.
+        lengths: Tokens each row has seen so far, int64 [B].
+        windows: Per layer, keys a query sees; None for all.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    lengths: Tensor
+    windows: tuple[int | None, ...]
+
+    @classmethod
+    def allocate(
+        cls,
+        config: DecoderConfig,
+        rows: int,
+        *,
+        step_tokens: int = 1,
+        max_tokens: int | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> KvCache:
+        """Empty rings.
+
+        Args:
+            config: Gives layers, heads and windows.
+            rows: Streams.
+            step_tokens: The most tokens one forward may add.
+            max_tokens: Room for layers that see everything; also caps longer windows, for
+                streams known to end sooner.
+            device: Where the rings live.
+            dtype: Of the keys and values.
+        """
+        windows = tuple(config.window(layer) for layer in range(config.n_layers))
+        if max_tokens is None and None in windows:
+            raise ValueError("a decoder without a sliding window needs max_tokens")
+        sizes = [
+            min(size for size in (window and window + step_tokens - 1, max_tokens) if size)
+            for window in windows
+        ]
+        shapes = [(rows, size + 1, config.n_kv_heads, config.head_dim) for size in sizes]
+        keys = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
+        values = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
+        return cls(keys, values, torch.zeros(rows, dtype=torch.int64, device=device), windows)
+
+    def rows(self, start: int, stop: int) -> KvCache:
+        """Rows start..stop as views: what is written there is written here."""
+        keys = tuple(key[start:stop] for key in self.keys)
+        values = tuple(value[start:stop] for value in self.values)
+        return KvCache(keys, values, self.lengths[start:stop], self.windows)
+
+    def copy_row(self, to: int, source: KvCache, row: int, *, tokens: int | None = None) -> None:
+        """Overwrite a row with a row of `source` (another cache of the same model, or this one).
+
+        Args:
+            to: Row of this cache.
+            source: Where to copy from.
+            row: Row of `source`.
+            tokens: How many tokens the row has seen, when the caller knows; saves asking the device.
+        """
+        seen = int(source.lengths[row]) if tokens is None else tokens
+        for mine, theirs in zip(self.keys + self.values, source.keys + source.values, strict=True):
+            used = min(seen, mine.shape[1] - 1)
+            mine[to, :used].copy_(theirs[row, :used])
+        self.lengths[to] = source.lengths[row]
+
+    def reset_row(self, row: int) -> None:
+        """Make a row empty; what it held is never seen again."""
+        self.lengths[row] = 0
+
+    def plan(self, new: int, active: Tensor | None, extent: int | None) -> tuple[RingPlan, ...]:
+        """Slots and masks for a step of `new` tokens per row, one plan per layer.
+
+        Args:
+            new: Tokens per row in this step.
+            active: bool [B]; rows that are False write nothing. None for all.
+            extent: An upper bound of any row's length after the step, when known (saves asking the
+                device, and fixes the shapes for a captured graph).
+        """
+        if extent is None:
+            extent = int(self.lengths.max()) + new
+        plans: dict[tuple[int, int | None], RingPlan] = {}
+        rings = [
+            (key.shape[1] - 1, window) for key, window in zip(self.keys, self.windows, strict=True)
+        ]
+        for ring, window in set(rings):
+            plans[ring, window] = self._plan_ring(ring, window, new, active, extent)
+        return tuple(plans[ring] for ring in rings)
+
+    def _plan_ring(
+        self,
+        ring: int,
+        window: int | None,
+        new: int,
+        active: Tensor | None,
+        extent: int,
+    ) -> RingPlan:
+        held = window if window is not None and ring >= window + new - 1 else None
+        if held is None and extent > ring:
+            raise ValueError(f"{extent} tokens do not fit a ring of {ring}")
+        device = self.lengths.device
+        order = self.lengths[:, None] + torch.arange(new, device=device)  # [B, S]
+        slots = order % ring
+        if active is not None:
+            slots = torch.where(active[:, None], slots, ring)
+        first = torch.arange(len(slots), device=device)[:, None] * (ring + 1)
+
+        extent = min(extent, ring)
+        last = order[:, -1:]
+        slot_order = last - (last - torch.arange(extent, device=device)) % ring  # [B, extent]
+        distance = order[:, :, None] - slot_order[:, None]  # [B, S, extent]
+        hidden = (distance < 0) | (slot_order < 0)[:, None]
+        if held is not None:
+            hidden |= distance >= held
+        mask = torch.zeros(hidden.shape, dtype=self.keys[0].dtype, device=device)
+        mask.masked_fill_(hidden, float("-inf"))
+        return RingPlan((slots + first).flatten(), mask[:, None], extent)
+
+    def update(self, layer: int, k: Tensor, v: Tensor, plan: RingPlan) -> tuple[Tensor, Tensor]:
+        """Write a layer's new keys and values [B, S, kv_heads, head_dim]; return all that matter.
+
+        Returns:
+            Keys and values, [B, extent, kv_heads, head_dim], in ring order (the mask knows).
+        """
+        keys, values = self.keys[layer], self.values[layer]
+        keys.flatten(0, 1).index_copy_(0, plan.slots, k.flatten(0, 1))
+        values.flatten(0, 1).index_copy_(0, plan.slots, v.flatten(0, 1))
+        return keys[:, : plan.extent], values[:, : plan.extent]
+
+    def advance(self, new: int, active: Tensor | None) -> None:
+        """Count the tokens of a finished step."""
+        self.lengths.add_(new if active is None else active * new)
