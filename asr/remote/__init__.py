@@ -1,0 +1,1 @@
+"""Recognisers on other machines, behind the same interface as those in process."""

@@ -1,0 +1,135 @@
+"""One caller's stream to a remote recogniser, whatever the wire looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+
+from asr.interface import SAMPLE_RATE_HZ, Hypothesis
+from asr.remote.words import ArrivingWords
+from common.errors import RemoteError
+from common.pcm import to_pcm16
+
+# After a flush the last words arrive in a burst: this long without any means that was all.
+_SETTLED_S = 0.25
+_FLUSH_LIMIT_S = 2.0
+# Audio that waits because the network is slower than speech; beyond this the link is dead.
+_BACKLOG_LIMIT_SAMPLES = 30 * SAMPLE_RATE_HZ
+
+
+class Wire(Protocol):
+    """A connection to a recogniser: audio out, text back."""
+
+    async def send(self, pcm16: bytes) -> None:
+        """Send 16-bit mono PCM at 16 kHz."""
+
+    async def flush(self) -> None:
+        """Ask for the words still held back."""
+
+    def text(self) -> AsyncIterator[str]:
+        """Yield each piece of text, possibly empty.
+
+        Raises:
+            RemoteError: The server reported an error or hung up.
+        """
+
+    async def close(self) -> None:
+        """Hang up. Idempotent."""
+
+
+class RemoteAsrStream:
+    """See `asr.interface.AsrStream`."""
+
+    def __init__(self, wire: Wire, *, delay_ms: int):
+        self._wire = wire
+        self._words = ArrivingWords(delay_ms * SAMPLE_RATE_HZ // 1000)
+        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._events: asyncio.Queue[Hypothesis | RemoteError | None] = asyncio.Queue()
+        self._fed_samples = 0
+        self._sent_samples = 0
+        self._last_text_s = 0.0
+        self._failure: RemoteError | None = None
+        self._closed = False
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
+
+    def feed(self, pcm: np.ndarray) -> None:
+        self._fed_samples += len(pcm)
+        if self._fed_samples - self._sent_samples > _BACKLOG_LIMIT_SAMPLES:
+            self._fail(RemoteError("The recogniser's connection is too slow.", "Use local ears."))
+        if self._failure is None and len(pcm):
+            self._outgoing.put_nowait(to_pcm16(pcm))
+
+    async def events(self) -> AsyncIterator[Hypothesis]:
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, RemoteError):
+                raise event
+            yield event
+
+    async def flush(self) -> Hypothesis:
+        if self._failure is None:
+            self._outgoing.put_nowait(None)
+            self._last_text_s = began = time.monotonic()
+            await self._outgoing.join()
+            while self._failure is None:
+                now = time.monotonic()
+                if now - self._last_text_s >= _SETTLED_S or now - began >= _FLUSH_LIMIT_S:
+                    break
+                await asyncio.sleep(_SETTLED_S - (now - self._last_text_s))
+        return self._words.hypothesis(self._sent_samples, final=True)
+
+    def commit(self, upto_samples: int) -> None:
+        self._words.commit(upto_samples)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(Exception):
+            await self._wire.close()
+        self._events.put_nowait(None)
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                pcm16 = await self._outgoing.get()
+                try:
+                    if pcm16 is None:
+                        await self._wire.flush()
+                    else:
+                        await self._wire.send(pcm16)
+                        self._sent_samples += len(pcm16) // 2
+                finally:
+                    self._outgoing.task_done()
+        except Exception as error:
+            self._fail(_as_remote(error))
+
+    async def _receive(self) -> None:
+        try:
+            async for text in self._wire.text():
+                if self._words.add(text, self._sent_samples):
+                    self._last_text_s = time.monotonic()
+                    self._events.put_nowait(self._words.hypothesis(self._sent_samples))
+            raise RemoteError("The recogniser hung up.", "See the server's log.")
+        except Exception as error:
+            self._fail(_as_remote(error))
+
+    def _fail(self, error: RemoteError) -> None:
+        """Report a failure once; audio that can no longer be sent must not block a flush."""
+        if self._failure is None and not self._closed:
+            self._failure = error
+            self._events.put_nowait(error)
+        while not self._outgoing.empty():
+            self._outgoing.get_nowait()
+            self._outgoing.task_done()
+
+
+def _as_remote(error: Exception) -> RemoteError:
+    if isinstance(error, RemoteError):
+        return error
+    return RemoteError(f"The recogniser's connection broke ({error}).", "Is the server still up?")

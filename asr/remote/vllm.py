@@ -1,0 +1,120 @@
+"""Voxtral Realtime served by vLLM: the `/v1/realtime` websocket.
+
+Protocol: vLLM's realtime transcription endpoint (`vllm serve mistralai/Voxtral-Mini-4B-Realtime-2602`).
+It has no flush; one is made by sending the silence that pushes the last words through the delay.
+The silence is taken off the time line again: the caller's clock never shows it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from asr.interface import SAMPLE_RATE_HZ, AsrInfo
+from asr.remote.stream import RemoteAsrStream
+from common.errors import EngineFull, RemoteError
+
+_STEP_SAMPLES = SAMPLE_RATE_HZ * 80 // 1000
+_TIMEOUT_S = 10.0
+
+
+class VllmAsrEngine:
+    """See `asr.interface.AsrEngine`."""
+
+    def __init__(self, url: str, *, delay_ms: int = 480):
+        """Remember the server.
+
+        Args:
+            url: `ws://HOST:8000/v1/realtime`; `http(s)://HOST:8000` is completed to it. A `?model=`
+                names the model, otherwise the server's first one is used.
+            delay_ms: The delay in the served `tekken.json`; the protocol cannot ask for it.
+        """
+        parts = urlsplit(url)
+        self._model = parse_qs(parts.query).get("model", [""])[0]
+        secure = parts.scheme in ("wss", "https")
+        path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
+        self._ws_url = urlunsplit(("wss" if secure else "ws", parts.netloc, path, "", ""))
+        self._http_url = urlunsplit(("https" if secure else "http", parts.netloc, "", "", ""))
+        self._delay_ms = delay_ms
+
+    @property
+    def info(self) -> AsrInfo:
+        return AsrInfo(self._model or "Voxtral Realtime", self._ws_url, self._delay_ms)
+
+    async def open(
+        self, *, delay_ms: int | None = None, language: str | None = None
+    ) -> RemoteAsrStream:
+        """Connect one caller; delay and language are the server's to choose, so both are ignored."""
+        try:
+            self._model = self._model or await self._first_model()
+            socket = await connect(self._ws_url, open_timeout=_TIMEOUT_S, max_size=2**20)
+        except InvalidHandshake as error:
+            if "503" in str(error) or "429" in str(error):
+                raise EngineFull(f"{self._ws_url} refuses another caller.") from error
+            raise RemoteError(
+                f"{self._ws_url} refused: {error}.", "Is it a vLLM server?"
+            ) from error
+        except (OSError, TimeoutError, httpx.HTTPError) as error:
+            raise RemoteError(
+                f"{self._ws_url} cannot be reached ({error}).", "Start the server or check --asr."
+            ) from error
+        wire = _VllmWire(socket, self._delay_ms)
+        await wire.start(self._model)
+        return RemoteAsrStream(wire, delay_ms=self._delay_ms)
+
+    async def close(self) -> None:
+        """Nothing is shared between callers."""
+
+    async def _first_model(self) -> str:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S) as client:
+            reply = (await client.get(f"{self._http_url}/v1/models")).raise_for_status().json()
+        models = [model["id"] for model in reply.get("data", [])]
+        if not models:
+            raise RemoteError(f"{self._http_url} serves no model.", "Name one: ?model=NAME.")
+        return str(models[0])
+
+
+class _VllmWire:
+    def __init__(self, socket: ClientConnection, delay_ms: int):
+        self._socket = socket
+        self._flush_samples = (delay_ms // 80 + 1) * _STEP_SAMPLES
+
+    async def start(self, model: str) -> None:
+        """Introduce ourselves: the session must know its model before the first commit."""
+        await self._send(type="session.update", model=model)
+        await self._send(type="input_audio_buffer.commit", final=False)
+
+    async def send(self, pcm16: bytes) -> None:
+        audio = base64.b64encode(pcm16).decode("ascii")
+        await self._send(type="input_audio_buffer.append", audio=audio)
+
+    async def flush(self) -> None:
+        await self.send(bytes(2 * self._flush_samples))
+
+    async def text(self) -> AsyncIterator[str]:
+        try:
+            async for message in self._socket:
+                event = json.loads(message)
+                if event.get("type") == "transcription.delta":
+                    yield event.get("delta", "")
+                elif event.get("type") == "error":
+                    raise RemoteError(
+                        f"vLLM reported {event.get('code')}: {event.get('error')}.",
+                        "See the server's log.",
+                    )
+        except ConnectionClosed as error:
+            raise RemoteError("vLLM closed the connection.", "See the server's log.") from error
+        except json.JSONDecodeError as error:
+            raise RemoteError("vLLM sent something that is not JSON.", "Is it vLLM?") from error
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+    async def _send(self, **event: object) -> None:
+        await self._socket.send(json.dumps(event))

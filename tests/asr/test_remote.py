@@ -1,0 +1,133 @@
+"""Remote ears against servers that speak the real protocols."""
+
+import asyncio
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from asr.remote.mistral import MistralAsrEngine
+from asr.remote.vllm import VllmAsrEngine
+from asr.remote.words import ArrivingWords
+from common.errors import EngineFull, RemoteError
+from tests.fakes.realtime import SAMPLES_PER_WORD, mistral_app, serving, vllm_app
+
+CHUNK = np.full(1_280, 0.1, np.float32)
+
+
+async def talk(stream, samples):
+    for _ in range(samples // len(CHUNK)):
+        stream.feed(CHUNK)
+        await asyncio.sleep(0.002)
+
+
+async def collect(stream, into):
+    async for hypothesis in stream.events():
+        into.append(hypothesis)
+
+
+@pytest.fixture(params=["vllm", "mistral"])
+async def engine(request):
+    app = {"vllm": vllm_app, "mistral": mistral_app}[request.param]()
+    async with serving(app) as address:
+        if request.param == "vllm":
+            yield VllmAsrEngine(f"http://{address}")
+        else:
+            yield MistralAsrEngine("good-key", server_url=f"http://{address}")
+
+
+async def test_words_arrive_while_the_caller_speaks_and_flush_brings_the_rest(engine):
+    stream = await engine.open()
+    seen = []
+    follower = asyncio.create_task(collect(stream, seen))
+    await talk(stream, 3 * SAMPLES_PER_WORD)
+    assert seen
+    assert seen[-1].text in ("one", "one two")
+    final = await stream.flush()
+    assert final.text == "one two three"
+    assert final.final
+    assert final.heard_samples == 3 * SAMPLES_PER_WORD
+    await talk(stream, 2 * SAMPLES_PER_WORD)
+    assert (await stream.flush()).text == "one two three four five"
+    await stream.close()
+    await asyncio.wait_for(follower, 1)
+
+
+async def test_a_commit_forgets_what_was_taken(engine):
+    stream = await engine.open()
+    await talk(stream, 3 * SAMPLES_PER_WORD)
+    first = await stream.flush()
+    stream.commit(first.heard_samples)
+    await talk(stream, 2 * SAMPLES_PER_WORD)
+    assert (await stream.flush()).text == "four five"
+    await stream.close()
+
+
+async def test_word_times_lie_in_the_callers_audio(engine):
+    stream = await engine.open()
+    await talk(stream, 4 * SAMPLES_PER_WORD)
+    words = (await stream.flush()).words
+    await stream.close()
+    for a, b in pairwise(words):
+        assert 0 <= a.start_samples <= a.end_samples <= b.start_samples
+    assert words[-1].end_samples <= 4 * SAMPLES_PER_WORD
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [("error", "out of memory"), ("dies", "hung up"), ("junk", "not JSON")],
+)
+async def test_a_failing_server_keeps_what_it_heard_and_says_why(trouble, message):
+    async with serving(vllm_app(trouble)) as address:
+        stream = await VllmAsrEngine(f"ws://{address}/v1/realtime?model=voxtral-realtime").open()
+        seen = []
+        follower = asyncio.create_task(collect(stream, seen))
+        await talk(stream, 8 * SAMPLES_PER_WORD)
+        with pytest.raises(RemoteError, match=message):
+            await asyncio.wait_for(follower, 2)
+        assert seen
+        assert seen[0].text.startswith("one")
+        assert (await asyncio.wait_for(stream.flush(), 1)).text.startswith("one")
+        await stream.close()
+
+
+async def test_mistral_idle_hang_up_is_explained():
+    async with serving(mistral_app("idle")) as address:
+        stream = await MistralAsrEngine("good-key", server_url=f"http://{address}").open()
+        follower = asyncio.create_task(collect(stream, []))
+        await talk(stream, 4 * SAMPLES_PER_WORD)
+        with pytest.raises(RemoteError, match=r"3804.*30 s"):
+            await asyncio.wait_for(follower, 2)
+        await stream.close()
+
+
+async def test_refusals_are_told_apart():
+    async with serving(vllm_app("full")) as address:
+        with pytest.raises(EngineFull):
+            await VllmAsrEngine(f"http://{address}?model=x").open()
+    async with serving(vllm_app("empty")) as address:
+        with pytest.raises(RemoteError, match="serves no model"):
+            await VllmAsrEngine(f"http://{address}").open()
+    with pytest.raises(RemoteError, match="cannot be reached"):
+        await VllmAsrEngine("http://127.0.0.1:9").open()
+
+
+async def test_a_wrong_key_never_shows_in_the_error():
+    async with serving(mistral_app()) as address:
+        with pytest.raises(RemoteError, match="MISTRAL_API_KEY") as caught:
+            await MistralAsrEngine("secret-key", server_url=f"http://{address}").open()
+        assert "secret-key" not in str(caught.value)
+
+
+def test_words_grow_across_pieces_and_spaces_close_them():
+    words = ArrivingWords(delay_samples=1_600)
+    words.add(" hel", 16_000)
+    assert words.hypothesis(16_000).text == "hel"
+    assert words.hypothesis(16_000).stable == 0
+    words.add("lo wor", 17_280)
+    assert [w.text for w in words.hypothesis(17_280).words] == ["hello", "wor"]
+    assert words.hypothesis(17_280).stable == 1
+    final = words.hypothesis(17_280, final=True)
+    assert final.stable == 2
+    assert final.words[0].end_samples == 17_280 - 1_600
+    assert not words.add("", 20_000)
