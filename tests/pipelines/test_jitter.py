@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 from pipelines.media.jitter import AudioPacket, JitterBuffer, signed_distance
@@ -61,6 +62,6 @@ def test_whatever_the_network_does_output_is_in_order_bounded_and_complete_but_f
         for sequence in arrival:
             released += [p.sequence for p in buffer.add(packet(sequence))]
             assert len(buffer._waiting) <= 2
-        steps = [signed_distance(b, a) for a, b in zip(released, released[1:], strict=False)]
+        steps = [signed_distance(b, a) for a, b in itertools.pairwise(released)]
         assert min(steps) > 0
         assert len(released) >= len(kept) - buffer.late - 2
