@@ -46,15 +46,26 @@ class Speculate(Decision):
 
 @dataclass(frozen=True, slots=True)
 class DropSpeculation(Decision):
-    """The caller went on: throw the prepared reply away without trace."""
+    """The caller went on: throw the prepared reply away without trace.
+
+    Also taken after a `Commit` whose reply nobody has heard yet. Then the committed text leaves the
+    conversation too: the next `Commit` brings it back, with what the caller added.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Commit(Decision):
-    """The caller's turn is over and said `text`; answer it. Words before `upto_samples` are taken."""
+    """The caller's turn is over and said `text`; answer it. Words before `upto_samples` are taken.
+
+    Attributes:
+        text: The whole turn. Equal to the text of the latest `Speculate` when that reply can be used.
+        upto_samples: Where the words taken end.
+        goodbye: The caller said farewell: answer in kind, then hang up.
+    """
 
     text: str = ""
     upto_samples: int = 0
+    goodbye: bool = False
 
 
 @dataclass(frozen=True, slots=True)

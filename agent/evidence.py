@@ -75,4 +75,11 @@ class Typed:
     text: str
 
 
-Evidence = Sound | Heard | Finished | AgentAudio | AgentThinking | Typed
+@dataclass(frozen=True, slots=True)
+class StopPressed:
+    """The caller asked for silence by a button instead of by voice."""
+
+    at: int
+
+
+Evidence = Sound | Heard | Finished | AgentAudio | AgentThinking | Typed | StopPressed

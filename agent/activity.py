@@ -1,0 +1,163 @@
+"""Where the caller's voice begins and ends, from 20 ms judgements.
+
+    frames     · · V · · · V V V V · V V V V · · · · · · · · ·
+    burst          └┘      └────────────────┘
+    established                ▲ (60 ms of voice: somebody really speaks)
+    quiet                                    └─ counted from here
+
+A burst is voice with holes of less than 200 ms (the closures of p, t, k are up to 120 ms long). One
+stray frame begins a burst but does not establish it, so it neither starts a turn nor ends a pause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent.evidence import Sound
+
+SAMPLES_PER_MS = 16
+FRAME_SAMPLES = 320
+BURST_GAP_MS = 200
+ESTABLISHED_MS = 60
+OWN_VOICE = 0.5  # belief from which a frame counts as the agent's own voice coming back
+OWN_VOICE_FRAMES = 25  # half a second: how long after the sound its echo's words may arrive
+SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the microphone
+ABOVE_NOISE_DB = 6.0
+QUIETEST_DBFS = -62.0  # below this nobody could understand a word over a telephone
+
+
+@dataclass(slots=True)
+class Burst:
+    """One stretch of voice.
+
+    Attributes:
+        began: Its first sample.
+        ended: One past its last voiced sample so far.
+        voiced_ms: How much of it was voiced.
+        peak_confidence: The neural detector's highest belief in it.
+        peak_dbfs: Level of its loudest frame; the mean would make every beginning look quiet.
+        dismissed: It was judged to be nobody's turn; it does not pause the agent again.
+    """
+
+    began: int
+    ended: int
+    voiced_ms: int = 0
+    peak_confidence: float = 0.0
+    peak_dbfs: float = -100.0
+    sum_confidence: float = 0.0
+    dismissed: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """Mean belief of the neural detector over the voiced frames."""
+        return self.sum_confidence * 20 / self.voiced_ms if self.voiced_ms else 0.0
+
+
+@dataclass(slots=True)
+class VoiceActivity:
+    """Turns `Sound` into bursts, and knows how loud this caller usually is.
+
+    Attributes:
+        now: Samples received.
+        burst: The latest burst, perhaps over by now.
+        sign: Whether this very frame is voice: the first sign.
+        quiet_since: End of the latest established voice.
+        neural: Whether a neural detector takes part at all.
+        usual_dbfs: Peak level of the caller's own turns so far; None before the first.
+    """
+
+    now: int = 0
+    burst: Burst = field(default_factory=lambda: Burst(0, -(10**9), dismissed=True))
+    sign: bool = False
+    quiet_since: int = 0
+    neural: bool = False
+    noise_dbfs: float = -60.0
+    own_voice: float = 0.0
+    usual_dbfs: float | None = None
+
+    def hear(self, sound: Sound) -> None:
+        """Take in one 20 ms frame."""
+        self.now = sound.at
+        self.neural = self.neural or sound.confidence > 0
+        self._follow_noise(sound.level_dbfs)
+        self.own_voice += (sound.own_voice - self.own_voice) / OWN_VOICE_FRAMES
+        self.sign = self._is_voice(sound)
+        if not self.sign:
+            return
+        gap_samples = sound.at - FRAME_SAMPLES - self.burst.ended
+        if gap_samples > BURST_GAP_MS * SAMPLES_PER_MS or self._stands_out(sound):
+            self.burst = Burst(sound.at - FRAME_SAMPLES, sound.at)
+        burst = self.burst
+        burst.ended = sound.at
+        burst.voiced_ms += 20
+        burst.peak_confidence = max(burst.peak_confidence, sound.confidence)
+        burst.sum_confidence += sound.confidence
+        burst.peak_dbfs = max(burst.peak_dbfs, sound.level_dbfs)
+        if self.established:
+            self.quiet_since = sound.at
+
+    @property
+    def established(self) -> bool:
+        """Whether the latest burst is somebody speaking rather than a stray sound."""
+        return self.burst.voiced_ms >= ESTABLISHED_MS and (
+            not self.neural or self.burst.peak_confidence >= SPEECH_CONFIDENCE
+        )
+
+    @property
+    def own_voice_lately(self) -> bool:
+        """Whether the audio of the last half second resembled what the agent was saying."""
+        return self.own_voice >= 0.3
+
+    @property
+    def speaking(self) -> bool:
+        """Whether established voice was heard within the last 60 ms."""
+        return self.established and self.burst_quiet_ms < 60
+
+    @property
+    def quiet_ms(self) -> float:
+        """Time since established voice."""
+        return (self.now - self.quiet_since) / SAMPLES_PER_MS
+
+    @property
+    def burst_quiet_ms(self) -> float:
+        """Time since the latest burst's last voiced frame, established or not."""
+        return (self.now - self.burst.ended) / SAMPLES_PER_MS
+
+    def below_usual_db(self) -> float:
+        """How much quieter the latest burst is than this caller usually is; 0 while unknown."""
+        if self.usual_dbfs is None or not self.burst.voiced_ms:
+            return 0.0
+        return self.usual_dbfs - self.burst.peak_dbfs
+
+    def learn_level(self) -> None:
+        """The latest burst was certainly the caller: remember how loud they are."""
+        if not self.burst.voiced_ms:
+            return
+        level = self.burst.peak_dbfs
+        self.usual_dbfs = level if self.usual_dbfs is None else 0.7 * self.usual_dbfs + 0.3 * level
+
+    def _stands_out(self, sound: Sound) -> bool:
+        """Whether the caller begins to speak in the middle of a sound that was judged nobody's turn."""
+        burst = self.burst
+        if not burst.dismissed:
+            return False
+        if self.neural and burst.peak_confidence < SPEECH_CONFIDENCE <= sound.confidence:
+            return True
+        return self.below_usual_db() > 6 and sound.level_dbfs > (self.usual_dbfs or 0) - 3
+
+    def _is_voice(self, sound: Sound) -> bool:
+        if not sound.voiced or sound.own_voice >= OWN_VOICE:
+            return False
+        if sound.level_dbfs < max(QUIETEST_DBFS, self.noise_dbfs + ABOVE_NOISE_DB):
+            return False
+        # The neural detector lags by two windows, so a burst may begin without it, but not go on.
+        young = self.burst_quiet_ms > BURST_GAP_MS or self.burst.voiced_ms < 80
+        return not self.neural or young or sound.confidence >= SPEECH_CONFIDENCE
+
+    def _follow_noise(self, level_dbfs: float) -> None:
+        """Falls to quiet frames at once, rises by 1 dB/s, so talk does not pass for noise."""
+        level = max(level_dbfs, -75.0)
+        if level < self.noise_dbfs:
+            self.noise_dbfs = level
+        else:
+            self.noise_dbfs = min(self.noise_dbfs + 0.02, level)

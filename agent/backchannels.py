@@ -1,0 +1,56 @@
+"""Words that do not take the floor ("mm-hm", "right"), and words that certainly do ("wait")."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from agent.completeness import normalise, word_set
+
+# Sounds that never are a turn of their own.
+_VOCAL = word_set(
+    """mm mmm mhm mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm uh-huh uhhuh huh uh um ah oh aha ooh wow ha haha
+    hehe heh"""
+)
+_ACKNOWLEDGE = word_set(
+    """yeah yes yep yup ya right okay ok sure cool nice great good interesting exactly true alright gotcha
+    fine indeed totally absolutely perfect"""
+)
+_PHRASES = re.compile(
+    r"i see|got it|all right|of course|(?:that )?makes sense|i know|go on|uh huh|mm hmm?|no way"
+    r"|(?:oh )?really|is that right|i understand|that's (?:right|true|good|great|fine)|fair enough"
+)
+_TAKES_FLOOR = word_set(
+    """wait stop no hold hang excuse sorry actually but pause listen hey what who where when why how enough
+    quiet pardon nope cancel"""
+)
+
+
+class Meaning(StrEnum):
+    """What the caller's words do to the floor."""
+
+    NOTHING = "nothing"
+    VOCAL = "vocal"  # "mm-hm": never a turn
+    ACKNOWLEDGE = "acknowledge"  # "right": a turn only as the answer to a question
+    CONTENT = "content"
+    TAKES_FLOOR = "takes floor"  # "wait": an interruption from its first word
+
+    @property
+    def backchannel(self) -> bool:
+        """Whether the agent may go on speaking over it."""
+        return self in (Meaning.VOCAL, Meaning.ACKNOWLEDGE)
+
+
+def meaning(text: str) -> Meaning:
+    """What `text`, said while the agent speaks, does to the floor."""
+    words = normalise(text)
+    if not words:
+        return Meaning.NOTHING
+    if all(word in _VOCAL for word in words):
+        return Meaning.VOCAL
+    flat = " ".join(word for word in words if word not in _VOCAL)
+    if _PHRASES.fullmatch(flat) or all(word in _ACKNOWLEDGE for word in flat.split()):
+        return Meaning.ACKNOWLEDGE
+    if any(word in _TAKES_FLOOR for word in flat.split()[:2]):
+        return Meaning.TAKES_FLOOR
+    return Meaning.CONTENT

@@ -1,0 +1,117 @@
+"""A sound came while the agent had the floor: is it an interruption?
+
+    caller      ▁▁▁▁█████████▁▁▁▁          "wait"            "mm-hm"
+    agent       █████·                      paused within one frame of the first sign
+    decided          └─ words? ─┘           → interrupt      → the same audio goes on
+
+While the question is open the agent is silent, so waiting for the recogniser costs a real interrupter
+nothing; it only costs those who did not mean to interrupt, for whom the agent takes a short breath.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.backchannels import Meaning
+
+CLICK_MS = 100  # shorter than the shortest word
+CLICK_QUIET_MS = 60
+WORDLESS_QUIET_MS = 700  # no recogniser in use needs longer for a word
+BACKCHANNEL_QUIET_MS = 120
+TALKS_ON_MS = 450  # voice that goes on after "yeah" for so long is a sentence
+NOT_SPEECH_MS = 120
+NOT_SPEECH_CONFIDENCE = 0.25
+SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
+SURE_WORD = 0.5
+SURE_VOICE_MS = 160
+
+
+class Verdict(StrEnum):
+    """What to do about the sound."""
+
+    WAIT = "wait"
+    INTERRUPT = "interrupt"
+    BACKCHANNEL = "backchannel"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """All that is known about a sound that came while the agent had the floor.
+
+    Attributes:
+        voiced_ms: Voice in it so far.
+        quiet_ms: Silence since its last voiced frame.
+        confidence: The neural detector's mean belief, None where there is none.
+        below_usual_db: How much quieter it is than the caller usually speaks.
+        meaning: What its words do to the floor.
+        word_count: How many words were understood.
+        word_confidence: The surest of them.
+        words_final: Whether the recogniser has nothing more to say about it.
+        on_after_word_ms: Voice that followed the last word understood.
+    """
+
+    voiced_ms: int
+    quiet_ms: float
+    confidence: float | None = None
+    below_usual_db: float = 0.0
+    meaning: Meaning = Meaning.NOTHING
+    word_count: int = 0
+    word_confidence: float = 1.0
+    words_final: bool = False
+    on_after_word_ms: float = 0.0
+
+
+def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
+    """Judge a sound.
+
+    Args:
+        doubt: What is known about it.
+        interrupt_voice_ms: Voice that suffices without any word.
+
+    Returns:
+        The verdict, and why, in words; the reason of `WAIT` is empty.
+    """
+    far = doubt.below_usual_db >= SOMEONE_ELSE_DB
+    if doubt.meaning is Meaning.TAKES_FLOOR and not far:
+        return Verdict.INTERRUPT, "the caller takes the floor"
+    if far and (doubt.voiced_ms >= 200 or doubt.quiet_ms >= CLICK_QUIET_MS):
+        return (
+            Verdict.IGNORE,
+            f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",
+        )
+    if doubt.meaning is Meaning.CONTENT and (
+        doubt.word_count >= 2
+        or (doubt.word_confidence >= SURE_WORD and doubt.voiced_ms >= SURE_VOICE_MS)
+    ):
+        return Verdict.INTERRUPT, "the caller says something"
+    if doubt.meaning.backchannel:
+        return _backchannel(doubt)
+    return _wordless(doubt, interrupt_voice_ms)
+
+
+def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:
+    if doubt.on_after_word_ms >= TALKS_ON_MS:
+        return Verdict.INTERRUPT, "the caller talks on"
+    if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and (
+        doubt.words_final or doubt.quiet_ms >= WORDLESS_QUIET_MS
+    ):
+        return Verdict.BACKCHANNEL, "the caller only agrees"
+    return Verdict.WAIT, ""
+
+
+def _wordless(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
+    if doubt.confidence is not None and (
+        doubt.voiced_ms >= NOT_SPEECH_MS and doubt.confidence < NOT_SPEECH_CONFIDENCE
+    ):
+        return Verdict.IGNORE, "a noise, not a voice"
+    if doubt.voiced_ms >= interrupt_voice_ms:
+        return Verdict.INTERRUPT, f"voice for {interrupt_voice_ms} ms"
+    if doubt.voiced_ms < CLICK_MS and doubt.quiet_ms >= CLICK_QUIET_MS:
+        return Verdict.IGNORE, "a click"
+    if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and doubt.words_final and not doubt.word_count:
+        return Verdict.IGNORE, "a sound without words"
+    if doubt.quiet_ms >= WORDLESS_QUIET_MS:
+        return Verdict.IGNORE, "a sound without words"
+    return Verdict.WAIT, ""

@@ -1,0 +1,130 @@
+"""How finished a caller's sentence is, judged by its words alone (English)."""
+
+from __future__ import annotations
+
+import re
+
+
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(words.split())
+
+
+_FILLERS = word_set("""um uh er erm hmm hm eh ah like so well umm uhh mm let's""")
+# After these something must follow.
+_OPEN_END = word_set(
+    """a an the my your his her its our their this these those of to and or but because with for at from
+    about between than as if that which who whose when while into onto by per until since although
+    though i we he she they who's i'm i'd i'll i've we're we'd you're you'd it's he's she's they're
+    there's that's is are am was were be been being will would could should can may might must do does
+    did have has had going gonna wanna need want not very really just also plus no-one's number named
+    called dot dash"""
+)
+# These may end a sentence ("log in", "turn it on") or want more ("I live in").
+_MAY_BE_OPEN = word_set(
+    """in on up out off over down back through around before after under near some any like said says tell
+    think know mean guess you me it him them"""
+)
+_QUESTION_START = word_set(
+    """what what's who who's where where's when when's why how how's which whose is are am was were do does
+    did can could will would should may have has isn't aren't don't doesn't didn't can't won't"""
+)
+_WHOLE_ANSWERS = word_set(
+    """yes yeah yep yup no nope nah okay ok sure thanks correct right exactly absolutely perfect great fine
+    none nothing maybe"""
+)
+_GOODBYES = re.compile(
+    r"\b(?:good ?bye|bye(?: ?-?bye)?|see you(?: later| soon| then)?|have a (?:nice|good|great) \w+"
+    r"|talk to you (?:later|soon)|that(?:'s| is| will be|'ll be) all(?: thanks| thank you)?)$"
+)
+_DIGITS = word_set("""zero oh one two three four five six seven eight nine double triple hundred""")
+_DICTATES = re.compile(
+    r"\b(?:number|code|zip|postcode|card|account|reference|phone|pin|id|email|address|spelled|spell)\b"
+)
+_OPENERS = re.compile(
+    r"(?:i(?:'d| would) like|i(?:'m| am) looking for|can you|could you|do you|what about|how about"
+    r"|the thing is|let me (?:see|think|check)|hold on|my name is|it is|this is|one second|one moment)$"
+)
+
+
+def normalise(text: str) -> list[str]:
+    """The words of `text` in lower case, apostrophes kept, other punctuation gone."""
+    return re.findall(r"[\w']+(?:-[\w']+)*", text.lower().replace("’", "'"))
+
+
+def says_goodbye(text: str) -> bool:
+    """Whether the caller's sentence ends in a farewell."""
+    return bool(_GOODBYES.search(" ".join(normalise(text))))
+
+
+def finished(text: str, agent_text: str = "") -> tuple[float, str]:
+    """Judge a caller's sentence.
+
+    Args:
+        text: What the caller said this turn.
+        agent_text: What the agent said before, for judging short answers and expected numbers.
+
+    Returns:
+        Belief 0..1 that the sentence is finished, and why, in words.
+    """
+    words = normalise(text)
+    if not words:
+        return 0.0, "no words"
+    last = words[-1]
+    flat = " ".join(words)
+    ending = text.rstrip()[-1]
+    if last in _FILLERS and flat != "so":
+        return 0.03, f"ends in “{last}”"
+    if text.rstrip().endswith(("...", "…", "-", "–", "—")):
+        return 0.05, "trails off"
+    if _OPENERS.search(flat):
+        return 0.05, "has only opened the sentence"
+    if says_goodbye(text):
+        return 0.95, "says goodbye"
+    if ending == "?":
+        return 0.95, "a finished question"
+    dictated = _dictated_digits(words)
+    if dictated and (
+        dictated >= 3 or _DICTATES.search(flat) or _DICTATES.search(agent_text[-120:].lower())
+    ):
+        return _dictation(dictated)
+    asks = words[0] in _QUESTION_START and len(words) >= 3
+    if last in _OPEN_END:
+        return (0.45, f"a question ending in “{last}”") if asks and ending == "." else (
+            0.05, f"something must follow “{last}”")  # fmt: skip
+    if ending == ",":
+        return 0.12, "a list or clause goes on"
+    if ending in ".!":
+        return 0.88, "a finished sentence"
+    if len(words) <= 2 and words[0] in _WHOLE_ANSWERS:
+        return (0.9, "answers the question") if agent_text.rstrip().endswith("?") else (
+            0.7, "a short answer")  # fmt: skip
+    if last in _MAY_BE_OPEN:
+        return 0.45, f"“{last}” may go on"
+    if asks:
+        return 0.86, "a question"
+    if len(words) == 1:
+        return 0.6, "a single word"
+    return 0.74, "could be a whole sentence"
+
+
+def _dictated_digits(words: list[str]) -> int:
+    """How many digits the sentence ends in, spoken or written."""
+    count = 0
+    for word in reversed(words):
+        if word.isdigit():
+            count += len(word)
+        elif word in _DIGITS:
+            count += 1
+        else:
+            break
+    return count
+
+
+def _dictation(digits: int) -> tuple[float, str]:
+    """A number being read out comes in groups: the pause between groups is not the end."""
+    if digits < 7:
+        return 0.1, f"reading out a number, {digits} digits so far"
+    if digits in (8, 9):
+        return 0.35, f"reading out a number, {digits} digits so far"
+    return 0.7, f"a number of {digits} digits"
