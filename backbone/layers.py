@@ -69,8 +69,8 @@ class Attention(nn.Module):
             plan = at.plans[self.layer]
             k, v = at.cache.update(self.layer, k, v, plan)
             out = attend(q, k, v, mask=plan.mask)
-        elif self.window is not None and self.window < x.shape[1]:
-            out = attend_band(q, k, v, self.window)
+        elif (window := self.window or x.shape[1]) < x.shape[1] or q.requires_grad:
+            out = attend_band(q, k, v, window)
         else:
             out = attend(q, k, v)
         return self.wo(out.flatten(2))
@@ -93,15 +93,18 @@ def attend_band(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     """Causal attention to the last `window` keys, itself included, in time linear in the length.
 
     Cut into blocks as long as the window, a query needs only its own block and the one before.
-    Written out, because the fused kernel's backward is four times slower on blocks this short.
+    Written out, because on a CPU the fused kernel's backward is four times slower on lengths this
+    short: this is also how training attends without a window.
     """
     length, groups = q.shape[1], q.shape[2] // k.shape[2]
+    window = min(window, length)
     blocks = -(-length // window)
     pad = (0, 0, 0, 0, 0, blocks * window - length)
     q, k, v = (F.pad(each, pad).unflatten(1, (blocks, window)) for each in (q, k, v))
-    k, v = (torch.cat((F.pad(each[:, :-1], (0,) * 6 + (1, 0)), each), 2) for each in (k, v))
+    if blocks > 1:
+        k, v = (torch.cat((F.pad(each[:, :-1], (0,) * 6 + (1, 0)), each), 2) for each in (k, v))
     query = torch.arange(window, device=q.device)[:, None]
-    key = torch.arange(-window, window, device=q.device)
+    key = torch.arange(window - k.shape[2], window, device=q.device)
     hidden = ((key > query) | (key <= query - window)).repeat(blocks, 1, 1)
     hidden[0] |= key < 0
 

@@ -91,7 +91,7 @@ def test_rows_of_different_age_join_sit_out_fork_and_leave_without_touching_each
     torch.testing.assert_close(again[0, 0], alone[0, 0], atol=2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("length", [8, 9, 14, 15, 41])
+@pytest.mark.parametrize("length", [1, 6, 7, 8, 14, 15, 41])
 def test_the_banded_forward_sees_exactly_the_window(length):
     q, k, v = (torch.randn(2, length, heads, 8) for heads in (4, 2, 2))
     steps = torch.arange(length)

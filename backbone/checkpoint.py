@@ -1,0 +1,212 @@
+"""Checkpoint folders: `params.json` beside safetensors, read lazily and checked strictly.
+
+Tensors are memory-mapped and go one by one to their device and dtype, so loading never needs a
+second copy of the model in memory. Whatever does not fit is one error that lists all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from common.errors import CheckpointError
+
+SHOW_PROGRESS_AFTER_S = 1.0
+LISTED_DIFFERENCES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one parameter comes from.
+
+    Attributes:
+        name: Its name in the file.
+        convert: Applied to the tensor of the file, or None.
+    """
+
+    name: str
+    convert: Callable[[Tensor], Tensor] | None = None
+
+
+Naming = Callable[[str], Source]
+DTypes = torch.dtype | Callable[[str], torch.dtype]
+
+
+def renamed(prefixes: Mapping[str, str]) -> Naming:
+    """Names that differ from the module's by their beginning; the first matching prefix counts."""
+
+    def name(own: str) -> Source:
+        for prefix, published in prefixes.items():
+            if own.startswith(prefix):
+                return Source(published + own.removeprefix(prefix))
+        return Source(own)
+
+    return name
+
+
+def read_params(folder: str | Path, name: str = "params.json") -> dict[str, Any]:
+    """Read a checkpoint's parameters.
+
+    Raises:
+        CheckpointError: The folder or file is missing, or holds no JSON object.
+    """
+    path = Path(folder) / name
+    try:
+        params = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(
+            f"Cannot read {path}: {error.strerror}.",
+            "A checkpoint folder holds params.json, consolidated.safetensors and tekken.json.",
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(params, dict):
+        raise CheckpointError(f"{path} holds no parameters.")
+    return params
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The safetensors of a folder: Mistral's if there are any, else Hugging Face's.
+
+    Raises:
+        CheckpointError: There are none.
+    """
+    for pattern in ("consolidated*.safetensors", "model*.safetensors"):
+        if files := sorted(Path(folder).glob(pattern)):
+            return files
+    raise CheckpointError(
+        f"{folder} holds no weights.", "Expected consolidated.safetensors or model.safetensors."
+    )
+
+
+def load_weights(
+    module: nn.Module,
+    files: Iterable[Path],
+    *,
+    naming: Naming = Source,
+    device: torch.device | str = "cpu",
+    dtype: DTypes | None = None,
+    ignore: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Fill a module, best built on the `meta` device, from safetensors files.
+
+    Args:
+        module: Its parameters and persistent buffers are replaced.
+        files: One or several shards.
+        naming: From the module's names to the file's.
+        device: Where the tensors go.
+        dtype: What they become: one dtype, or one per module name; None keeps the file's.
+        ignore: Names in the file that are no concern of this module.
+
+    Raises:
+        CheckpointError: A file is damaged, or a tensor is missing, superfluous or mis-shaped.
+    """
+    files = list(files)
+    wanted = {own: (naming(own), tensor) for own, tensor in module.state_dict().items()}
+    try:
+        shards = [safe_open(path, framework="pt", device="cpu") for path in files]
+        held = {name: shard for shard in shards for name in shard.keys()}  # noqa: SIM118
+        _check(wanted, held, ignore, files)
+        total = sum(tensor.numel() for _, tensor in wanted.values())
+        with _ProgressBar(total) as bar:
+            for own, (source, expected) in wanted.items():
+                tensor = held[source.name].get_tensor(source.name)
+                if source.convert is not None:
+                    tensor = source.convert(tensor)
+                target = dtype(own) if callable(dtype) else dtype or tensor.dtype
+                _assign(module, own, tensor.to(device=device, dtype=target))
+                bar.advance(expected.numel())
+    except (SafetensorError, OSError) as error:
+        names = ", ".join(str(path) for path in files)
+        raise CheckpointError(
+            f"{names} cannot be read: {error}.", "Is the download complete?"
+        ) from error
+
+
+def _check(
+    wanted: Mapping[str, tuple[Source, Tensor]],
+    held: Mapping[str, Any],
+    ignore: Callable[[str], bool],
+    files: list[Path],
+) -> None:
+    """Compare names and shapes; one error lists every difference (the first few of each kind)."""
+    sources = {source.name for source, _ in wanted.values()}
+    missing = sorted(sources - held.keys())
+    extra = sorted(name for name in held.keys() - sources if not ignore(name))
+    shapes = {
+        source.name: (list(held[source.name].get_slice(source.name).get_shape()), list(own.shape))
+        for source, own in wanted.values()
+        if source.name in held
+    }
+    misshaped = [f"{name} {has} not {want}" for name, (has, want) in shapes.items() if has != want]
+    found = {"missing": missing, "not of this model": extra, "wrong shape": misshaped}
+    if parts := [_listing(kind, names) for kind, names in found.items() if names]:
+        raise CheckpointError(
+            f"{files[0].parent} does not hold what its parameters promise: {'; '.join(parts)}.",
+            "Check that params.json and the weights belong together.",
+        )
+
+
+def _listing(kind: str, names: list[str]) -> str:
+    more = len(names) - LISTED_DIFFERENCES
+    shown = ", ".join(names[:LISTED_DIFFERENCES]) + (f" and {more} more" if more > 0 else "")
+    return f"{kind} ({len(names)}): {shown}"
+
+
+def _assign(module: nn.Module, name: str, tensor: Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    if leaf in owner._parameters:
+        owner.register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+    else:
+        owner.register_buffer(leaf, tensor)
+
+
+class _ProgressBar:
+    """A bar in parameters loaded, which appears only when loading takes noticeable time."""
+
+    def __init__(self, total: int):
+        self._progress = Progress(
+            TextColumn("loading weights"), BarColumn(), TextColumn("{task.percentage:.0f} %")
+        )
+        self._task = self._progress.add_task("", total=total)
+        self._since = time.monotonic()
+
+    def __enter__(self) -> _ProgressBar:
+        return self
+
+    def advance(self, by: int) -> None:
+        self._progress.advance(self._task, by)
+        if time.monotonic() - self._since > SHOW_PROGRESS_AFTER_S:
+            self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def save_checkpoint(
+    folder: str | Path, params: Mapping[str, Any], module: nn.Module, naming: Naming = Source
+) -> None:
+    """Write `params.json` and `consolidated.safetensors`, as `load_weights` reads them.
+
+    Args:
+        folder: Created when absent.
+        params: Written as they are.
+        module: Its state, with the dtypes it has.
+        naming: From the module's names to the file's; must convert nothing.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {naming(own).name: t.detach().contiguous() for own, t in module.state_dict().items()}
+    save_file(tensors, folder / "consolidated.safetensors", metadata={"format": "pt"})
+    (folder / "params.json").write_text(json.dumps(params, indent=2) + "\n")
