@@ -223,10 +223,11 @@ class AudioConfig:
     def table_rows(self) -> int:
         """Rows of the audio table, padded."""
         rows = self.acoustic_codebook_size + N_SPECIAL_CODES
-        return _padded(self.semantic_rows + self.n_acoustic_codebook * rows)
+        return padded(self.semantic_rows + self.n_acoustic_codebook * rows)
 
 
-def _padded(rows: int) -> int:
+def padded(rows: int) -> int:
+    """Rows of a table as stored."""
     return -(-rows // TABLE_MULTIPLE) * TABLE_MULTIPLE
 
 

@@ -1,0 +1,143 @@
+"""Remote voices against servers that speak the real protocols."""
+
+import asyncio
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from common.audiofile import write_wav
+from common.errors import EngineFull, ParleyError, RemoteError
+from tests.fakes.realtime import serving
+from tests.fakes.speech import SAMPLES_PER_CHARACTER, mistral_speech_app, omni_app, tone
+from tts.estimate import EstimatedWords
+from tts.interface import FRAME_SAMPLES
+from tts.remote.mistral import MistralTtsEngine
+from tts.remote.vllm import VllmTtsEngine
+
+CLAUSES = ("Good morning to you.", "Shall we begin?")
+
+
+@pytest.fixture(params=["omni", "mistral"])
+async def engine(request):
+    app = {"omni": omni_app, "mistral": mistral_speech_app}[request.param]()
+    async with serving(app) as address:
+        url = f"http://{address}"
+        if request.param == "omni":
+            engine = await VllmTtsEngine.connect(url)
+        else:
+            engine = await MistralTtsEngine.connect("good-key", server_url=url)
+        yield engine
+        await engine.close()
+
+
+async def speak(engine, *clauses, voice=None):
+    stream = await engine.open(voice=voice)
+    for clause in clauses:
+        stream.write(clause)
+    stream.end_text()
+    return [frame async for frame in stream.frames()]
+
+
+async def test_every_sample_arrives_once_in_80_ms_frames(engine):
+    frames = await speak(engine, *CLAUSES)
+    assert all(a.start_samples + len(a.pcm) == b.start_samples for a, b in pairwise(frames))
+    assert all(len(frame.pcm) <= FRAME_SAMPLES for frame in frames)
+    pcm = np.concatenate([frame.pcm for frame in frames])
+    expected = np.concatenate([tone(clause) for clause in CLAUSES])
+    np.testing.assert_allclose(pcm, expected, atol=1e-4)
+
+
+async def test_all_words_come_in_order_and_end_with_their_clause(engine):
+    frames = await speak(engine, *CLAUSES)
+    words = [word for frame in frames for word in frame.words]
+    assert [word.text for word in words] == " ".join(CLAUSES).split()
+    assert all(a.end_samples <= b.end_samples for a, b in pairwise(words))
+    first_clause_end = len(CLAUSES[0]) * SAMPLES_PER_CHARACTER
+    assert words[3].end_samples <= first_clause_end <= words[4].end_samples
+
+
+async def test_an_unknown_voice_lists_those_there_are(engine):
+    with pytest.raises(ParleyError, match=r"Choose one of: \w+"):
+        await engine.open(voice="nobody")
+
+
+async def test_text_may_come_while_audio_is_going_out(engine):
+    stream = await engine.open()
+    stream.write(CLAUSES[0])
+    frames = []
+    async for frame in stream.frames():
+        frames.append(frame)
+        if len(frames) == 3:
+            stream.write(CLAUSES[1])
+            stream.end_text()
+    total = sum(len(frame.pcm) for frame in frames)
+    assert total == sum(len(clause) for clause in CLAUSES) * SAMPLES_PER_CHARACTER
+
+
+async def test_cancel_hangs_up_at_once():
+    app = omni_app("slow")
+    async with serving(app) as address:
+        engine = await VllmTtsEngine.connect(f"http://{address}")
+        stream = await engine.open()
+        stream.write("A sentence that would take the slow server very long to say.")
+        async for _ in stream.frames():
+            stream.cancel()
+        await asyncio.sleep(0.3)
+        assert app["cancelled"] == 1
+        await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "message"),
+    [
+        ("full", EngineFull, "another speaker"),
+        ("bad", RemoteError, "400.*too long"),
+        ("dies", RemoteError, "broke off"),
+    ],
+)
+async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, message):
+    async with serving(omni_app(trouble)) as address:
+        engine = await VllmTtsEngine.connect(f"http://{address}")
+        heard = []
+        stream = await engine.open()
+        stream.write(CLAUSES[0])
+        with pytest.raises(error, match=message):
+            async for frame in stream.frames():
+                heard.append(frame)
+        assert bool(heard) == (trouble == "dies")
+        await engine.close()
+
+
+async def test_a_reference_recording_is_sent_with_the_request(tmp_path):
+    write_wav(tmp_path / "me.wav", tone("hello"), 24_000)
+    app = mistral_speech_app()
+    async with serving(app) as address:
+        engine = await MistralTtsEngine.connect(
+            "good-key", server_url=f"http://{address}", references={"me": tmp_path / "me.wav"}
+        )
+        await speak(engine, "Hello.", voice="me")
+    assert "voice_id" not in app["requests"][0] or app["requests"][0]["voice_id"] is None
+    assert len(app["requests"][0]["ref_audio"]) > 10_000
+
+
+async def test_no_server_and_no_key_are_clear_errors():
+    with pytest.raises(RemoteError, match="does not answer"):
+        await VllmTtsEngine.connect("http://127.0.0.1:9")
+    async with serving(mistral_speech_app()) as address:
+        engine = await MistralTtsEngine.connect("bad-secret", server_url=f"http://{address}")
+        with pytest.raises(RemoteError, match="MISTRAL_API_KEY") as caught:
+            await speak(engine, "Hello.")
+        assert "bad-secret" not in str(caught.value)
+
+
+def test_estimated_words_never_overtake_the_audio_and_all_come_out():
+    words = EstimatedWords("one two three, four", 48_000)
+    early = words.until(60_000)
+    late = words.finish(100_000)
+    spoken = early + late
+    assert [w.text for w in spoken] == ["one", "two", "three,", "four"]
+    assert all(w.end_samples <= 60_000 for w in early)
+    assert all(a.end_samples == b.start_samples for a, b in pairwise(spoken))
+    assert spoken[0].start_samples == 48_000
+    assert spoken[-1].end_samples == pytest.approx(100_000, abs=4)
