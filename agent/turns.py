@@ -54,6 +54,7 @@ FLUSH_AGAIN_MS = 400
 EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
 MUTE_LIMIT_MS = 1500  # after a stop for nothing, the agent says something after this silence
 ACKNOWLEDGE_MS = 240
+RESUMED_MS = 300
 CUT_IN_MS = 1500  # a caller who speaks up so soon after the end of their turn had not finished it
 
 
@@ -93,6 +94,7 @@ class Floor:
     interruptible: bool = True
     agent_text: str = ""
     held_over: State = State.SPEAKING
+    resumed: int = -(10**9)
     early_answer: int | None = None
     typed: str = ""
     # nobody's turn
@@ -158,8 +160,6 @@ class TurnTaking:
                     floor.sound_finished = evidence.probability
             case AgentThinking():
                 floor.thinking = evidence.thinking
-                if not evidence.thinking and floor.state is State.THINKING:
-                    self._enter_listening()
             case AgentAudio():
                 self._note_agent(evidence)
             case Typed():
@@ -309,6 +309,7 @@ class TurnTaking:
         self._words.take(upto)
         floor.committed, floor.committed_at = text, floor.now
         floor.carried = floor.speculated = ""
+        floor.thinking = True
         floor.idle_prompts = 0
         self._enter(State.THINKING)
 
@@ -317,20 +318,23 @@ class TurnTaking:
     def _thinking(self) -> None:
         floor = self._floor
         if floor.audible:
-            floor.thinking = False
             self._enter(State.SPEAKING)
+        elif (
+            not floor.thinking
+            or self._after_ms(floor.since) >= self.options.thinking_limit_s * 1000
+        ):
+            self._enter_listening()
         elif self._first_sign():
             self._duck("a sound before the reply")
         elif self._words.words:
             self._judge_words()
-        elif self._after_ms(floor.since) >= self.options.thinking_limit_s * 1000:
-            floor.thinking = False
-            self._enter_listening()
 
     def _speaking(self) -> None:
         floor = self._floor
         if not floor.audible:
-            self._enter_listening()
+            # A ducked playout reports silence; it takes a moment to report that it goes on.
+            if self._after_ms(floor.resumed) >= RESUMED_MS:
+                self._enter_listening()
         elif not floor.interruptible:
             return
         elif self._first_sign():
@@ -395,12 +399,8 @@ class TurnTaking:
         floor = self._floor
         self._voice.burst.dismissed = True
         self._decide(d.Resume, reason)
-        if floor.audible:
-            self._enter(State.SPEAKING)
-        elif floor.thinking or floor.held_over is State.THINKING:
-            self._enter(State.THINKING)
-        else:
-            self._enter_listening()
+        floor.resumed = floor.now
+        self._enter(floor.held_over)
 
     def _dismiss(self, verdict: Verdict, reason: str) -> None:
         """The sound was nobody's turn."""
@@ -468,6 +468,7 @@ class TurnTaking:
     def _enter_listening(self) -> None:
         floor = self._floor
         floor.early_answer = None
+        floor.thinking = False
         floor.committed = floor.carried = ""
         floor.idle_from = floor.now
         self._enter(State.LISTENING)

@@ -1,0 +1,122 @@
+"""One log per conversation: JSON lines, one clock (samples received), everything with its reason.
+
+    {"at": 30400, "kind": "evidence", "type": "Sound", "voiced": true, …}
+    {"at": 30400, "kind": "decision", "type": "Commit", "reason": "a finished question; …", …}
+    {"at": 31200, "kind": "latency", "total_ms": 512, …}
+
+What people say is written only when the log was opened `with_words`. Without, every word becomes `·`
+marks of its length, and the log can be read but not replayed: turn-taking judges words, so a replay
+needs them. Whoever wants to replay calls (`parley call --log`) opens it with words.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from agent.decisions import Decision
+from agent.evidence import Evidence
+
+FORMAT = 1
+# Every field that can hold what somebody said, in evidence, decisions and the pipeline's own entries.
+_SPOKEN_FIELDS = frozenset({"text", "heard", "unheard", "words", "arguments", "result"})
+_CALLBACK = Callable[[dict[str, Any]], None]
+
+
+class EventLog:
+    """Takes entries from the event loop without ever waiting for the disk.
+
+    Attributes:
+        with_words: Whether what people say is written.
+    """
+
+    def __init__(self, path: Path | None = None, *, with_words: bool = False, **header: Any):
+        """Open it.
+
+        Args:
+            path: File to write; None keeps no file and only tells subscribers.
+            with_words: Write what people say. Needed for a replay.
+            **header: Facts about the call for the first line (persona, pace, engines).
+        """
+        self.with_words = with_words
+        self._subscribers: list[_CALLBACK] = []
+        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if path is not None:
+            self._thread = threading.Thread(target=self._drain, args=(path,), name="event-log")
+            self._thread.daemon = True
+            self._thread.start()
+        self.write("call", 0, format=FORMAT, with_words=with_words, **header)
+
+    def subscribe(self, callback: _CALLBACK) -> None:
+        """Call `callback` with every further entry, words included, in the thread that writes it."""
+        self._subscribers.append(callback)
+
+    def write(self, kind: str, at_samples: int, **entry: Any) -> None:
+        """Note something; returns at once.
+
+        Args:
+            kind: What sort of entry: "evidence", "decision", "latency", "heard", …
+            at_samples: When, in samples received from the caller.
+            **entry: Anything JSON can hold.
+        """
+        line = {"at": at_samples, "kind": kind, **entry}
+        for callback in self._subscribers:
+            callback(line)
+        if self._thread is not None:
+            self._queue.put(line)
+
+    def evidence(self, evidence: Evidence) -> None:
+        """Note what turn-taking was told."""
+        self._typed("evidence", evidence)
+
+    def decision(self, decision: Decision) -> None:
+        """Note what turn-taking decided."""
+        self._typed("decision", decision)
+
+    def close(self) -> None:
+        """Write what is left and close the file. Idempotent."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _typed(self, kind: str, what: Evidence | Decision) -> None:
+        if not self._subscribers and self._thread is None:
+            return
+        facts = _facts(what)
+        self.write(kind, facts.pop("at"), type=type(what).__name__, **facts)
+
+    def _drain(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            while (line := self._queue.get()) is not None:
+                if not self.with_words:
+                    line = {key: _hidden(key, value) for key, value in line.items()}
+                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+                if self._queue.empty():
+                    file.flush()
+
+
+def _facts(what: Evidence | Decision) -> dict[str, Any]:
+    """The fields of a piece of evidence or a decision, nested dataclasses as dictionaries."""
+    flat = {field.name: getattr(what, field.name) for field in fields(what)}
+    if "hypothesis" in flat:
+        flat["hypothesis"] = asdict(flat["hypothesis"])
+    return flat
+
+
+def _hidden(key: str, value: Any, spoken: bool = False) -> Any:
+    """`value` with everything in or under a spoken field made illegible."""
+    spoken = spoken or key in _SPOKEN_FIELDS
+    if isinstance(value, dict):
+        return {inner: _hidden(inner, content, spoken) for inner, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(key, content, spoken) for content in value]
+    return re.sub(r"\w", "·", value) if spoken and isinstance(value, str) else value

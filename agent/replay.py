@@ -1,0 +1,100 @@
+"""A recorded call once more: the same evidence must lead to the same decisions, bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import decisions as known_decisions
+from agent import evidence as known_evidence
+from agent.decisions import Decision
+from agent.eventlog import FORMAT
+from agent.evidence import Evidence
+from agent.pace import options_for
+from agent.turns import TurnTaking
+from asr.interface import Hypothesis, Word
+from common.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The outcome of a replay.
+
+    Attributes:
+        evidence_count: Pieces of evidence fed.
+        decisions: What turn-taking decided this time.
+        difference: The first difference to the recording, in words; empty when there is none.
+    """
+
+    evidence_count: int
+    decisions: tuple[Decision, ...]
+    difference: str
+
+
+def replay(log: Path, *, pace: str | None = None) -> Replayed:
+    """Feed a recorded call through turn-taking again.
+
+    Args:
+        log: What `EventLog` wrote, with words.
+        pace: Try another pace than the recorded one; then differences are expected.
+
+    Raises:
+        ConfigError: The file is no such log, or was written without words.
+    """
+    entries = list(_entries(log))
+    header = entries[0] if entries else {}
+    if header.get("kind") != "call" or header.get("format") != FORMAT:
+        raise ConfigError(
+            f"{log} is not an event log of this version.", "Record one with `parley call --log`."
+        )
+    if not header.get("with_words"):
+        raise ConfigError(
+            f"{log} was written without words.", "Turn-taking judges words: record it with them."
+        )
+    turns = TurnTaking(options_for(pace or header.get("pace", "balanced")))
+    evidence_count = 0
+    decided: list[Decision] = []
+    recorded: list[Decision] = []
+    for entry in entries[1:]:
+        if entry["kind"] == "evidence":
+            evidence_count += 1
+            decided += turns.observe(_evidence(entry))
+        elif entry["kind"] == "decision":
+            recorded.append(_rebuilt(known_decisions, entry))
+    return Replayed(evidence_count, tuple(decided), _first_difference(recorded, decided))
+
+
+def _entries(log: Path) -> Iterator[dict[str, Any]]:
+    with log.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{log}, line {number}: {error.msg}.") from error
+
+
+def _evidence(entry: dict[str, Any]) -> Evidence:
+    if entry["type"] == "Heard":
+        told = entry["hypothesis"]
+        words = tuple(Word(**word) for word in told["words"])
+        return known_evidence.Heard(entry["at"], Hypothesis(**{**told, "words": words}))
+    return _rebuilt(known_evidence, entry)
+
+
+def _rebuilt(module: Any, entry: dict[str, Any]) -> Any:
+    kind = getattr(module, entry["type"])
+    return kind(**{key: value for key, value in entry.items() if key not in ("kind", "type")})
+
+
+def _first_difference(recorded: list[Decision], decided: list[Decision]) -> str:
+    for number, (then, now) in enumerate(zip(recorded, decided, strict=False), 1):
+        if then != now:
+            return f"decision {number}: recorded {then}, now {now}"
+    if len(recorded) > len(decided):
+        return f"decision {len(decided) + 1}: recorded {recorded[len(decided)]}, now nothing"
+    if len(decided) > len(recorded):
+        return f"decision {len(recorded) + 1}: recorded nothing, now {decided[len(recorded)]}"
+    return ""

@@ -1,0 +1,34 @@
+"""`parley replay`: a recorded call through turn-taking once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.replay import replay as replay_log
+
+
+def replay(
+    log: Annotated[Path, typer.Argument(help="Event log of a call.", exists=True, dir_okay=False)],
+    pace: Annotated[
+        str | None, typer.Option(help="Try another pace: eager, balanced or patient.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print every decision.")] = False,
+) -> None:
+    """Feed a recorded call through turn-taking once more; the decisions must be the same, bit for bit.
+
+    Exits with 1 at the first difference. With --pace, differences are what you want to see.
+    """
+    result = replay_log(log, pace=pace)
+    if verbose:
+        for decision in result.decisions:
+            typer.echo(
+                f"{decision.at / 16_000:9.2f} s  {type(decision).__name__:<16} {decision.reason}"
+            )
+    counted = f"{result.evidence_count} pieces of evidence, {len(result.decisions)} decisions"
+    if result.difference:
+        typer.echo(f"{counted}. First difference: {result.difference}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{counted}: the same as recorded.")
