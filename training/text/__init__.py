@@ -1,0 +1,1 @@
+"""Conversation text from a grammar: what callers say, what an agent says, in any quantity."""

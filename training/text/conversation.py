@@ -1,0 +1,91 @@
+"""What callers and agents say to each other, and the plain words of it."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from common.errors import ConfigError
+from training.text.grammar import Grammar
+
+_HERE = Path(__file__).parent
+_FORMS = ("do", "does", "did", "doing")
+
+Speaker = Literal["caller", "agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a made-up conversation.
+
+    Attributes:
+        speaker: Who says it.
+        text: What is said, with punctuation and capital letters.
+    """
+
+    speaker: Speaker
+    text: str
+
+
+@cache
+def conversation_grammar() -> Grammar:
+    """The grammar of both sides, read once."""
+    with tempfile.TemporaryDirectory() as folder:
+        verbs = Path(folder) / "verbs.txt"
+        verbs.write_text(_verb_rules((_HERE / "verbs.txt").read_text()))
+        return Grammar([_HERE / "lists.txt", verbs, _HERE / "caller.txt", _HERE / "agent.txt"])
+
+
+class Conversation:
+    """Endless sentences, the same for the same seed.
+
+    Args:
+        seed: Of the random choices.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._grammar = conversation_grammar()
+
+    def say(self, speaker: Speaker) -> str:
+        """One utterance with punctuation, its first letter capital."""
+        text = self._grammar.sample(speaker, self._chance)
+        return text[0].upper() + text[1:]
+
+    def turns(self) -> Iterator[Turn]:
+        """An endless conversation: turns alternate, callers at times only acknowledge."""
+        while True:
+            yield Turn("agent", self.say("agent"))
+            yield Turn("caller", self.say("caller"))
+
+
+def spoken(text: str) -> list[str]:
+    """The words of a text as a recogniser writes them: lower case, apostrophes, no punctuation.
+
+    >>> spoken("Twenty-two, mm-hm. It's HALF past!")
+    ['twenty', 'two', 'mhm', "it's", 'half', 'past']
+    """
+    text = text.lower().replace("mm-hm", "mhm").replace("uh-huh", "uhuh").replace("’", "'")
+    return [word.strip("'") for word in re.findall(r"[a-z']+", text) if word.strip("'")]
+
+
+def _verb_rules(table: str) -> str:
+    """Turn the verb table into the four rules <do>, <does>, <did> and <doing>."""
+    rules: dict[str, list[str]] = {form: [] for form in _FORMS}
+    for number, line in enumerate(table.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        forms, colon, objects = line.partition(":")
+        if not colon or len(forms.split()) != len(_FORMS):
+            raise ConfigError(
+                f"verbs.txt, line {number}: expected 'base third past ing : objects'."
+            )
+        for form, verb in zip(_FORMS, forms.split(), strict=True):
+            rules[form].append(f"  {verb} ({objects.strip()})")
+    return "\n".join(f"{form} =\n" + "\n".join(options) for form, options in rules.items()) + "\n"
