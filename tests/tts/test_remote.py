@@ -9,7 +9,14 @@ import pytest
 from common.audiofile import write_wav
 from common.errors import EngineFull, ParleyError, RemoteError
 from tests.fakes.realtime import serving
-from tests.fakes.speech import SAMPLES_PER_CHARACTER, mistral_speech_app, omni_app, tone
+from tests.fakes.speech import (
+    CANCELLED,
+    REQUESTS,
+    SAMPLES_PER_CHARACTER,
+    mistral_speech_app,
+    omni_app,
+    tone,
+)
 from tts.estimate import EstimatedWords
 from tts.interface import FRAME_SAMPLES
 from tts.remote.mistral import MistralTtsEngine
@@ -84,7 +91,7 @@ async def test_cancel_hangs_up_at_once():
         async for _ in stream.frames():
             stream.cancel()
         await asyncio.sleep(0.3)
-        assert app["cancelled"] == 1
+        assert len(app[CANCELLED]) == 1
         await engine.close()
 
 
@@ -99,12 +106,16 @@ async def test_cancel_hangs_up_at_once():
 async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, message):
     async with serving(omni_app(trouble)) as address:
         engine = await VllmTtsEngine.connect(f"http://{address}")
-        heard = []
         stream = await engine.open()
         stream.write(CLAUSES[0])
-        with pytest.raises(error, match=message):
+        heard = []
+
+        async def listen():
             async for frame in stream.frames():
                 heard.append(frame)
+
+        with pytest.raises(error, match=message):
+            await listen()
         assert bool(heard) == (trouble == "dies")
         await engine.close()
 
@@ -117,8 +128,9 @@ async def test_a_reference_recording_is_sent_with_the_request(tmp_path):
             "good-key", server_url=f"http://{address}", references={"me": tmp_path / "me.wav"}
         )
         await speak(engine, "Hello.", voice="me")
-    assert "voice_id" not in app["requests"][0] or app["requests"][0]["voice_id"] is None
-    assert len(app["requests"][0]["ref_audio"]) > 10_000
+    (request,) = app[REQUESTS]
+    assert request.get("voice_id") is None
+    assert len(request["ref_audio"]) > 10_000
 
 
 async def test_no_server_and_no_key_are_clear_errors():

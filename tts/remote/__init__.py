@@ -1,0 +1,1 @@
+"""Synthesisers on other machines, behind the same interface as those in process."""
