@@ -1,0 +1,145 @@
+"""A reply cut into clauses as it is written, so that the voice can start before it is finished.
+
+The voice needs enough text to sound natural and as little as possible to start early. So the first
+clause ends at the first breath a speaker would take, later ones at the ends of sentences. Nothing
+is cut inside a number, an abbreviation, an address or a word.
+"""
+
+from __future__ import annotations
+
+import re
+
+ABBREVIATIONS = frozenset(
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "sr",
+        "jr",
+        "st",
+        "vs",
+        "etc",
+        "e.g",
+        "i.e",
+        "approx",
+        "no",
+        "nr",
+        "tel",
+        "dept",
+        "est",
+        "fig",
+        "gen",
+        "gov",
+        "hon",
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "mt",
+        "rev",
+        "sgt",
+        "capt",
+        "col",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "sat",
+        "sun",
+        "a.m",
+        "p.m",
+        "u.s",
+        "u.k",
+        "z.b",
+        "bzw",
+        "ca",
+        "usw",
+    ]
+)
+
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]*_]*(?=\s)|[。！？]|\n")
+_BREATH = re.compile(r"[,;:，；：][\"'”’)\]*_]*(?=\s)|\s[–—-](?=\s)|—|[，；：]")
+_LAST_WORD = re.compile(r"(\S+?)\.[\"'”’)\]*_]*$")
+
+
+class ClauseSplitter:
+    """Cuts a stream of text into clauses. The clauses joined are exactly the text pushed.
+
+    Args:
+        first_words: Fewest words of the first clause, unless its sentence is shorter.
+        later_words: Fewest words of a later clause that ends at a breath instead of a full stop.
+        longest_words: A clause longer than this is cut at a space, whatever it says.
+    """
+
+    def __init__(self, *, first_words: int = 2, later_words: int = 10, longest_words: int = 40):
+        self._first_words = first_words
+        self._later_words = later_words
+        self._longest_words = longest_words
+        self._pending = ""
+        self._count = 0
+
+    def push(self, text: str) -> list[str]:
+        """Take in more text; return the clauses it completes."""
+        self._pending += text
+        clauses = []
+        while end := self._end_of_clause():
+            clauses.append(self._take(end))
+        return clauses
+
+    def flush(self) -> list[str]:
+        """No more text will come: return what is left, and start afresh."""
+        rest = self._take(len(self._pending))
+        self._count = 0
+        return [rest] if rest.strip() else []
+
+    def _take(self, end: int) -> str:
+        # The space after a clause stays with it, so that joining loses nothing.
+        while end < len(self._pending) and self._pending[end].isspace():
+            end += 1
+        clause, self._pending = self._pending[:end], self._pending[end:]
+        self._count += bool(clause.strip())
+        return clause
+
+    def _end_of_clause(self) -> int:
+        """Where the first clause of the pending text ends, or 0 when it is not complete."""
+        ends = [m.end() for m in _SENTENCE_END.finditer(self._pending) if self._ends_sentence(m)]
+        fewest = self._later_words if self._count else self._first_words
+        breaths = [
+            m.end()
+            for m in _BREATH.finditer(self._pending)
+            if len(self._pending[: m.end()].split()) >= fewest
+        ]
+        if ends or breaths:
+            return min(ends + breaths)
+        words = list(re.finditer(r"\S+\s", self._pending))
+        if len(words) > self._longest_words:
+            return words[self._longest_words - 1].end()
+        return 0
+
+    def _ends_sentence(self, match: re.Match[str]) -> bool:
+        before = self._pending[: match.end()]
+        if not before.strip(" \n.!?…"):
+            return False
+        if not match.group().startswith(".") or match.group().startswith(".."):
+            return True
+        found = _LAST_WORD.search(before)
+        word = found.group(1).lstrip("(\"'“‘*_").lower() if found else ""
+        listed = re.fullmatch(r"\d{1,2}", word) and before.count("\n", 0) == 0
+        if listed and len(before.split()) == 1:
+            return False  # "1. First of all" – the number of a list item
+        return word not in ABBREVIATIONS and not re.fullmatch(r"[a-z]", word)

@@ -1,0 +1,209 @@
+"""Any chat-completions server as a `LanguageModel`, through the `mistralai` SDK.
+
+Mistral's own API, vLLM, llama.cpp and Ollama speak almost the same protocol. The SDK builds and
+signs the requests and names the errors; the events are read here, because its models accept only
+Mistral's dialect: they refuse tool calls that arrive in pieces and drop the field in which other
+servers put a model's reasoning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+from loguru import logger
+from mistralai.client import Mistral
+from mistralai.client.errors import MistralError, NoResponseError
+from mistralai.client.utils.eventstreaming import EventStreamAsync
+
+from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema
+from agent.llm_events import ReplyReader, ThoughtTooLong
+
+MISTRAL_URL = "https://api.mistral.ai"
+DEFAULT_MODEL = "mistral-small-latest"
+
+_HURRY = {
+    "role": "system",
+    "content": "Answer at once in one or two short spoken sentences, without reasoning first.",
+}
+_KEPT_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "prefix")
+
+
+class ChatCompletionsModel:
+    """A model on a server, streamed.
+
+    Args:
+        model: The server's name for it.
+        url: Address of the server, with or without `/v1`; Mistral's API by default.
+        api_key: Sent as a bearer token; never logged, never part of an error.
+        options: Limits on one reply.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        url: str = MISTRAL_URL,
+        api_key: str = "",
+        options: LlmOptions | None = None,
+    ):
+        self._model = model
+        self._url = url.rstrip("/").removesuffix("/v1")
+        self._secret = api_key
+        self._options = options or LlmOptions()
+        host = urlsplit(self._url).hostname or ""
+        self._http = httpx.AsyncClient(
+            trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
+            timeout=httpx.Timeout(self._options.total_s, connect=3.0),
+        )
+        self._sdk = Mistral(
+            api_key=api_key or None, server_url=self._url, async_client=cast(Any, self._http)
+        )
+
+    @property
+    def name(self) -> str:
+        """The server's name for the model."""
+        return self._model
+
+    @property
+    def where(self) -> str:
+        """The server's host and port."""
+        return urlsplit(self._url).netloc
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema]
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the reply; asks again after a passing failure as long as nothing was said.
+
+        Raises:
+            LlmError: It refused, fell silent, died, thought without end or broke the protocol.
+        """
+        prompt = _cleaned(messages)
+        for attempt in range(1, self._options.attempts + 1):
+            begun = False
+            try:
+                async with aclosing(self._attempt(prompt, tools)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+                return
+            except LlmError as error:
+                if begun or not error.transient or attempt == self._options.attempts:
+                    raise
+                logger.info("{} at {}: {} Asking again.", self.name, self.where, error.cause)
+                if isinstance(error, ThoughtTooLong):
+                    prompt = [*prompt, _HURRY]
+                else:
+                    await asyncio.sleep(self._options.retry_after_s * 2 ** (attempt - 1))
+
+    async def _attempt(
+        self, messages: list[Message], tools: Sequence[ToolSchema]
+    ) -> AsyncGenerator[Piece, None]:
+        options, loop = self._options, asyncio.get_running_loop()
+        refusal: LlmError | None = None
+        reader = ReplyReader(self.name, options.thought_tokens)
+        deadline = loop.time() + options.total_s
+        patience_s = options.first_token_s
+        try:
+            async with asyncio.timeout(patience_s):
+                stream = await self._request(messages, tools)
+            async with stream:
+                while not reader.done:
+                    async with asyncio.timeout(min(patience_s, deadline - loop.time())):
+                        event = await anext(stream, None)
+                    if event is None:
+                        break
+                    patience_s = options.silence_s
+                    for piece in reader.read(event["data"]):
+                        yield piece
+        except TimeoutError as error:
+            waited = "took too long" if loop.time() >= deadline else "fell silent"
+            raise LlmError(
+                f"{self.name} at {self.where} {waited}.",
+                "Is the server overloaded?",
+                transient=True,
+            ) from error
+        except (httpx.HTTPError, NoResponseError) as error:
+            raise LlmError(
+                f"{self.name} at {self.where} broke off ({type(error).__name__}).",
+                "Is the server running and reachable?",
+                transient=True,
+            ) from error
+        except MistralError as error:
+            refusal = self._refusal(
+                error
+            )  # raised below: its context would quote the server's words
+        if refusal is not None:
+            raise refusal
+        for piece in reader.finish():
+            yield piece
+
+    async def _request(
+        self, messages: list[Message], tools: Sequence[ToolSchema]
+    ) -> EventStreamAsync[Any]:
+        stream = await self._sdk.chat.stream_async(
+            model=self._model,
+            messages=messages,  # type: ignore[arg-type]
+            tools=list(tools) or None,  # type: ignore[arg-type]
+            max_tokens=self._options.max_tokens,
+            temperature=self._options.temperature,
+            timeout_ms=int(self._options.total_s * 1000),
+        )
+        return EventStreamAsync(stream.response, json.loads, client_ref=self._sdk)
+
+    def _refusal(self, error: MistralError) -> LlmError:
+        status, said = error.status_code, _server_message(error.body)
+        if self._secret:
+            said = said.replace(self._secret, "…")
+        cause = f"{self.name} at {self.where} refused with status {status}{said and f': {said}'}."
+        cure, transient = "", status in (408, 409, 429) or status >= 500
+        if status in (401, 403):
+            cure = "Check the API key."
+        elif status == 404:
+            cure = "Check the address and the name of the model."
+        elif status == 429:
+            cure = "Wait a little, or raise the limit of the account."
+        elif status == 200:
+            cure = "The address answers, but not with a chat-completions stream."
+        return LlmError(cause, cure, transient=transient)
+
+
+def _cleaned(messages: Sequence[Message]) -> list[Message]:
+    """Meet Mistral's rules, which other servers do not mind.
+
+    Only the first messages may be `system`; a tool's result must be followed by the assistant,
+    which is what is being asked for, unless something else came in between.
+    """
+    cleaned: list[Message] = []
+    for message in messages:
+        kept = {key: message[key] for key in _KEPT_KEYS if message.get(key) is not None}
+        if kept["role"] == "system" and any(m["role"] != "system" for m in cleaned):
+            kept["role"] = "user"
+        if cleaned and cleaned[-1]["role"] == "tool" and kept["role"] == "user":
+            cleaned.append({"role": "assistant", "content": "…"})
+        if kept["role"] == "assistant":
+            kept.setdefault("content", "")
+        cleaned.append(kept)
+    if cleaned and cleaned[-1]["role"] == "assistant":
+        cleaned[-1]["prefix"] = True
+    return cleaned
+
+
+def _server_message(body: str) -> str:
+    """The server's own words, without its JSON and not too many of them."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return ""
+    while isinstance(data, dict):
+        data = next((data[key] for key in ("error", "message", "detail") if key in data), "")
+    return str(data)[:200].rstrip(". ") if isinstance(data, str) else ""

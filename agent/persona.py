@@ -1,0 +1,114 @@
+"""Who is speaking: a persona is one YAML file."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from agent.scriptbook import Lines, Script
+from common.errors import ConfigError
+from common.yamlfile import StrictModel, load_yaml
+
+PERSONAS_DIR = Path(__file__).parent / "personas"
+_SMALL_TALK = PERSONAS_DIR / "_small_talk.yaml"
+
+SPOKEN_STYLE = """\
+You are on a live voice call: what you write is spoken aloud as you write it.
+- Answer in one to three short sentences, then let the caller speak. Ask at most one question.
+- Write only words to be spoken: no markdown, lists, emoji, headings or stage directions.
+- The caller's words come from a speech recogniser and may be mis-heard. Guess kindly; when it
+  matters, ask.
+- A reply of yours that ends in an interruption mark was cut off there: the caller did not hear
+  the rest. Do not repeat what was heard.
+- Never invent facts about orders, people or prices. Say plainly when you do not know."""
+
+
+class Persona(StrictModel):
+    """A character with a voice, manners and knowledge.
+
+    Attributes:
+        name: How it is asked for; the file's name without `.yaml`.
+        title: Shown to people who choose.
+        description: One sentence for people who choose.
+        language: BCP 47 tag.
+        voice: Name of a voice; empty for the engine's default.
+        pace: How soon it takes its turn, in plain words.
+        greeting: First words; one variant is chosen per call.
+        goodbye: Last words.
+        disclosure: Said first and heard out, whatever the caller does: a legal notice.
+        instructions: Who it is, for the language model.
+        idle: Said when nobody has spoken for a while: first, second, … time; after the last it
+            says goodbye and ends the call.
+        idle_after_s: How long that while is, seconds; 0 turns it off.
+        acknowledge: Short sounds of listening during a very long turn.
+        failure: Said when no language model answers.
+        lexicon: How to pronounce words, by word as written.
+        script: What it can say without a language model.
+        tools: Names of tools it may use: built in ones, or `package.module:function`.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str = ""
+    description: str = ""
+    language: str = "en"
+    voice: str = ""
+    pace: Literal["eager", "balanced", "patient"] = "balanced"
+    greeting: Lines = Field(default_factory=lambda: ["Hello! How can I help you?"])
+    goodbye: Lines = Field(default_factory=lambda: ["Goodbye!"])
+    disclosure: str = ""
+    instructions: str = ""
+    idle: Lines = Field(default_factory=lambda: ["Are you still there?"])
+    idle_after_s: float = Field(default=12.0, ge=0)
+    acknowledge: Lines = Field(default_factory=lambda: ["Mm-hm."])
+    failure: str = "I am sorry, I cannot think clearly just now. Could you say that again?"
+    lexicon: dict[str, str] = Field(default_factory=dict)
+    script: Script = Field(default_factory=Script)
+    tools: list[str] = Field(default_factory=list)
+
+    def system_prompt(self) -> str:
+        """What the language model is told about itself and about speaking aloud."""
+        who = self.instructions or f"You are {self.title or self.name}, a helpful voice assistant."
+        return f"{who.strip()}\n\n{SPOKEN_STYLE}\nSpeak the language tagged '{self.language}'."
+
+    def pick_greeting(self, rng: random.Random | None = None) -> str:
+        """One of the greetings."""
+        return (rng or random).choice(self.greeting)
+
+
+def list_personas(folder: Path | None = None) -> list[Persona]:
+    """The personas shipped with Parley, or those in `folder`; `parley` first, then by name.
+
+    Raises:
+        ConfigError: One of the files is malformed.
+    """
+    paths = sorted((folder or PERSONAS_DIR).glob("*.yaml"))
+    personas = [load_persona(path) for path in paths if not path.name.startswith("_")]
+    return sorted(personas, key=lambda persona: (persona.name != "parley", persona.name))
+
+
+def load_persona(name_or_path: str | Path) -> Persona:
+    """Open a shipped persona by name, or any persona by the path of its file.
+
+    Raises:
+        ConfigError: There is no such persona, or its file is malformed.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = PERSONAS_DIR / f"{name_or_path}.yaml"
+        if not path.is_file() or path.name.startswith("_"):
+            known = [p.stem for p in PERSONAS_DIR.glob("*.yaml") if not p.name.startswith("_")]
+            close = difflib.get_close_matches(str(name_or_path), known, n=1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(known)}."
+            raise ConfigError(
+                f"There is no persona '{name_or_path}'.", f"{hint} Or give the path of a YAML file."
+            )
+    return load_yaml(path, Persona)
+
+
+def small_talk() -> Script:
+    """The shared English small talk that stands behind every persona's own script."""
+    return load_yaml(_SMALL_TALK, Script)

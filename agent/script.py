@@ -1,0 +1,277 @@
+"""A persona's offline conversation, played: (state, words heard) → (new state, reply).
+
+Pure and immutable, so that a reply prepared for a turn that goes on after all can be dropped
+without trace, and the same words always get the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from agent.matching import ENOUGH, match, words_of
+from agent.scriptbook import PLACEHOLDER, Form, Lines, Rule, Script
+from agent.slots import parse, yes_or_no
+
+_ANYTHING = 0.5  # `*` loses against everything that is really understood
+_OPEN_BONUS = 0.06  # an answer to what was just asked wins over a change of subject
+_CHANGE = "?"  # `asking` while the caller says what to correct
+_GIVE_UP = tuple(map(words_of, ("cancel", "never mind", "forget it", "forget about it", "stop")))
+_SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
+_WHAT_CHANGE = ("What should I change?",)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """Where a conversation stands.
+
+    Attributes:
+        slots: What is known, by slot name.
+        open: Keys of rules tried first on the next words.
+        form: The form being filled, or "".
+        asking: The slot being asked for; "" while confirming.
+        used: How often each rule or line has been used, for variation.
+        last: What was said last, for "say that again".
+        misses: Turns in a row that were not understood.
+        ended: The goodbye has been said.
+    """
+
+    slots: Mapping[str, str] = field(default_factory=dict)
+    open: tuple[int, ...] = ()
+    form: str = ""
+    asking: str = ""
+    used: Mapping[str, int] = field(default_factory=dict)
+    last: str = ""
+    misses: int = 0
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    words: tuple[str, ...]
+    slots: tuple[str, ...]
+    anything: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A rule that fits, how well, and what it captured."""
+
+    rank: tuple[float, float]
+    key: int
+    captured: Mapping[str, str]
+
+
+class ScriptPlayer:
+    """Plays a `Script`.
+
+    Args:
+        script: The persona's own.
+        base: Shared small talk that stands behind it.
+        facts: More that replies may mention, by placeholder.
+    """
+
+    def __init__(
+        self, script: Script, base: Script | None = None, facts: Mapping[str, str] | None = None
+    ):
+        self._script = script
+        self._facts = facts or {}
+        self._slots = {**(base.slots if base else {}), **script.slots}
+        self._rules: list[Rule] = []
+        self._patterns: list[tuple[_Pattern, ...]] = []
+        self._then: list[tuple[int, ...]] = []
+        self._top = self._compile(script.rules) + self._compile(base.rules if base else [])
+        self._named = {rule.name: key for key, rule in enumerate(self._rules) if rule.name}
+        self._fallback = script.fallback or (base.fallback if base else [])
+
+    def reply(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
+        """Answer what was heard.
+
+        Args:
+            state: Where the conversation stands.
+            text: The caller's words as recognised.
+            now: Local time, for greetings and for those who ask.
+        """
+        if not words_of(text):
+            return self._say(state, [_SORRY], now)
+        if state.form:
+            return self._fill(state, text, now)
+        heard = self._understand(state, text)
+        return self._miss(state, now) if heard is None else self._follow(state, heard, text, now)
+
+    # --- understanding ----------------------------------------------------------------------
+
+    def _compile(self, rules: Iterable[Rule]) -> tuple[int, ...]:
+        keys = []
+        for rule in rules:
+            key = len(self._rules)
+            self._rules.append(rule)
+            self._patterns.append(tuple(map(_pattern, rule.hear)))
+            self._then.append(())
+            self._then[key] = self._compile(rule.then)
+            keys.append(key)
+        return tuple(keys)
+
+    def _understand(self, state: Dialogue, text: str) -> _Heard | None:
+        words = words_of(text)
+        found = [
+            heard
+            for keys, bonus in ((state.open, _OPEN_BONUS), (self._top, 0.0))
+            for key in keys
+            for pattern in self._patterns[key]
+            if (heard := self._try(key, pattern, words, text, bonus)) is not None
+        ]
+        return max(found, key=lambda heard: heard.rank, default=None)
+
+    def _try(
+        self, key: int, pattern: _Pattern, words: tuple[str, ...], text: str, bonus: float
+    ) -> _Heard | None:
+        if pattern.anything:
+            return _Heard((_ANYTHING, 0.0), key, {})
+        if bonus and pattern.words in (("yes",), ("no",)):
+            meant = yes_or_no(text)
+            fits = meant is not None and meant == (pattern.words == ("yes",))
+            return _Heard((1.0 + bonus, 1.0), key, {}) if fits else None
+        fit = match(pattern.words, words)
+        if pattern.words and fit.score < ENOUGH:
+            return None
+        captured = {}
+        for name in pattern.slots:
+            slot = self._slots[name]
+            after = " ".join(words[fit.end :]) if slot.kind in ("name", "text") else text
+            if (value := parse(slot, after, asked=True)) is None:
+                return None
+            captured[name] = value
+        score = fit.score if pattern.words else ENOUGH
+        return _Heard((score + 0.02 * min(fit.weight, 5.0) + bonus, fit.weight), key, captured)
+
+    # --- answering --------------------------------------------------------------------------
+
+    def _follow(
+        self, state: Dialogue, heard: _Heard, text: str, now: datetime
+    ) -> tuple[Dialogue, str]:
+        rule = self._rules[heard.key]
+        slots = {**state.slots, **heard.captured, **rule.set}
+        for name, step in rule.add.items():
+            slots[name] = str(int(slots.get(name, "0")) + step)
+        state = replace(state, slots=slots, misses=0, ended=rule.end)
+        lines, target = [(f"rule {heard.key}", rule.say)], heard.key
+        while self._rules[target].goto:
+            target = self._named[self._rules[target].goto]
+            lines.append((f"rule {target}", self._rules[target].say))
+        if not rule.keep:
+            state = replace(state, open=self._then[target])
+        if form := self._rules[target].form:
+            fresh = {k: v for k, v in slots.items() if k not in self._script.forms[form].slots}
+            state = replace(state, form=form, slots=fresh)
+            return self._go_on(state, text, now, lead=[say for _, say in lines])
+        return self._say(state, [say for _, say in lines], now)
+
+    def _miss(self, state: Dialogue, now: datetime) -> tuple[Dialogue, str]:
+        lines: list[Lines] = [self._fallback or list(_SORRY)]
+        if state.misses % 2 == 1 and self._script.lead:
+            lines.append(self._script.lead)
+        return self._say(replace(state, misses=state.misses + 1), lines, now)
+
+    def _fill(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
+        form = self._script.forms[state.form]
+        words = words_of(text)
+        closed = replace(state, form="", asking="", misses=0)
+        if any(match(pattern, words).score > 0.9 for pattern in _GIVE_UP):
+            return self._say(closed, [form.cancelled], now)
+        heard = self._understand(state, text)
+        aside = heard is not None and self._is_aside(heard)
+        if state.asking in self._slots and not aside:
+            value = parse(self._slots[state.asking], text, asked=True)
+            if value is not None:
+                known = {**state.slots, state.asking: value}
+                return self._go_on(replace(state, slots=known, misses=0), text, now)
+        elif not aside:
+            corrected = self._volunteered(state, form, text, over=True)
+            if corrected != state.slots:
+                return self._go_on(replace(state, slots=corrected, misses=0), "", now)
+            named = next((s for s in form.slots if s.replace("_", " ") in " ".join(words)), None)
+            if named is not None:
+                return self._ask(replace(state, misses=0), named, now)
+            if not state.asking and (meant := yes_or_no(text)) is not None:
+                if meant:
+                    return self._say(closed, [form.done], now)
+                return self._say(replace(state, asking=_CHANGE), [list(_WHAT_CHANGE)], now)
+            if state.asking == _CHANGE and yes_or_no(text) is False:
+                return self._say(closed, [form.cancelled], now)
+        if heard is not None and aside:
+            kept, said = self._follow(replace(state, form=""), heard, text, now)
+            kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
+            kept, question = self._go_on(kept, "", now)
+            return replace(kept, last=said), f"{said} {question}"
+        state = replace(state, misses=state.misses + 1)
+        if state.misses > 2:
+            return self._say(closed, [form.cancelled], now)
+        return self._go_on(state, "", now, lead=[list(_SORRY)])
+
+    def _is_aside(self, heard: _Heard) -> bool:
+        """Whether a question is to be answered in the middle of a form. A bare "yes" is not."""
+        rule = self._rules[heard.key]
+        return heard.rank[0] >= 0.9 and not rule.form and (rule.keep or heard.rank[1] > 1.0)
+
+    def _volunteered(
+        self, state: Dialogue, form: Form, text: str, *, over: bool = False
+    ) -> Mapping[str, str]:
+        """What the caller said of the form without being asked."""
+        slots = dict(state.slots)
+        for name in form.slots:
+            if name == state.asking or (name in slots and not over):
+                continue
+            if (value := parse(self._slots[name], text, asked=False)) is not None:
+                slots[name] = value
+        return slots
+
+    def _go_on(
+        self, state: Dialogue, text: str, now: datetime, lead: Iterable[Lines] = ()
+    ) -> tuple[Dialogue, str]:
+        """Ask for the next slot of the form, or have it confirmed."""
+        form = self._script.forms[state.form]
+        state = replace(state, slots=self._volunteered(state, form, text))
+        missing = next((name for name in form.slots if name not in state.slots), "")
+        if missing:
+            return self._ask(state, missing, now, lead)
+        return self._say(replace(state, asking=""), [*lead, form.confirm], now)
+
+    def _ask(
+        self, state: Dialogue, slot: str, now: datetime, lead: Iterable[Lines] = ()
+    ) -> tuple[Dialogue, str]:
+        return self._say(replace(state, asking=slot), [*lead, self._slots[slot].ask], now)
+
+    def _say(
+        self, state: Dialogue, parts: Iterable[Lines | tuple[str, ...]], now: datetime
+    ) -> tuple[Dialogue, str]:
+        known = {**self._facts, **state.slots, **self._always_known(state, now)}
+        used, said = dict(state.used), []
+        for lines in parts:
+            fitting = [line for line in lines if set(PLACEHOLDER.findall(line)) <= set(known)]
+            if fitting:
+                nth = used.get(lines[0], 0)
+                used[lines[0]] = nth + 1
+                said.append(fitting[nth % len(fitting)].format_map(known))
+        reply = " ".join(line[0].upper() + line[1:] for line in said if line)
+        return replace(state, used=used, last=reply or state.last), reply
+
+    def _always_known(self, state: Dialogue, now: datetime) -> dict[str, str]:
+        topics = [rule.topic for rule in self._script.rules if rule.topic]
+        hour, minute = now.hour % 12 or 12, f":{now.minute:02d}" if now.minute else " o'clock"
+        part = "morning" if now.hour < 12 else "afternoon" if now.hour < 18 else "evening"
+        return {
+            "now": f"{hour}{minute} in the {part}",
+            "today": f"{now:%A}, {now:%B} {now.day}",
+            "day_part": part,
+            "last": state.last,
+            "topics": ", ".join(topics[:-1]) + f" or {topics[-1]}"
+            if topics[1:]
+            else "".join(topics),
+        }
+
+
+def _pattern(text: str) -> _Pattern:
+    slots = tuple(PLACEHOLDER.findall(text))
+    return _Pattern(words_of(PLACEHOLDER.sub(" ", text)), slots, text.strip() == "*")

@@ -1,0 +1,126 @@
+"""What a persona's offline script looks like in YAML. Data only; `agent.script` plays it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from common.yamlfile import StrictModel
+
+Lines = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
+"""One sentence or several variants of it."""
+
+SlotKind = Literal["name", "number", "time", "day", "digits", "yes_no", "one_of", "text"]
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class Slot(StrictModel):
+    """Something to remember about the caller.
+
+    Attributes:
+        kind: How the answer is understood.
+        options: For `one_of`: what may be chosen; for others unused.
+        ask: How to ask for it.
+        least: For `number`: smallest that makes sense.
+        most: For `number`: largest that makes sense.
+    """
+
+    kind: SlotKind = "text"
+    options: Lines = Field(default_factory=list)
+    ask: Lines = Field(default_factory=list)
+    least: int = 0
+    most: int = 1_000_000
+
+    @model_validator(mode="after")
+    def _has_options(self) -> Slot:
+        if (self.kind == "one_of") != bool(self.options):
+            raise ValueError("`options` belong to kind `one_of`, and it needs them")
+        return self
+
+
+class Rule(StrictModel):
+    """When the caller says something like `hear`, answer with one of `say`.
+
+    Attributes:
+        hear: Patterns. `{slot}` captures what is said there; `*` matches anything.
+        say: Variants, used in turn. One that mentions an unknown slot is passed over.
+        name: What `goto` calls it.
+        topic: What "help" says one can talk about here.
+        then: Rules tried first on the caller's next words.
+        form: Collects the slots of this form next.
+        goto: Goes on with this rule's reply.
+        set: Slots to set.
+        add: Numbers to add to slots, such as a score.
+        keep: A digression: whatever was open before stays open, and is asked again.
+        end: The call ends after this reply.
+    """
+
+    hear: Lines = Field(default_factory=list)
+    say: Lines = Field(default_factory=list)
+    name: str = ""
+    topic: str = ""
+    then: list[Rule] = Field(default_factory=list)
+    form: str = ""
+    goto: str = ""
+    set: dict[str, str] = Field(default_factory=dict)
+    add: dict[str, int] = Field(default_factory=dict)
+    keep: bool = False
+    end: bool = False
+
+
+class Form(StrictModel):
+    """Slots to collect one after another, confirmed before it counts.
+
+    Attributes:
+        slots: Which, in the order in which they are asked for.
+        confirm: Says what was understood and asks whether it is right.
+        done: Said after a yes.
+        cancelled: Said after a no, or when the caller gives up.
+    """
+
+    slots: list[str]
+    confirm: Lines
+    done: Lines
+    cancelled: Lines
+
+
+class Script(StrictModel):
+    """A persona's offline conversation.
+
+    Attributes:
+        slots: What can be remembered, by name.
+        rules: What can be talked about.
+        forms: What can be collected, by name.
+        fallback: Said when nothing matches; they keep the talk going.
+        lead: Said after a fallback now and then: something to talk about.
+        small_talk: Include the shared English small talk (greetings, thanks, time, help, …).
+    """
+
+    slots: dict[str, Slot] = Field(default_factory=dict)
+    rules: list[Rule] = Field(default_factory=list)
+    forms: dict[str, Form] = Field(default_factory=dict)
+    fallback: Lines = Field(default_factory=list)
+    lead: Lines = Field(default_factory=list)
+    small_talk: bool = True
+
+    @model_validator(mode="after")
+    def _refers_to_what_exists(self) -> Script:
+        names = {rule.name for rule in all_rules(self.rules)}
+        for rule in all_rules(self.rules):
+            if rule.goto and rule.goto not in names:
+                raise ValueError(f"goto: there is no rule named '{rule.goto}'")
+            if rule.form and rule.form not in self.forms:
+                raise ValueError(f"form: there is no form named '{rule.form}'")
+        for name, form in self.forms.items():
+            for slot in form.slots:
+                if slot not in self.slots or not self.slots[slot].ask:
+                    raise ValueError(f"form '{name}' needs a slot '{slot}' with an `ask`")
+        return self
+
+
+def all_rules(rules: list[Rule]) -> list[Rule]:
+    """`rules` with everything nested under `then`, in reading order."""
+    return [inner for rule in rules for inner in (rule, *all_rules(rule.then))]

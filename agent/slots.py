@@ -1,0 +1,267 @@
+"""Understanding short answers: a number, a time, a day, a name, yes or no. Pure; English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from agent.matching import alike, words_of
+from agent.scriptbook import Slot
+
+_UNITS = {
+    word: n
+    for n, word in enumerate(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
+    )
+} | {"oh": 0, "to": 2, "too": 2, "for": 4, "ate": 8, "won": 1, "couple": 2, "dozen": 12}
+_HOMOPHONES = frozenset({"oh", "to", "too", "for", "ate", "won"})
+_TENS = {
+    word: 10 * n
+    for n, word in enumerate(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
+    )
+}
+_DAYS = [
+    "today",
+    "tonight",
+    "tomorrow",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "weekend",
+]
+_YES = frozenset(
+    [
+        "yes",
+        "yeah",
+        "yep",
+        "yup",
+        "sure",
+        "correct",
+        "right",
+        "exactly",
+        "absolutely",
+        "definitely",
+        "okay",
+        "ok",
+        "fine",
+        "perfect",
+        "indeed",
+        "please",
+        "affirmative",
+        "great",
+    ]
+)
+_NO = frozenset(["no", "nope", "nah", "not", "never", "wrong", "incorrect", "cancel", "negative"])
+_NAME_LEADS = (
+    "my name is", "the name is", "name is", "call me", "i am", "this is", "it is", "under", "for",
+    "i am called", "you can call me", "please call me", "mister", "put it under",
+)  # fmt: skip
+_TIME_PHRASE = re.compile(
+    r"\b(at|around|by|past|to) (half |quarter )?\S+( (past|to) \w+| (\w+teen|thirty|forty|ten|oclock|"
+    r"am|pm|a m|p m|\d\d))*\b"
+)
+_FILLERS = frozenset(
+    [
+        "um",
+        "uh",
+        "er",
+        "ah",
+        "oh",
+        "well",
+        "so",
+        "hi",
+        "hello",
+        "yes",
+        "yeah",
+        "please",
+        "thanks",
+        "thank",
+        "you",
+    ]
+)
+_NOT_NAMES = frozenset(
+    [
+        "not",
+        "fine",
+        "good",
+        "sorry",
+        "calling",
+        "looking",
+        "here",
+        "just",
+        "happy",
+        "tired",
+        "great",
+    ]
+)
+
+
+def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
+    """Find the slot's value in what was said.
+
+    Args:
+        slot: What to look for.
+        text: The caller's words.
+        asked: Whether the caller was asked for just this; otherwise only unmistakable values count.
+
+    Returns:
+        The value in words fit to be said back, or None.
+    """
+    words = words_of(text)
+    match slot.kind:
+        case "yes_no":
+            return {True: "yes", False: "no", None: None}[yes_or_no(text)]
+        case "number":
+            plain = words if asked else _TIME_PHRASE.sub(" ", " ".join(words)).split()
+            found = [n for n in numbers(plain, homophones=asked) if slot.least <= n <= slot.most]
+            return str(found[0]) if found else None
+        case "time":
+            return time_of_day(words, asked=asked)
+        case "day":
+            day = next((day for word in words for day in _DAYS if alike(word, day) >= 0.8), None)
+            return day.capitalize() if day and day.endswith("day") and day != "today" else day
+        case "digits":
+            digits = "".join(str(n) for n in numbers(words, homophones=asked, digits=True))
+            return " ".join(digits) if len(digits) >= (1 if asked else 5) else None
+        case "one_of":
+            return closest(slot.options, words)
+        case "name":
+            return name_in(words, asked=asked)
+    return text.strip(" .!?,") if asked and words else None
+
+
+def yes_or_no(text: str) -> bool | None:
+    """True for yes, False for no, None when it is neither (or both)."""
+    words = words_of(text)
+    no = any(word in _NO for word in words)
+    yes = any(word in _YES for word in words) and "not right" not in " ".join(words)
+    if words[:1] in (("no",), ("nope",), ("nah",)):
+        return False  # "no, that is fine"
+    if words[:1] in (("yes",), ("yeah",), ("yep",)):
+        return True
+    return None if yes == no else yes
+
+
+def numbers(words: Iterable[str], *, homophones: bool = False, digits: bool = False) -> list[int]:
+    """Whole numbers below a million in what was said, from digits and words alike.
+
+    Args:
+        words: Lower-case words.
+        homophones: Take "for" as 4 and "to" as 2, as a recogniser may write them.
+        digits: Read every word by itself ("five five five" is three numbers), for phone numbers.
+    """
+    found: list[int] = []
+    open_tens = False
+    for word in words:
+        value = _UNITS.get(word) if homophones or word not in _HOMOPHONES else None
+        if word.isdigit() and len(word) < 16:
+            found += [int(digit) for digit in word] if digits else [int(word)]
+        elif value is not None:
+            if open_tens and 0 < value < 10 and not digits:
+                found[-1] += value
+            else:
+                found.append(value)
+        elif word in _TENS:
+            found.append(_TENS[word])
+            open_tens = True
+            continue
+        elif word == "hundred":
+            found[-1:] = [found[-1] * 100] if found else [100]
+        elif word == "thousand":
+            found[-1:] = [found[-1] * 1000] if found else [1000]
+        open_tens = False
+    return found
+
+
+def time_of_day(words: tuple[str, ...], *, asked: bool) -> str | None:
+    """A time such as "half past seven" or "19:30", as words like "7:30 in the evening"."""
+    text = " ".join(words)
+    for name in ("noon", "midday", "midnight"):
+        if name in words:
+            return "midnight" if name == "midnight" else "noon"
+    part = next(
+        (name for name in ("morning", "afternoon", "evening", "night") if name in words), ""
+    )
+    if re.search(r"\ba m\b|\bam\b", text) and re.search(r"\d|" + "|".join(_UNITS), text):
+        part = part or ("morning" if not re.search(r"\bi am\b", text) else "")
+    elif re.search(r"\bp m\b|\bpm\b|\d(pm)\b", text):
+        part = part or "evening"
+    marker = re.search(
+        r"\b(at|around|by|half|quarter)\b(?=.*\b(\d|" + "|".join(_UNITS) + "))", text
+    )
+    spoken = text[marker.start() :] if marker else text
+    clock = numbers(re.sub(r"(\d)([ap]m)\b", r"\1 \2", spoken).split())
+    marked = part or marker or re.search(r"\boclock\b", text)
+    if not clock or not (asked or marked):
+        return None
+    hour, minute = clock[0], 0
+    if "half" in words:
+        minute = 30
+    elif "quarter" in words:
+        minute = 15 if "past" in words else 45
+        hour -= "to" in words
+    elif hour >= 100:
+        hour, minute = divmod(hour, 100)
+    elif len(clock) > 1 and clock[1] < 60:
+        minute = clock[1]
+    if not (0 <= hour < 24 and 0 <= minute < 60):
+        return None
+    if hour > 12:
+        hour, part = hour - 12, part or ("evening" if hour >= 18 else "afternoon")
+    said = f"{hour or 12}:{minute:02d}" if minute else f"{hour or 12} o'clock"
+    if part == "night":
+        return f"{said} at night"
+    return f"{said} in the {part}" if part else said
+
+
+def closest(options: Iterable[str], words: tuple[str, ...]) -> str | None:
+    """The option that was said, even if mis-heard, or None."""
+    scores = {}
+    for option in options:
+        parts = words_of(option)
+        best = [max((alike(part, word) for word in words), default=0.0) for part in parts]
+        scores[option] = sum(best) / len(best) if best else 0.0
+    winner = max(scores, key=lambda option: scores[option], default=None)
+    return winner if winner is not None and scores[winner] >= 0.7 else None
+
+
+def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:
+    """The name a caller gives: what follows "my name is", or a short answer when asked."""
+    text = f" {' '.join(words)} "
+    leads = [lead for lead in (_NAME_LEADS if asked else _NAME_LEADS[:4]) if f" {lead} " in text]
+    if not leads and not asked:
+        return None
+    starts = [text.rfind(f" {lead} ") + len(lead) + 2 for lead in leads]
+    rest = text[max(starts, default=0) :].split()
+    rest = [word for word in rest if word not in _FILLERS][:3]
+    for stop in ("and", "but", "because", "from"):
+        rest = rest[: rest.index(stop)] if stop in rest else rest
+    if not rest or rest[0] in _NOT_NAMES or any(word.isdigit() for word in rest):
+        return None
+    return " ".join(word.capitalize() for word in rest)
