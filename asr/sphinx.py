@@ -129,7 +129,7 @@ class SphinxEngine:
         max_streams: Callers at once; by default one per CPU core.
     """
 
-    def __init__(self, *, lm: LanguageModel = "bundled", max_streams: int | None = None) -> None:
+    def __init__(self, *, lm: LanguageModel = "ours", max_streams: int | None = None) -> None:
         self._options = ListenerOptions(lm=lm)
         self._max_streams = max_streams or os.cpu_count() or 1
         self._idle: list[asyncio.subprocess.Process] = []
