@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from tests.web.stand_in import EXCHANGES, StandInCalls, flite, write_wav
+from tts.interface import VoiceInfo
+from web.calls import Catalogue, PersonaCard
+from web.server import create_app
+from web.settings import WebSettings
+
+CHROMIUM = shutil.which("chromium")
+CATALOGUE = Catalogue(
+    personas=(PersonaCard("harbour", "Harbour office"), PersonaCard("library", "Library desk")),
+    voices=(VoiceInfo("slt", description="clear, American"), VoiceInfo("rms", description="low")),
+    asr="loudness",
+    tts="flite",
+    llm="script",
+    privacy="Sound and words stay on this machine.",
+)
+
+
+@contextmanager
+def serving(app: Any, port: int) -> Iterator[str]:
+    """The app on a real socket, in its own thread."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://localhost:{port}/"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def flite_installed() -> None:
+    if not shutil.which("flite"):
+        pytest.skip("flite is not installed: the stand-in has no voice")
+
+
+@pytest.fixture
+def stand_in(flite_installed: None) -> Iterator[tuple[str, StandInCalls]]:
+    """A page served by an agent that follows a script."""
+    calls, port = StandInCalls(), free_port()
+    with serving(create_app(calls, CATALOGUE, WebSettings(port=port)), port) as url:
+        yield url, calls
+
+
+@pytest.fixture(scope="session")
+def caller_wav(flite_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A caller who waits for the greeting, asks, interrupts the answer, and asks again."""
+    import numpy as np
+
+    def wait(seconds: float) -> np.ndarray:
+        return np.zeros(int(48_000 * seconds), np.float32)
+
+    first, second = (flite(EXCHANGES[turn][0], "rms") for turn in (0, 1))
+    path = tmp_path_factory.mktemp("caller") / "caller.wav"
+    write_wav(path, np.concatenate([wait(6), first, wait(4), second, wait(60)]))
+    return path
+
+
+@pytest.fixture
+def chromium() -> Iterator[Callable[..., Browser]]:
+    """Starts Chromium; `wav` becomes its microphone, `allow` answers the permission question."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        started: list[Browser] = []
+
+        def start(wav: Path | None = None, *, allow: bool = True) -> Browser:
+            args = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+            args.append("--use-fake-device-for-media-stream")
+            if allow:
+                args.append("--use-fake-ui-for-media-stream")
+            if wav:
+                args.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
+            started.append(playwright.chromium.launch(executable_path=CHROMIUM, args=args))
+            return started[-1]
+
+        yield start
+        for browser in started:
+            browser.close()
+
+
+@contextmanager
+def no_page_errors(page: Page) -> Iterator[None]:
+    """Fail on any uncaught exception in the page."""
+    broken: list[Error] = []
+    page.on("pageerror", broken.append)
+    yield
+    assert not broken

@@ -1,0 +1,139 @@
+"""The web server: the page, signalling, health and metrics in one FastAPI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.middleware.cors import CORSMiddleware
+
+from web.admission import Admission, LoopLag
+from web.calls import Calls, Catalogue
+from web.errors import install_error_handlers
+from web.guard import Guard, Verifier
+from web.metrics import Metrics
+from web.settings import WebSettings
+from web.shield import BodyLimit, SecurityHeaders
+from web.signalling import signalling_routes
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(
+    calls: Calls,
+    catalogue: Catalogue,
+    settings: WebSettings,
+    *,
+    verify: Verifier | None = None,
+    metrics: Metrics | None = None,
+) -> FastAPI:
+    """Assemble the app; `app.state.admission.draining = True` turns new callers away.
+
+    Args:
+        calls: Carries the calls.
+        catalogue: Personas, voices and engines to show.
+        settings: The operator's decisions.
+        verify: Decides over bearer tokens of an identity provider.
+        metrics: Where hooks elsewhere already report to.
+
+    Raises:
+        ConfigError: The settings would leave a public address open by accident.
+    """
+    settings.check(has_verifier=verify is not None)
+    metrics = metrics or Metrics()
+    guard = Guard(settings, verify)
+    lag = LoopLag(metrics.loop_lag_s.observe)
+    admission = Admission(settings, lambda: calls.active, lag)
+    metrics.gauge("parley_calls_active", "Calls going on.", lambda: calls.active)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(lag.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await calls.close()
+
+    app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.admission = admission
+    app.state.metrics = metrics
+    install_error_handlers(app)
+    app.include_router(signalling_routes(calls, catalogue, settings, guard, admission, metrics))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/api/page")
+    async def page_data(request: Request) -> JSONResponse:
+        """What the page needs: its token, and what there is to choose from."""
+        await guard.admit_visitor(request)
+        return JSONResponse(
+            _page_data(catalogue, settings) | {"token": guard.mint.mint()},
+            headers={"Cache-Control": "no-store"},
+        )
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> dict[str, Any]:
+        """One more call would be served well; 503 with the reason otherwise."""
+        admission.check()
+        return {"status": "ready", "calls": calls.active, "max_calls": settings.max_calls}
+
+    @app.get("/metrics")
+    async def prometheus(request: Request) -> Response:
+        """Prometheus metrics; with a secret set, scrape with it as bearer token."""
+        if not guard.is_open:
+            await guard.admit_visitor(request)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    app.mount("/static", _FreshStatic(directory=_STATIC), name="static")
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=["GET", "POST", "PATCH"],
+            allow_headers=["authorization", "content-type"],
+        )
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+class _FreshStatic(StaticFiles):
+    """Static files that a browser asks after each time, so an update never meets a stale module."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _page_data(catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
+    return {
+        "personas": [
+            {"name": card.name, "title": card.title, "voice": card.voice, "language": card.language}
+            for card in catalogue.personas
+        ],
+        "voices": [
+            {"name": voice.name, "language": voice.language, "description": voice.description}
+            for voice in catalogue.voices
+        ],
+        "engines": {"asr": catalogue.asr, "tts": catalogue.tts, "llm": catalogue.llm},
+        "ice_servers": [server.for_browser() for server in settings.ice_servers],
+        "privacy": catalogue.privacy,
+    }

@@ -1,0 +1,101 @@
+"""What the operator decides about the front door."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from common.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server that both ends of a call may use.
+
+    Attributes:
+        url: As browsers write it: `stun:host:port` or `turn:host:port?transport=udp`.
+        username: For TURN.
+        credential: For TURN; handed to every visitor, so mint short-lived ones.
+    """
+
+    url: str
+    username: str | None = None
+    credential: str | None = None
+
+    def for_browser(self) -> dict[str, object]:
+        """The RTCIceServer dictionary of the WebRTC specification."""
+        server: dict[str, object] = {"urls": [self.url]}
+        if self.username:
+            server |= {"username": self.username, "credential": self.credential or ""}
+        return server
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Options of the web server.
+
+    Attributes:
+        host: Address to listen on.
+        port: TCP port to listen on.
+        public_url: Where visitors reach it, when a proxy stands in front.
+        secret: Shared key that visitors must hold; None leaves the door to `verify` or open.
+        open_to_all: The operator said aloud that strangers may call.
+        allowed_origins: Other sites whose pages may place calls here.
+        ice_servers: STUN and TURN, for both ends.
+        max_calls: Calls at once; one more is refused.
+        max_loop_lag_ms: New calls are refused while the event loop's p95 lag is above this.
+        max_body_bytes: Largest request body; a browser's offer is 2 to 10 kB.
+        token_ttl_s: How long a page may wait before its first call.
+        drain_s: How long calls may finish after SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    public_url: str | None = None
+    secret: str | None = None
+    open_to_all: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    ice_servers: tuple[IceServer, ...] = ()
+    max_calls: int = 4
+    max_loop_lag_ms: float = 60.0
+    max_body_bytes: int = 65_536
+    token_ttl_s: float = 600.0
+    drain_s: float = 30.0
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anyone but this machine's own users can reach the door."""
+        if self.public_url and not is_loopback(urlsplit(self.public_url).hostname or ""):
+            return True
+        return not is_loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """The address to tell people."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = (
+            "localhost" if is_loopback(self.host) or self.host in {"0.0.0.0", "::"} else self.host
+        )
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def check(self, *, has_verifier: bool = False) -> None:
+        """Refuse to be open to strangers by accident.
+
+        Raises:
+            ConfigError: A public address without a secret, a verifier or `open_to_all`.
+        """
+        if self.is_public and not (self.secret or has_verifier or self.open_to_all):
+            raise ConfigError(
+                f"{self.address} can be reached by strangers and nothing asks them for a key.",
+                "Set PARLEY_SECRET, or pass --open if anyone at all may call.",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or an address) means this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,186 @@
+"""The routes that place a call: our page's, and those that stock pipecat clients expect.
+
+A stock client either posts its offer to `/api/offer`, or asks `/start` for a session and uses
+`/sessions/{id}/api/offer` from then on.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from aiortc.sdp import SessionDescription
+from fastapi import APIRouter, Request
+from loguru import logger
+from pydantic import BaseModel, Field
+
+from common.errors import EngineFull
+from web.admission import Admission
+from web.calls import Calls, Catalogue
+from web.errors import Refused
+from web.guard import Guard
+from web.metrics import Metrics
+from web.settings import WebSettings
+
+_SESSION_TTL_S = 300.0
+_MAX_SESSIONS = 200
+
+
+class Offer(BaseModel):
+    """A browser's offer. Fields that stock clients add are ignored."""
+
+    sdp: str = Field(min_length=1)
+    type: Literal["offer"]
+    pc_id: str | None = Field(None, max_length=128)
+    restart_pc: bool | None = None
+    request_data: dict[str, Any] | None = None
+    requestData: dict[str, Any] | None = None
+
+    @property
+    def wishes(self) -> Mapping[str, Any]:
+        """Persona and voice, when the client names any."""
+        return self.request_data or self.requestData or {}
+
+
+class Candidate(BaseModel):
+    """One ICE candidate; an empty string marks the end."""
+
+    candidate: str = Field(max_length=1024)
+    sdp_mid: str = Field("0", max_length=64)
+    sdp_mline_index: int = Field(0, ge=0, le=64)
+
+
+class Candidates(BaseModel):
+    """Candidates found after the offer was sent."""
+
+    pc_id: str = Field(max_length=128)
+    candidates: list[Candidate] = Field(max_length=64)
+
+
+class Start(BaseModel):
+    """What a stock client sends before its offer."""
+
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
+def signalling_routes(
+    calls: Calls,
+    catalogue: Catalogue,
+    settings: WebSettings,
+    guard: Guard,
+    admission: Admission,
+    metrics: Metrics,
+) -> APIRouter:
+    """Build the router."""
+    router = APIRouter()
+    sessions: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
+    personas = {card.name: card for card in catalogue.personas}
+    voices = {voice.name for voice in catalogue.voices}
+
+    async def place(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
+        _check_sdp(offer.sdp)
+        name = wishes.get("persona") or catalogue.personas[0].name
+        if name not in personas:
+            raise Refused(
+                400, f"There is no persona {name!r}.", f"There is: {', '.join(personas)}."
+            )
+        voice = wishes.get("voice") or None
+        if voice is not None and voice not in voices:
+            raise Refused(400, f"There is no voice {voice!r}.", f"There is: {', '.join(voices)}.")
+        began_s = time.monotonic()
+        async with admission.line():
+            answer = await calls.offer(
+                offer.sdp, offer.type, persona=personas[name].persona or name, voice=voice
+            )
+        metrics.offer_s.observe(time.monotonic() - began_s)
+        logger.bind(call=answer["pc_id"], persona=name).info("call answered")
+        return answer
+
+    async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
+        if offer.pc_id:
+            _check_sdp(offer.sdp)
+            name = wishes.get("persona") or catalogue.personas[0].name
+            return await calls.offer(
+                offer.sdp,
+                offer.type,
+                pc_id=offer.pc_id,
+                restart=bool(offer.restart_pc),
+                persona=personas[name].persona if name in personas else name,
+            )
+        outcome = "failed"
+        try:
+            answer = await place(offer, wishes)
+            outcome = "answered"
+        except (Refused, EngineFull) as error:
+            outcome = "full" if getattr(error, "status", 503) == 503 else "refused"
+            raise
+        finally:
+            metrics.calls.labels(outcome).inc()
+        return answer
+
+    def session(session_id: str) -> Mapping[str, Any]:
+        if session_id not in sessions:
+            raise Refused(404, "There is no such session.", "Ask /start for one.")
+        return sessions[session_id][1]
+
+    @router.post("/api/offer")
+    async def offer(request: Request, offer: Offer) -> Mapping[str, str]:
+        """Answer a browser's offer."""
+        await guard.admit_caller(request)
+        return await take(offer, offer.wishes)
+
+    @router.patch("/api/offer")
+    async def candidates(request: Request, found: Candidates) -> dict[str, str]:
+        """Take in trickled candidates."""
+        await guard.admit_caller(request)
+        await calls.add_candidates(found.pc_id, [c.model_dump() for c in found.candidates])
+        return {"status": "success"}
+
+    @router.post("/start")
+    async def start(request: Request, wanted: Start) -> dict[str, Any]:
+        """Open a session for a stock client."""
+        await guard.admit_caller(request)
+        admission.check()
+        now_s = time.monotonic()
+        while sessions and (
+            len(sessions) >= _MAX_SESSIONS
+            or now_s - next(iter(sessions.values()))[0] > _SESSION_TTL_S
+        ):
+            sessions.popitem(last=False)
+        session_id = str(uuid.uuid4())
+        sessions[session_id] = (now_s, wanted.body)
+        return {
+            "sessionId": session_id,
+            "iceConfig": {"iceServers": [server.for_browser() for server in settings.ice_servers]},
+        }
+
+    @router.post("/sessions/{session_id}/api/offer")
+    async def session_offer(session_id: str, offer: Offer) -> Mapping[str, str]:
+        """Answer the offer of a session; its id is the capability."""
+        return await take(offer, offer.wishes or session(session_id))
+
+    @router.patch("/sessions/{session_id}/api/offer")
+    async def session_candidates(session_id: str, found: Candidates) -> dict[str, str]:
+        """Take in a session's trickled candidates."""
+        session(session_id)
+        await calls.add_candidates(found.pc_id, [c.model_dump() for c in found.candidates])
+        return {"status": "success"}
+
+    return router
+
+
+def _check_sdp(sdp: str) -> None:
+    """Refuse junk before a pipeline is built for it."""
+    try:
+        media = SessionDescription.parse(sdp).media
+    except Exception as error:  # the parser fails in whatever way the text makes it
+        raise Refused(
+            400, "The offer is not a session description.", "Send what createOffer() returned."
+        ) from error
+    if not media or media[0].kind != "audio":
+        raise Refused(
+            400, "The offer carries no audio.", "Add an audio transceiver before anything else."
+        )

@@ -1,0 +1,197 @@
+// The page: a conversation, its controls, and what they do to each other.
+
+import { Call } from './call.js';
+import { Door } from './door.js';
+import { Meter } from './meters.js';
+import { openMicrophone, silence } from './microphone.js';
+import { Network } from './network.js';
+import { Ribbon } from './ribbon.js';
+import { Settings } from './settings.js';
+import { Transcript } from './transcript.js';
+import { showTrouble, Trouble } from './trouble.js';
+
+const $ = (id) => document.getElementById(id);
+const STATES = { listening: 'Listening', thinking: 'Thinking', speaking: 'Speaking', ducked: 'Paused for you' };
+const PHASES = { connecting: 'Connecting', reconnecting: 'Reconnecting', live: 'Connected', ended: 'Call ended' };
+
+const door = new Door();
+const settings = new Settings();
+const transcript = new Transcript($('transcript'));
+const network = new Network($('network'));
+const you = new Meter($('level-you'));
+const agent = new Meter($('level-agent'));
+const ribbon = new Ribbon($('ribbon'), {
+  you: document.querySelector('.mark .you'), agent: document.querySelector('.mark .agent'),
+  rest: $('engines'), cut: document.querySelector('.mark .cut'),
+});
+let page = null;
+let call = null;
+let context = null;
+let justCut = false;
+
+async function arrive() {
+  try {
+    page = await door.page();
+  } catch (trouble) {
+    return refuse(trouble);
+  }
+  showTrouble($('trouble'), null);
+  settings.offer(page);
+  const { asr, tts, llm } = page.engines;
+  $('engines').textContent = [asr && `ears ${asr}`, tts && `voice ${tts}`, llm && `brain ${llm}`].filter(Boolean).join(' · ');
+  document.querySelectorAll('.privacy').forEach((line) => { line.textContent = page.privacy; });
+  await settings.listMicrophones();
+}
+
+async function begin({ typing = false } = {}) {
+  if (call) return;
+  if (!page) return arrive();
+  showTrouble($('trouble'), null);
+  context ??= new AudioContext();
+  context.resume();
+  setPhase('connecting');
+  let track;
+  try {
+    track = typing ? silence(context) : await openMicrophone(settings.microphone);
+  } catch (trouble) {
+    return refuse(trouble);
+  }
+  settings.listMicrophones();
+  transcript.clear();
+  ribbon.clear();
+  $('agent-name').textContent = settings.personaTitle;
+  you.listen(context, new MediaStream([track]));
+  call = new Call(door, { iceServers: page.ice_servers, wishes: settings.wishes });
+  call.addEventListener('phase', ({ detail }) => onPhase(detail, typing));
+  call.addEventListener('event', ({ detail }) => onEvent(detail));
+  call.addEventListener('trouble', ({ detail }) => refuse(detail));
+  call.addEventListener('sound', ({ detail }) => {
+    $('ear').srcObject = detail;
+    agent.listen(context, detail);
+    network.watch(call.pc);
+  });
+  call.start(track);
+  setMuted(false);
+}
+
+function onPhase({ phase, reason }, typing) {
+  announce(reason || PHASES[phase]);
+  if (phase === 'ended') return leave(reason);
+  setPhase(phase);
+  if (phase === 'live') (typing ? $('text') : $('mute')).focus();
+}
+
+function onEvent(event) {
+  switch (event?.event) {
+    case 'state':
+      if (event.state === 'listening') transcript.rest();
+      showState(event.state, event.reason);
+      break;
+    case 'caller_words': transcript.callerWords(event); break;
+    case 'agent_text':
+      transcript.agentText(event);
+      if (settings.announce) announce(event.text);
+      break;
+    case 'agent_words': transcript.agentWords(event); break;
+    case 'agent_cut':
+      justCut = true;
+      transcript.agentCut(event);
+      break;
+    case 'latency': transcript.latency(event); break;
+    case 'network': network.fromServer(event); break;
+    case 'error': showTrouble($('trouble'), new Trouble(event.message, event.cure, {}), {}); break;
+  }
+}
+
+function leave(reason) {
+  call = null;
+  network.stop();
+  $('ear').srcObject = null;
+  setPhase($('transcript').children.length ? 'ended' : 'idle');
+  $('state').firstElementChild.textContent = 'Call ended.';
+  $('state').lastElementChild.textContent = reason ?? '';
+  $('talk').focus();
+}
+
+function refuse(trouble) {
+  call = null;
+  network.stop();
+  setPhase($('transcript').children.length ? 'ended' : 'idle');
+  $('state').firstElementChild.textContent = '';
+  showTrouble($('trouble'), trouble, {
+    retry: () => begin(),
+    typing: () => begin({ typing: true }),
+    key: (key) => { door.key = key; arrive(); },
+  });
+}
+
+function setPhase(phase) {
+  const calling = !['idle', 'ended'].includes(phase);
+  document.body.dataset.phase = phase;
+  document.body.dataset.calling = calling;
+  $('transcript').hidden = phase === 'idle';
+  $('talk-label').textContent = calling ? 'End' : phase === 'ended' ? 'Talk again' : 'Talk';
+  if (PHASES[phase] && phase !== 'live') showState(document.body.dataset.state, '', PHASES[phase]);
+  if (phase === 'live') showState('listening', '');
+}
+
+function showState(state, reason, title = STATES[state]) {
+  document.body.dataset.state = state;
+  $('state').firstElementChild.textContent = title;
+  $('state').lastElementChild.textContent = reason;
+}
+
+function setMuted(muted) {
+  if (call) call.muted = muted;
+  $('mute').setAttribute('aria-pressed', muted);
+  $('mute').textContent = muted ? 'Muted' : 'Mute';
+}
+
+// Connection news is announced; words only when asked for, since the agent is already audible.
+function announce(text) {
+  $('announcer').textContent = text;
+}
+
+function frame(now_ms) {
+  const levels = [you.read(), agent.read()];
+  if (document.body.dataset.phase === 'live') {
+    const look = justCut ? 'cut' : document.body.dataset.state === 'ducked' ? 'hollow' : '';
+    justCut = false;
+    ribbon.push(now_ms, $('mute').getAttribute('aria-pressed') === 'true' ? 0 : levels[0], levels[1], look);
+  }
+  you.show();
+  agent.show();
+  requestAnimationFrame(frame);
+}
+
+$('talk').addEventListener('click', () => (call ? call.end() : begin()));
+$('type-instead').addEventListener('click', () => begin({ typing: true }));
+$('mute').addEventListener('click', () => setMuted($('mute').getAttribute('aria-pressed') !== 'true'));
+$('interrupt').addEventListener('click', () => call?.interrupt());
+$('setup').addEventListener('submit', (event) => event.preventDefault());
+$('typed').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const text = $('text').value.trim();
+  if (text && call?.say(text)) $('text').value = '';
+});
+settings.addEventListener('theme', () => ribbon.draw());
+settings.addEventListener('microphone', async () => {
+  if (!call) return;
+  const track = await openMicrophone(settings.microphone).catch((trouble) => onEvent({ event: 'error', message: trouble.message, cure: trouble.cure }));
+  if (!track) return;
+  await call.useTrack(track);
+  you.listen(context, new MediaStream([track]));
+});
+document.addEventListener('keydown', (event) => {
+  const busy = event.target.closest('input, select, textarea, button, [popover]');
+  if (!call || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === 'Escape') call.interrupt();
+  if (busy || event.repeat) return;
+  if (event.key === ' ') setMuted($('mute').getAttribute('aria-pressed') !== 'true');
+  else if (event.key === '/') $('text').focus();
+  else return;
+  event.preventDefault();
+});
+
+arrive();
+requestAnimationFrame(frame);

@@ -1,0 +1,170 @@
+// One call over WebRTC. Emits: phase, event (page protocol), sound (the agent's stream), trouble, stats.
+
+import { clientReady, interrupt, parse, sendText } from './rtvi.js';
+import { connectionTrouble, lostTrouble, Trouble } from './trouble.js';
+
+const CONNECT_WITHIN_MS = 10_000;
+const LOST_AFTER_MS = 3_000;
+const CANDIDATE_BATCH_MS = 50;
+
+export class Call extends EventTarget {
+  #door; #wishes; #iceServers; #track;
+  #pc; #channel; #pcId; #candidates = []; #found = 0; #timers = new Set();
+  #retried = false; #over = false; #connected = false; #answer = '';
+
+  constructor(door, { iceServers, wishes }) {
+    super();
+    this.#door = door;
+    this.#iceServers = iceServers;
+    this.#wishes = wishes;
+  }
+
+  get pc() { return this.#pc; }
+
+  async start(track) {
+    this.#track = track;
+    this.#phase('connecting');
+    try {
+      await this.#connect();
+    } catch (error) {
+      this.#fail(error instanceof Trouble ? error : new Trouble('The call could not be placed.', String(error)));
+    }
+  }
+
+  /** Swap the microphone without hanging up. */
+  async useTrack(track) {
+    track.enabled = this.#track.enabled;
+    this.#track.stop();
+    this.#track = track;
+    await this.#pc?.getSenders()[0]?.replaceTrack(track);
+  }
+
+  set muted(muted) { this.#track.enabled = !muted; }
+  say(text) { return this.#send(sendText(text)); }
+  interrupt() { return this.#send(interrupt()); }
+  end(reason = 'You hung up.') { this.#close(); this.#phase('ended', reason); }
+
+  async #connect(restart = false) {
+    const pc = this.#pc = new RTCPeerConnection({ iceServers: this.#iceServers });
+    this.#connected = false;
+    this.#found = 0;
+    this.#candidates = [];
+    pc.addTransceiver(this.#track, { direction: 'sendrecv' });
+    this.#openChannel(pc.createDataChannel('chat', { ordered: true }));
+    pc.ontrack = ({ track, streams }) => this.#emit('sound', streams[0] ?? new MediaStream([track]));
+    pc.onicecandidate = ({ candidate }) => this.#onCandidate(candidate);
+    pc.onconnectionstatechange = () => this.#onState(pc);
+
+    await pc.setLocalDescription();
+    const answer = await this.#door.offer({
+      sdp: pc.localDescription.sdp, type: 'offer',
+      ...(restart && { pc_id: this.#pcId, restart_pc: true }),
+      request_data: this.#wishes,
+    });
+    if (this.#over || pc !== this.#pc) return;
+    this.#pcId = answer.pc_id;
+    this.#answer = answer.sdp;
+    await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+    this.#sendCandidates();
+    this.#after(CONNECT_WITHIN_MS, () => {
+      if (!this.#connected && pc === this.#pc) this.#fail(this.#diagnose());
+    });
+  }
+
+  #openChannel(channel) {
+    this.#channel = channel;
+    channel.onopen = () => {
+      this.#send(clientReady());
+      const ping = setInterval(() => this.#send(`ping: ${Date.now()}`), 1000);
+      channel.onclose = () => clearInterval(ping);
+    };
+    channel.onmessage = ({ data }) => {
+      const message = parse(data);
+      if (message?.type === 'server-message') this.#onEvent(message.data);
+      else if (message?.type === 'error') this.#onEvent({ event: 'error', message: message.data.error, cure: '' });
+    };
+  }
+
+  #onEvent(event) {
+    this.#emit('event', event);
+    if (event?.event === 'bye') this.end(event.reason);
+  }
+
+  // Candidates that turn up after the offer went out follow in small batches.
+  #onCandidate(candidate) {
+    if (candidate?.candidate) this.#found += 1;
+    if (!candidate) return;
+    this.#candidates.push({
+      candidate: candidate.candidate, sdp_mid: candidate.sdpMid ?? '0', sdp_mline_index: candidate.sdpMLineIndex ?? 0,
+    });
+    if (this.#answer && this.#candidates.length === 1) this.#after(CANDIDATE_BATCH_MS, () => this.#sendCandidates());
+  }
+
+  #sendCandidates() {
+    if (!this.#candidates.length || this.#over) return;
+    // One that is late or lost does no harm: the connection itself is watched.
+    this.#door.candidates(this.#pcId, this.#candidates.splice(0)).catch(() => {});
+  }
+
+  #onState(pc) {
+    if (pc !== this.#pc || this.#over) return;
+    if (pc.connectionState === 'connected') {
+      this.#connected = true;
+      this.#phase('live');
+    } else if (pc.connectionState === 'failed') {
+      this.#reconnect();
+    } else if (pc.connectionState === 'disconnected') {
+      this.#after(LOST_AFTER_MS, () => {
+        if (pc === this.#pc && pc.connectionState === 'disconnected') this.#reconnect();
+      });
+    }
+  }
+
+  async #reconnect() {
+    if (!this.#connected) return this.#fail(this.#diagnose());
+    if (this.#retried) return this.#fail(lostTrouble());
+    this.#retried = true;
+    this.#phase('reconnecting');
+    this.#pc.close();
+    try {
+      await this.#connect(true);
+    } catch {
+      this.#fail(lostTrouble());
+    }
+  }
+
+  #diagnose() {
+    const hasRelay = this.#iceServers.some((server) => /^turns?:/.test(server.urls[0]));
+    return connectionTrouble(this.#found, this.#answer, hasRelay);
+  }
+
+  #send(text) {
+    if (this.#channel?.readyState !== 'open') return false;
+    this.#channel.send(text);
+    return true;
+  }
+
+  #fail(trouble) {
+    if (this.#over) return;
+    this.#close();
+    this.#emit('trouble', trouble);
+  }
+
+  #close() {
+    this.#over = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#pc?.close();
+    this.#track?.stop();
+  }
+
+  #after(ms, action) {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (!this.#over) action();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #phase(phase, reason = '') { this.#emit('phase', { phase, reason }); }
+  #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+}

@@ -1,0 +1,49 @@
+// Talks to the server over HTTP: what there is to choose, and placing a call.
+
+import { serverTrouble } from './trouble.js';
+
+export class Door {
+  #key = sessionStorage.getItem('key') ?? '';
+  #token = '';
+  #tokenAt = 0;
+
+  constructor() {
+    // A link of the form …/#key=… hands the key over without the server's logs ever seeing it.
+    const match = /^#key=(.+)$/.exec(location.hash);
+    if (match) {
+      this.key = decodeURIComponent(match[1]);
+      history.replaceState(null, '', location.pathname);
+    }
+  }
+
+  set key(value) {
+    this.#key = value;
+    sessionStorage.setItem('key', value);
+  }
+
+  /** What the page needs to know; also renews the token. */
+  async page() {
+    const page = await this.#ask('GET', '/api/page', undefined, this.#key);
+    this.#token = page.token;
+    this.#tokenAt = Date.now();
+    return page;
+  }
+
+  /** Post an offer; answers {sdp, type, pc_id}. */
+  async offer(body) {
+    if (Date.now() - this.#tokenAt > 60_000) await this.page();
+    return this.#ask('POST', '/api/offer', body, this.#token);
+  }
+
+  candidates(pcId, candidates) {
+    return this.#ask('PATCH', '/api/offer', { pc_id: pcId, candidates }, this.#token);
+  }
+
+  async #ask(method, path, body, bearer) {
+    const headers = { 'content-type': 'application/json' };
+    if (bearer) headers.authorization = `Bearer ${bearer}`;
+    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
+    if (!response?.ok) throw await serverTrouble(response);
+    return response.json();
+  }
+}

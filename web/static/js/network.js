@@ -1,0 +1,60 @@
+// How good the line is, from the browser's own statistics and what the server sees.
+
+const EVERY_MS = 1000;
+const WORDS = ['not connected', 'poor', 'fair', 'good', 'excellent'];
+
+export class Network {
+  #element; #pc; #timer; #before = { lost: 0, received: 0 }; #server = {};
+
+  constructor(element) {
+    this.#element = element;
+  }
+
+  watch(pc) {
+    this.stop();
+    this.#pc = pc;
+    this.#before = { lost: 0, received: 0 };
+    this.#timer = setInterval(() => this.#measure(), EVERY_MS);
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#server = {};
+    this.#show(0, '');
+  }
+
+  fromServer({ loss_percent, rtt_ms }) {
+    this.#server = { loss_percent, rtt_ms };
+  }
+
+  async #measure() {
+    let rtt_ms = this.#server.rtt_ms ?? 0;
+    let loss_percent = this.#server.loss_percent ?? 0;
+    let buffer_ms = 0;
+    for (const report of (await this.#pc.getStats()).values()) {
+      if (report.type === 'candidate-pair' && report.nominated) rtt_ms = 1000 * (report.currentRoundTripTime ?? 0);
+      if (report.type !== 'inbound-rtp' || report.kind !== 'audio') continue;
+      const lost = report.packetsLost - this.#before.lost;
+      const received = report.packetsReceived - this.#before.received;
+      this.#before = { lost: report.packetsLost, received: report.packetsReceived };
+      if (received > 0) loss_percent = Math.max(loss_percent, (100 * Math.max(0, lost)) / (received + Math.max(0, lost)));
+      if (report.jitterBufferEmittedCount) buffer_ms = (1000 * report.jitterBufferDelay) / report.jitterBufferEmittedCount;
+    }
+    this.#show(bars(rtt_ms, loss_percent),
+      `round trip ${Math.round(rtt_ms)} ms, loss ${loss_percent.toFixed(1)} %, browser buffer ${Math.round(buffer_ms)} ms`);
+  }
+
+  #show(count, detail) {
+    const label = `Network: ${WORDS[count]}${detail && `, ${detail}`}`;
+    this.#element.dataset.bars = count;
+    this.#element.setAttribute('aria-label', label);
+    this.#element.title = label;
+  }
+}
+
+function bars(rtt_ms, loss_percent) {
+  if (loss_percent > 8 || rtt_ms > 600) return 1;
+  if (loss_percent > 3 || rtt_ms > 300) return 2;
+  if (loss_percent > 1 || rtt_ms > 150) return 3;
+  return 4;
+}

@@ -1,0 +1,79 @@
+// The wire, drawn: each bar is 40 ms of sound. Yours run out to the left of the button, the agent's
+// to the right, so equal distance from the middle is the same moment and speaking at once shows.
+
+const BAR_MS = 40;
+const PITCH_PX = 6;
+const WIDTH_PX = 3;
+const QUIET_RMS = 0.004;
+const FULL_RMS = 0.3;
+
+export class Ribbon {
+  #canvas; #pen; #you = []; #agent = []; #colours = {}; #due = 0; #peak = [0, 0];
+
+  constructor(canvas, probes) {
+    this.#canvas = canvas;
+    this.#pen = canvas.getContext('2d');
+    this.probes = probes;
+    this.still = matchMedia('(prefers-reduced-motion: reduce)');
+    new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  clear() {
+    this.#you = [];
+    this.#agent = [];
+    this.draw();
+  }
+
+  /** Take in both levels (RMS, 0..1) at `now_ms`; `look` is how the agent's bars look: '', 'hollow' or 'cut'. */
+  push(now_ms, you, agent, look) {
+    this.#peak = [Math.max(this.#peak[0], you), Math.max(this.#peak[1], agent)];
+    if (look === 'cut' && this.#agent[0]) this.#agent[0].look = 'cut';
+    if (now_ms < this.#due) return;
+    this.#due = now_ms + BAR_MS;
+    this.#you.unshift({ level: this.#peak[0], look: '' });
+    this.#agent.unshift({ level: this.#peak[1], look });
+    this.#peak = [0, 0];
+    const room = Math.ceil(this.#canvas.clientWidth / 2 / PITCH_PX);
+    this.#you.length = Math.min(this.#you.length, room);
+    this.#agent.length = Math.min(this.#agent.length, room);
+    this.draw();
+  }
+
+  draw() {
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    const ratio = devicePixelRatio;
+    if (this.#canvas.width !== Math.round(width * ratio) || this.#canvas.height !== Math.round(height * ratio)) {
+      this.#canvas.width = Math.round(width * ratio);
+      this.#canvas.height = Math.round(height * ratio);
+    }
+    for (const [name, probe] of Object.entries(this.probes)) this.#colours[name] = getComputedStyle(probe).color;
+    const pen = this.#pen;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    const bars = Math.ceil(width / 2 / PITCH_PX);
+    for (let age = 0; age < bars; age += 1) {
+      // Someone who asks for less motion sees one steady bar group per side instead of a stream.
+      const at = this.still.matches ? 0 : age;
+      this.#bar(width / 2 - (age + 1) * PITCH_PX, this.#you[at], 'you', age / bars, height);
+      this.#bar(width / 2 + (age + 1) * PITCH_PX, this.#agent[at], 'agent', age / bars, height);
+    }
+  }
+
+  #bar(x, bar, side, age, height) {
+    const level = (bar?.level ?? 0) < QUIET_RMS ? 0 : Math.min(1, bar.level / FULL_RMS);
+    const tall = Math.max(WIDTH_PX, Math.pow(level, 0.7) * height * 0.94);
+    const pen = this.#pen;
+    pen.globalAlpha = level ? 1 - 0.75 * age * age : 0.55 * (1 - age * age);
+    pen.fillStyle = pen.strokeStyle = level ? this.#colours[side] : this.#colours.rest;
+    if (bar?.look === 'cut') {
+      pen.globalAlpha = 1 - 0.5 * age;
+      pen.fillStyle = this.#colours.cut;
+      pen.fillRect(x - 1, height * 0.12, 2, height * 0.76);
+      return;
+    }
+    pen.beginPath();
+    pen.roundRect(x - WIDTH_PX / 2, (height - tall) / 2, WIDTH_PX, tall, WIDTH_PX / 2);
+    if (bar?.look === 'hollow' && level) pen.stroke();
+    else pen.fill();
+  }
+}

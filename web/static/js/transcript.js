@@ -1,0 +1,105 @@
+// The conversation as it is understood, spoken, and cut short.
+
+import { waterfall } from './waterfall.js';
+
+const NEAR_END_PX = 120;
+
+export class Transcript {
+  #region; #exchanges = new Map();
+
+  constructor(region) {
+    this.#region = region;
+  }
+
+  clear() {
+    this.#exchanges.clear();
+    this.#region.replaceChildren();
+  }
+
+  callerWords({ turn, text, final }) {
+    const { said } = this.#exchange(turn);
+    this.#keepingEnd(() => {
+      said.textContent = text;
+      said.classList.toggle('partial', !final);
+    });
+  }
+
+  agentText({ turn, text }) {
+    const exchange = this.#exchange(turn);
+    this.#keepingEnd(() => {
+      for (const word of text.split(/\s+/).filter(Boolean)) {
+        const span = Object.assign(document.createElement('span'), { className: 'word', textContent: word });
+        exchange.reply.append(span, ' ');
+        exchange.words.push(span);
+      }
+      this.#light(exchange);
+    });
+  }
+
+  agentWords({ turn, spoken }) {
+    const exchange = this.#exchange(turn);
+    exchange.spoken = spoken;
+    this.#light(exchange);
+  }
+
+  /** Strike what was never heard. */
+  agentCut({ turn, heard }) {
+    const exchange = this.#exchange(turn);
+    const words = exchange.words.length;
+    exchange.spoken = Math.min(words, heard.split(/\s+/).filter(Boolean).length);
+    exchange.ended = true;
+    this.#light(exchange);
+    const unheard = exchange.words.slice(exchange.spoken);
+    if (!unheard.length) return;
+    this.#keepingEnd(() => {
+      const struck = document.createElement('del');
+      unheard[0].before(struck);
+      unheard.forEach((word, index) => struck.append(index ? ' ' : '', word));
+      const note = Object.assign(document.createElement('span'), { className: 'note', textContent: 'cut short, not heard' });
+      exchange.reply.append(note);
+    });
+  }
+
+  latency({ turn, total_ms, parts }) {
+    const { said } = this.#exchange(turn);
+    this.#keepingEnd(() => said.after(...waterfall(total_ms, parts)));
+  }
+
+  /** The agent fell silent: nothing is being said now. */
+  rest() {
+    for (const exchange of this.#exchanges.values()) {
+      if (exchange.ended || exchange.spoken < exchange.words.length) continue;
+      exchange.ended = true;
+      this.#light(exchange);
+    }
+  }
+
+  #light({ words, spoken, ended }) {
+    words.forEach((word, index) => {
+      word.classList.toggle('heard', index < spoken);
+      word.classList.toggle('now', !ended && index === spoken - 1);
+    });
+  }
+
+  #exchange(turn) {
+    let exchange = this.#exchanges.get(turn);
+    if (exchange) return exchange;
+    const row = Object.assign(document.createElement('div'), { className: 'exchange' });
+    const said = Object.assign(document.createElement('p'), { className: 'said' });
+    const reply = Object.assign(document.createElement('p'), { className: 'reply' });
+    row.dataset.turn = turn;
+    row.append(said, reply);
+    exchange = { row, said, reply, words: [], spoken: 0, ended: false };
+    this.#exchanges.set(turn, exchange);
+    this.#keepingEnd(() => this.#region.append(row));
+    return exchange;
+  }
+
+  // Follow the conversation unless the reader has scrolled back.
+  #keepingEnd(change) {
+    const region = this.#region;
+    const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < NEAR_END_PX;
+    change();
+    if (atEnd) region.scrollTop = region.scrollHeight;
+  }
+}
