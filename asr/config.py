@@ -1,0 +1,93 @@
+"""Numbers of a Voxtral Realtime checkpoint, as `params.json` states them.
+
+The 4B model and the nano model differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from asr.interface import SAMPLE_RATE_HZ
+from backbone.config import DecoderConfig
+from common.errors import CheckpointError
+
+HOP_SAMPLES = 160
+WINDOW_SAMPLES = 400
+TOKEN_SAMPLES = 1_280
+"""80 ms: one decoder position, one decision."""
+TOKEN_MS = 80
+TOKEN_MEL_FRAMES = TOKEN_SAMPLES // HOP_SAMPLES
+MAX_DELAY_MS = 2_400
+OFFLINE_EXTRA_TOKENS = 10
+"""Silence fed after the end of a file beyond the delay, so that the last pieces come out."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsrConfig:
+    """A whole recogniser.
+
+    Attributes:
+        decoder: The text side, conditioned on the delay.
+        encoder: The audio side, 50 frames a second, with Whisper's biases.
+        num_mel_bins: Height of the spectrogram.
+        global_log_mel_max: The fixed maximum (log10) from which the spectrogram's floor, 8 below,
+            is counted; fixed so that it never depends on what is still to come.
+        downsample_factor: Encoder frames that become one decoder position.
+    """
+
+    decoder: DecoderConfig
+    encoder: DecoderConfig
+    num_mel_bins: int
+    global_log_mel_max: float = 1.5
+    downsample_factor: int = 4
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Read a `params.json`.
+
+        Raises:
+            CheckpointError: It is that of another model, or of another time grid than 80 ms.
+        """
+        try:
+            whisper = params["multimodal"]["whisper_model_args"]
+            encoder = whisper["encoder_args"]
+            audio = encoder["audio_encoding_args"]
+            downsample = int(whisper["downsample_args"]["downsample_factor"])
+            bins = int(audio["num_mel_bins"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"params.json is not that of a Voxtral Realtime model: {error!r}.",
+                "It needs multimodal.whisper_model_args with encoder_args and downsample_args.",
+            ) from error
+        grid = {
+            "sampling_rate": SAMPLE_RATE_HZ,
+            "frame_rate": SAMPLE_RATE_HZ / TOKEN_SAMPLES,
+            "hop_length": HOP_SAMPLES,
+            "window_size": WINDOW_SAMPLES,
+        }
+        other = {key: audio[key] for key, value in grid.items() if audio.get(key, value) != value}
+        if other or downsample != TOKEN_MEL_FRAMES // 2:
+            raise CheckpointError(
+                f"params.json describes another time grid: {other}, downsample {downsample}.",
+                f"This code runs at {grid} and downsample {TOKEN_MEL_FRAMES // 2}.",
+            )
+        return cls(
+            decoder=DecoderConfig.from_params({"tied_embeddings": True} | dict(params)),
+            encoder=DecoderConfig.from_params(encoder | {"vocab_size": 0, "use_biases": True}),
+            num_mel_bins=bins,
+            global_log_mel_max=float(audio.get("global_log_mel_max", 1.5)),
+            downsample_factor=downsample,
+        )
+
+
+def delay_tokens(delay_ms: int) -> int:
+    """How many 80 ms decisions the text lags behind the sound.
+
+    Raises:
+        ValueError: Not a multiple of 80 from 80 to 2,400 (Voxtral Realtime, arXiv 2602.11298).
+    """
+    if delay_ms % TOKEN_MS or not TOKEN_MS <= delay_ms <= MAX_DELAY_MS:
+        raise ValueError(f"delay_ms must be a multiple of 80 from 80 to 2400, not {delay_ms}")
+    return delay_ms // TOKEN_MS
