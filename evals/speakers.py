@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,28 +59,30 @@ def trimmed(pcm: np.ndarray) -> np.ndarray:
     return pcm[loud[0] * hop : loud[-1] * hop + window] if len(loud) else pcm
 
 
-def noise_burst(kind: str, seed: int = 0) -> np.ndarray:
-    """A cough or keyboard click made of shaped noise; float32 at 48 kHz.
+def noise_burst(kind: str, seconds: float) -> np.ndarray:
+    """A noise a caller makes; float32 at 48 kHz, peak −6 dBFS, the same every time.
 
     Args:
-        kind: `cough` (two 180 ms bursts, falling) or `keyboard` (five 8 ms clicks).
-        seed: Draws another one.
+        kind: `cough` (falling bursts without highs), `laughter` (voiced bursts), `keyboard` or
+            `click` (a few milliseconds each), `hum` (mains).
+        seconds: Length.
     """
-    rng = np.random.default_rng(seed)
-    n = SAMPLE_RATE_HZ // 2
-    envelope = np.zeros(n)
+    rng = np.random.default_rng(zlib.crc32(f"{kind}{seconds}".encode()))
+    n = int(seconds * SAMPLE_RATE_HZ)
     time_s = np.arange(n) / SAMPLE_RATE_HZ
-    bursts = {
-        "cough": [(0.0, 0.06, 1.0), (0.22, 0.07, 0.7)],
-        "keyboard": [(i * 0.09, 0.004, 0.4) for i in range(5)],
+    every_s, decay_s, top_hz = {
+        "cough": (0.25, 0.06, 4_000),
+        "laughter": (0.20, 0.05, 3_000),
+        "keyboard": (0.09, 0.004, 20_000),
+        "click": (seconds, 0.004, 20_000),
+        "hum": (seconds, 10.0, 400),
     }[kind]
-    for start_s, decay_s, level in bursts:
-        after = time_s - start_s
-        envelope += np.where(after >= 0, level * np.exp(-after / decay_s), 0.0)
+    envelope = np.exp(-(time_s % every_s) / decay_s)
     sound = rng.standard_normal(n)
-    if kind == "cough":  # a cough has little above 4 kHz
-        spectrum = np.fft.rfft(sound)
-        spectrum[np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ) > 4_000] *= 0.05
-        sound = np.fft.irfft(spectrum, n)
-    shaped = sound * envelope
+    if kind in ("hum", "laughter"):
+        pitch_hz = 50 if kind == "hum" else 220
+        sound = sum(np.sin(2 * np.pi * pitch_hz * k * time_s) / k for k in range(1, 9))
+    spectrum = np.fft.rfft(sound * envelope)
+    spectrum[np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ) > top_hz] *= 0.05
+    shaped = np.fft.irfft(spectrum, n)
     return (_PEAK * shaped / np.abs(shaped).max()).astype(np.float32)

@@ -1,0 +1,120 @@
+"""From a recording to numbers, from the caller's chair.
+
+Definitions follow the field's: a turn is answered when the agent becomes audible after it (voice to
+voice, negative when it cut in); an interruption is yielded when the agent falls silent within 2 s;
+a backchannel, noise or side talk wrongly stops the agent when it falls silent for 400 ms or more
+within 1 s; a pause is taken for the end when the agent becomes audible inside it or before the turn
+is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evals.conduct import Recording, Utterance
+from evals.gate import OPUS, Segment, segments
+from evals.heard import SAMPLE_RATE_HZ
+
+_YIELD_LIMIT_S = 2.0
+_WRONG_STOP_WITHIN_S = 1.0
+_WRONG_STOP_LASTS_S = 0.4
+_ANSWER_LIMIT_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one utterance of the caller led to. None: does not apply or did not happen.
+
+    Attributes:
+        scenario: Item it belongs to.
+        family: What the item examines.
+        role: What the caller meant.
+        voice_to_voice_ms: From the last sample said to the first heard.
+        stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
+        yielded: The agent stopped for an interruption within 2 s.
+        wrongly_stopped: It stopped for something that was no interruption.
+        cut_in: It spoke inside a pause or before the turn was over.
+        answered: It answered the turn within 8 s.
+        first_word_heard: The interruption's first word is in the agent's transcript.
+    """
+
+    scenario: str
+    family: str
+    role: str
+    voice_to_voice_ms: float | None = None
+    stop_ms: float | None = None
+    yielded: bool | None = None
+    wrongly_stopped: bool | None = None
+    cut_in: bool | None = None
+    answered: bool | None = None
+    first_word_heard: bool | None = None
+
+
+def measure(recording: Recording) -> list[Measurement]:
+    """Measure each utterance of a played scenario; an invalid item measures nothing."""
+    if recording.failed_wait or not recording.health.ok:
+        return []
+    speech = segments(recording.heard, SAMPLE_RATE_HZ, OPUS)
+    transcript = _transcript(recording)
+    found = []
+    for index, utterance in enumerate(recording.utterances):
+        following = recording.utterances[index + 1 : index + 2]
+        until_s = following[0].on_s if following else len(recording.heard) / SAMPLE_RATE_HZ
+        found.append(_measure_one(recording, utterance, speech, until_s, transcript))
+    return found
+
+
+def _measure_one(
+    recording: Recording,
+    utterance: Utterance,
+    speech: list[Segment],
+    until_s: float,
+    transcript: str,
+) -> Measurement:
+    scenario = recording.scenario
+    speaking = next((s for s in speech if s.on_s < utterance.on_s < s.off_s), None)
+    after = next((s for s in speech if utterance.off_s < s.on_s < until_s), None)
+    if utterance.role not in ("turn", "interruption"):
+        wrongly = None
+        if speaking is not None:
+            silence_s = (after.on_s if after else until_s) - speaking.off_s
+            stopped_soon = speaking.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
+            wrongly = stopped_soon and silence_s >= _WRONG_STOP_LASTS_S
+        return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
+    if utterance.role == "interruption" and speaking is not None:
+        stop_s = speaking.off_s - utterance.on_s
+        return Measurement(
+            scenario.id,
+            scenario.family,
+            utterance.role,
+            voice_to_voice_ms=_ms(after.on_s - utterance.off_s) if after else None,
+            stop_ms=_ms(stop_s) if stop_s <= _YIELD_LIMIT_S else None,
+            yielded=stop_s <= _YIELD_LIMIT_S,
+            answered=after is not None,
+            first_word_heard=utterance.text.lower().split()[0].strip(",.?!") in transcript,
+        )
+    cut_in = any(utterance.on_s < s.on_s < utterance.off_s for s in speech)
+    answer = next((s for s in speech if utterance.on_s < s.on_s < until_s), None)
+    answered = answer is not None and answer.on_s - utterance.off_s <= _ANSWER_LIMIT_S
+    return Measurement(
+        scenario.id,
+        scenario.family,
+        utterance.role,
+        voice_to_voice_ms=_ms(answer.on_s - utterance.off_s) if answer and not cut_in else None,
+        cut_in=cut_in,
+        answered=answered,
+    )
+
+
+def _transcript(recording: Recording) -> str:
+    """Everything the agent reported to have understood, lower case."""
+    said = []
+    for _, event in recording.events:
+        data = event.get("data") or {}
+        if isinstance(data, dict) and data.get("event") == "caller_words":
+            said.append(str(data.get("text", "")).lower())
+    return " ".join(said)
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * float(seconds), 1)

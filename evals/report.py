@@ -1,0 +1,94 @@
+"""The scorecard: percentiles and rates with their uncertainty, and how many items stand behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table
+
+from evals.measure import Measurement
+
+# Fewer observations than this cannot bound a 95th percentile with 95 % confidence: 1 − 0.95^n.
+_MIN_FOR_P95 = 59
+_MIN_FOR_RATE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """A latency over n observations, milliseconds."""
+
+    n: int
+    p50: float
+    p95: float
+
+    @property
+    def p95_is_bounded(self) -> bool:
+        """Whether n observations are enough to state a 95th percentile."""
+        return self.n >= _MIN_FOR_P95
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of n events with its 95 % Wilson interval."""
+
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+def percentiles(values: Iterable[float | None]) -> Percentiles | None:
+    """Median and 95th percentile of what was observed; None when nothing was."""
+    observed = [value for value in values if value is not None]
+    if not observed:
+        return None
+    p50, p95 = np.percentile(observed, [50, 95])
+    return Percentiles(len(observed), float(p50), float(p95))
+
+
+def rate(values: Iterable[bool | None]) -> Rate | None:
+    """Share of True among what was observed; None when nothing was (Wilson 1927)."""
+    observed = [value for value in values if value is not None]
+    if not observed:
+        return None
+    n, share, z = len(observed), sum(observed) / len(observed), 1.96
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Rate(n, share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def scorecard(items: Sequence[Measurement], void: int) -> Table:
+    """A table of every headline figure with the number of observations behind it."""
+    table = Table(title=f"Scorecard ({void} void)", title_justify="left")
+    for column in ("what", "n", "value", "spread"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    turns = [m for m in items if m.role == "turn"]
+    for name, found in (
+        ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
+        ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
+    ):
+        if found is not None:
+            p95 = f"p95 {found.p95:.0f}" + ("" if found.p95_is_bounded else " (few)")
+            table.add_row(name, str(found.n), f"p50 {found.p50:.0f}", p95)
+    for name, values in (
+        ("turns answered", [m.answered for m in turns]),
+        ("pauses taken for the end", [m.cut_in for m in turns if m.family == "P"]),
+        ("interruptions yielded", [m.yielded for m in items]),
+        ("first word of an interruption understood", [m.first_word_heard for m in items]),
+        ("stopped by a backchannel", _wrongly(items, "backchannel")),
+        ("stopped by a noise", _wrongly(items, "tic")),
+        ("stopped by side talk", _wrongly(items, "side_talk", "background")),
+    ):
+        share = rate(values)
+        if share is not None:
+            few = "" if share.n >= _MIN_FOR_RATE else " (few)"
+            spread = f"{share.low:.2f}–{share.high:.2f}{few}"
+            table.add_row(name, str(share.n), f"{share.share:.3f}", spread)
+    return table
+
+
+def _wrongly(items: Sequence[Measurement], *roles: str) -> list[bool | None]:
+    return [m.wrongly_stopped for m in items if m.role in roles]

@@ -1,0 +1,125 @@
+"""`python -m evals.run`: call a running Parley, play scenarios, print the scorecard.
+
+    parley serve --port 7860 &
+    python -m evals.run --url http://127.0.0.1:7860 --out runs/evals
+
+Items on which the machine was too busy are void and played again, at most twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from common.audiofile import write_wav
+from common.errors import RemoteError
+from evals.conduct import Recording, conduct
+from evals.heard import SAMPLE_RATE_HZ
+from evals.measure import Measurement, measure
+from evals.report import scorecard
+from evals.scenario import Scenario, load_all
+
+_TRIES = 3
+_BETWEEN_CALLS_S = 0.5
+
+
+def run(
+    url: Annotated[
+        str, typer.Option(help="Address of a running Parley.")
+    ] = "http://127.0.0.1:7860",
+    scenarios: Annotated[
+        Path, typer.Option(help="A scenario file, or a folder of them.")
+    ] = SCENARIOS,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only these families, by letter.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most this many per family; 0 is all.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for recordings and results.")] = None,
+) -> None:
+    """Play scenarios against a running Parley and print what a caller experienced."""
+    chosen = _choose(load_all(), family, limit)
+    items, void = asyncio.run(_play_all(url, chosen, out))
+    console = Console()
+    console.print(scorecard(items, void))
+    if out is not None:
+        (out / "measurements.json").write_text(json.dumps([asdict(m) for m in items], indent=1))
+        console.print(f"Recordings and measurements are in {out}.")
+
+
+def _choose(items: list[Scenario], families: list[str] | None, limit: int) -> list[Scenario]:
+    taken: dict[str, int] = {}
+    chosen = []
+    for item in items:
+        if families and item.family not in families:
+            continue
+        taken[item.family] = taken.get(item.family, 0) + 1
+        if not limit or taken[item.family] <= limit:
+            chosen.append(item)
+    return chosen
+
+
+async def _play_all(
+    url: str, chosen: list[Scenario], out: Path | None
+) -> tuple[list[Measurement], int]:
+    found: list[Measurement] = []
+    void = 0
+    for scenario in track(chosen, description="calling", console=Console(stderr=True)):
+        for _ in range(_TRIES):
+            recording = await conduct(scenario, lambda sdp, kind: offer_over_http(url, sdp, kind))
+            await asyncio.sleep(_BETWEEN_CALLS_S)
+            if recording.health.ok:
+                break
+        measured = measure(recording)
+        void += not measured
+        found += measured
+        if out is not None:
+            _keep(recording, measured, out)
+    return found, void
+
+
+async def offer_over_http(url: str, sdp: str, kind: str) -> dict[str, str]:
+    """Place a call as the page does: fetch its token, then post the offer.
+
+    Raises:
+        RemoteError: The server refused; the message is the server's own.
+    """
+    async with httpx.AsyncClient(base_url=url, timeout=15) as client:
+        page = (await client.get("/api/page")).raise_for_status().json()
+        reply = await client.post(
+            "/api/offer",
+            json={"sdp": sdp, "type": kind},
+            headers={"Authorization": f"Bearer {page['token']}"},
+        )
+        if reply.status_code != httpx.codes.OK:
+            raise RemoteError(f"{url} refused the call: {reply.text}")
+        answer: dict[str, str] = reply.json()
+        return answer
+
+
+def _keep(recording: Recording, measured: list[Measurement], out: Path) -> None:
+    """Write both sides as one stereo wav (left caller, right agent) and what happened as JSON."""
+    folder = out / recording.scenario.id
+    folder.mkdir(parents=True, exist_ok=True)
+    write_wav(folder / "dialog.wav", np.stack([recording.said, recording.heard], 1), SAMPLE_RATE_HZ)
+    report = {
+        "scenario": recording.scenario.model_dump(),
+        "utterances": [asdict(u) for u in recording.utterances],
+        "health": asdict(recording.health),
+        "failed_wait": recording.failed_wait,
+        "measurements": [asdict(m) for m in measured],
+        "events": recording.events,
+    }
+    (folder / "item.json").write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(run)
