@@ -150,13 +150,15 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema]
     ) -> EventStreamAsync[Any]:
+        optional: dict[str, Any] = {"tools": list(tools), "temperature": self._options.temperature}
         stream = await self._sdk.chat.stream_async(
             model=self._model,
-            messages=messages,  # type: ignore[arg-type]
-            tools=list(tools) or None,  # type: ignore[arg-type]
+            messages=cast(Any, messages),
             max_tokens=self._options.max_tokens,
-            temperature=self._options.temperature,
             timeout_ms=int(self._options.total_s * 1000),
+            **{
+                key: value for key, value in optional.items() if value not in (None, [])
+            },  # a null is not "not given"
         )
         return EventStreamAsync(stream.response, json.loads, client_ref=self._sdk)
 

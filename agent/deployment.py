@@ -1,0 +1,127 @@
+"""Which number or page gets which persona: one YAML file per installation."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from agent.persona import Persona, list_personas, load_persona
+from common.errors import ConfigError
+from common.yamlfile import StrictModel, load_yaml
+
+
+def _number(value: str) -> str:
+    digits = re.sub(r"[ ()/.-]", "", value)
+    if not re.fullmatch(r"\+?\d{2,15}|\*|sip:\S+", digits):
+        raise ValueError("use international form such as +33 1 23 45 67 89, a sip: address, or *")
+    return digits
+
+
+def _page(value: str) -> str:
+    if not re.fullmatch(r"/[a-z0-9-]*", value):
+        raise ValueError("use a path such as / or /bookings")
+    return value
+
+
+class Route(StrictModel):
+    """Who answers.
+
+    Attributes:
+        persona: Name of a shipped persona, or path of a YAML file beside this one.
+        voice: Instead of the persona's own.
+        language: Instead of the persona's own.
+        llm: Language model, as for `--llm`; instead of the installation's.
+        asr: Recogniser, as for `--asr`; instead of the installation's.
+        tts: Voice engine, as for `--tts`; instead of the installation's.
+        max_calls: Most calls at once here; 0 for no limit of its own.
+    """
+
+    persona: str = "parley"
+    voice: str = ""
+    language: str = ""
+    llm: str = ""
+    asr: str = ""
+    tts: str = ""
+    max_calls: int = Field(default=0, ge=0)
+
+
+class Deployment(StrictModel):
+    """An installation.
+
+    Attributes:
+        llm: Language model for all routes that name no other.
+        asr: Recogniser, likewise.
+        tts: Voice engine, likewise.
+        numbers: Route by called number (E.164), `sip:` address, or `*` for every other.
+        pages: Route by path of the page, `/` being the first.
+        personas: What callers may choose from on the page; all shipped ones when empty.
+    """
+
+    llm: str = "auto"
+    asr: str = ""
+    tts: str = ""
+    numbers: dict[Annotated[str, AfterValidator(_number)], Route] = Field(default_factory=dict)
+    pages: dict[Annotated[str, AfterValidator(_page)], Route] = Field(
+        default_factory=lambda: {"/": Route()}
+    )
+    personas: list[str] = Field(default_factory=list)
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _has_a_front_page(self) -> Deployment:
+        if "/" not in self.pages:
+            raise ValueError("pages: there is no route for '/'")
+        return self
+
+    def for_number(self, number: str) -> Route:
+        """The route for a called number.
+
+        Raises:
+            ConfigError: Nobody is to answer it.
+        """
+        route = self.numbers.get(_number(number)) or self.numbers.get("*")
+        if route is None:
+            raise ConfigError(
+                f"No route for the number {number}.", "Add it under `numbers`, or `*`."
+            )
+        return route
+
+    def for_page(self, path: str) -> Route:
+        """The route for a page's path; the front page's for unknown ones."""
+        return self.pages.get(path) or self.pages["/"]
+
+    def persona(self, route: Route) -> Persona:
+        """The persona of a route, with the route's own voice and language.
+
+        Raises:
+            ConfigError: There is no such persona, or its file is malformed.
+        """
+        chosen = {"voice": route.voice, "language": route.language}
+        persona = self._load(route.persona)
+        return persona.model_copy(update={key: value for key, value in chosen.items() if value})
+
+    @cached_property
+    def choice(self) -> tuple[Persona, ...]:
+        """The personas callers may choose from on the page."""
+        return tuple(map(self._load, self.personas)) or tuple(list_personas())
+
+    def _load(self, name: str) -> Persona:
+        is_file = name.endswith((".yaml", ".yml"))
+        return load_persona(self.folder / name if is_file else name)
+
+
+def load_deployment(path: Path) -> Deployment:
+    """Read a deployment file, and every persona it names, so that mistakes show at start.
+
+    Raises:
+        ConfigError: One of them is malformed or missing; names file, line and key.
+    """
+    deployment = load_yaml(path, Deployment).model_copy(update={"folder": path.parent})
+    for route in [*deployment.numbers.values(), *deployment.pages.values()]:
+        deployment.persona(route)
+    _ = deployment.choice
+    return deployment

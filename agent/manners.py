@@ -1,0 +1,76 @@
+"""Small manners: what is said without being asked, and when. Pure; no model is needed for them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from agent.matching import match, words_of
+from agent.persona import Persona
+
+_GOODBYES = tuple(
+    map(
+        words_of,
+        (
+            "goodbye", "bye", "bye bye", "good bye", "see you", "see you later", "talk to you later",
+            "have a nice day", "that is all thank you", "i have to go", "end the call", "hang up",
+        ),
+    )
+)  # fmt: skip
+_WORDS_AROUND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something to say.
+
+    Attributes:
+        text: The words.
+        interruptible: False for what must be heard out, such as a legal notice.
+        ends_call: The call ends once it has been heard.
+    """
+
+    text: str
+    interruptible: bool = True
+    ends_call: bool = False
+
+
+class Manners:
+    """A persona's greeting, prompts and goodbyes for one call."""
+
+    def __init__(self, persona: Persona, rng: random.Random | None = None):
+        self._persona = persona
+        self._rng = rng or random.Random()
+        self._acknowledged = 0
+
+    def opening(self) -> tuple[Line, ...]:
+        """The disclosure, when there is one, then a greeting."""
+        greeting = Line(self._rng.choice(self._persona.greeting))
+        if not self._persona.disclosure:
+            return (greeting,)
+        return (Line(self._persona.disclosure, interruptible=False), greeting)
+
+    def idle(self, prompts: int) -> Line:
+        """What to say when nobody has spoken for long, for the `prompts`-th time in a row, from 1."""
+        if prompts <= len(self._persona.idle):
+            return Line(self._persona.idle[prompts - 1])
+        return self.closing()
+
+    def closing(self) -> Line:
+        """The last words."""
+        return Line(self._rng.choice(self._persona.goodbye), ends_call=True)
+
+    def acknowledgement(self) -> Line:
+        """A short sound of listening during a very long turn; never the same twice in a row."""
+        sounds = self._persona.acknowledge
+        self._acknowledged += 1
+        return Line(sounds[(self._acknowledged - 1) % len(sounds)])
+
+
+def says_goodbye(text: str) -> bool:
+    """Whether the caller takes leave: a goodbye and not much else."""
+    words = words_of(text)
+    return any(
+        match(goodbye, words).score > 0.85 and len(words) <= len(goodbye) + _WORDS_AROUND
+        for goodbye in _GOODBYES
+    )
