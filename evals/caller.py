@@ -125,7 +125,7 @@ class Caller:
         answer = await self.offer(local.sdp, local.type)
         receiver = self._pc.getTransceivers()[0].receiver
         # The caller's own buffer must not blur what it measures.
-        receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=4, prefetch=0)
+        setattr(receiver, "_RTCRtpReceiver__jitter_buffer", JitterBuffer(capacity=4, prefetch=0))  # noqa: B010
         await self._pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         await asyncio.wait_for(self.mouth.began.wait(), 10)
         return self

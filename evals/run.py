@@ -36,9 +36,6 @@ def run(
     url: Annotated[
         str, typer.Option(help="Address of a running Parley.")
     ] = "http://127.0.0.1:7860",
-    scenarios: Annotated[
-        Path, typer.Option(help="A scenario file, or a folder of them.")
-    ] = SCENARIOS,
     family: Annotated[
         list[str] | None, typer.Option(help="Only these families, by letter.")
     ] = None,

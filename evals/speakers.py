@@ -81,7 +81,8 @@ def noise_burst(kind: str, seconds: float) -> np.ndarray:
     sound = rng.standard_normal(n)
     if kind in ("hum", "laughter"):
         pitch_hz = 50 if kind == "hum" else 220
-        sound = sum(np.sin(2 * np.pi * pitch_hz * k * time_s) / k for k in range(1, 9))
+        harmonics = np.arange(1, 9)[:, None]
+        sound = (np.sin(2 * np.pi * pitch_hz * harmonics * time_s) / harmonics).sum(0)
     spectrum = np.fft.rfft(sound * envelope)
     spectrum[np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ) > top_hz] *= 0.05
     shaped = np.fft.irfft(spectrum, n)
