@@ -97,7 +97,7 @@ async def _wait(caller: Caller, wait: Wait) -> bool:
         return await caller.wait_audible(True, for_s=0.1, timeout_s=wait.timeout_s)
     if wait.until == "agent_settled":
         return await caller.wait_audible(False, for_s=_SETTLED_S, timeout_s=wait.timeout_s)
-    await caller.sleep(wait.s)
+    await caller.sleep(float(wait.s))
     return not wait.agent_must_be_voicing or await _is_audible(caller)
 
 
@@ -124,7 +124,7 @@ async def _utter(caller: Caller, step: Step) -> Utterance:
 def _sound_of(step: Step) -> tuple[np.ndarray, list[tuple[float, float]]]:
     """Samples at 48 kHz and the silences inside them, seconds from the start."""
     if step.sound is not None:
-        return noise_burst(step.sound.kind, step.sound.s), []
+        return noise_burst(step.sound.kind, float(step.sound.s)), []
     if step.say is None:
         return np.zeros(0, np.float32), []
     voice, gain_db = _SPEAKERS.get(step.say.role, _CALLER)
