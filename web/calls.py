@@ -14,17 +14,24 @@ class Calls(Protocol):
 
     @property
     def active(self) -> int:
-        """Calls going on."""
+        """Calls going on or being set up."""
+
+    def admit(self) -> None:
+        """Pass when one more call would be served well.
+
+        Raises:
+            EngineFull: It would not; says why, and when to try again.
+        """
 
     async def offer(
         self,
         sdp: str,
-        type: str,
+        kind: str,
         *,
-        pc_id: str | None = None,
-        restart: bool = False,
         persona: Any,
         voice: str | None = None,
+        pc_id: str | None = None,
+        restart: bool = False,
     ) -> Mapping[str, str]:
         """Answer an offer with `sdp`, `type` and `pc_id`; a known `pc_id` renegotiates that call.
 
@@ -33,15 +40,12 @@ class Calls(Protocol):
             ParleyError: The offer cannot be answered; says why.
         """
 
-    async def add_candidates(self, pc_id: str, candidates: Sequence[Mapping[str, Any]]) -> None:
+    async def add_candidates(self, pc_id: str, candidates: Sequence[dict[str, Any]]) -> None:
         """Take in candidates that the browser found after its offer.
 
         Raises:
             ParleyError: No such call.
         """
-
-    async def drain(self, timeout_s: float) -> None:
-        """Let the calls finish, then end those that have not."""
 
     async def close(self) -> None:
         """End every call."""

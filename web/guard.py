@@ -116,7 +116,7 @@ class Guard:
         if origin is None or origin in settings.allowed_origins:
             return
         own = {request.url.netloc, urlsplit(settings.public_url or "").netloc}
-        if urlsplit(origin).netloc not in own:
+        if urlsplit(origin).netloc not in own - {""}:
             raise Refused(
                 403, f"Pages from {origin} may not call here.", "Add it with --allow-origin."
             )

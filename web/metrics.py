@@ -8,7 +8,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _TURN_BUCKETS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
-_LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -17,8 +16,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.calls = Counter(
-            "parley_calls", "Calls asked for, by what became of them.", ["outcome"],
+        self.offers = Counter(
+            "parley_offers", "Offers of calls, by what became of them.", ["outcome"],
             registry=self.registry,
         )  # fmt: skip
         self.offer_s = Histogram(
@@ -32,10 +31,6 @@ class Metrics:
         self.turn_part_s = Histogram(
             "parley_turn_part_seconds", "Where a turn's time went.", ["part"],
             buckets=_TURN_BUCKETS_S, registry=self.registry,
-        )  # fmt: skip
-        self.loop_lag_s = Histogram(
-            "parley_event_loop_lag_seconds", "How late the event loop wakes up.",
-            buckets=_LAG_BUCKETS_S, registry=self.registry,
         )  # fmt: skip
         self.interruptions = Counter(
             "parley_interruptions", "Times a caller cut the agent short.", registry=self.registry

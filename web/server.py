@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 
-from web.admission import Admission, LoopLag
 from web.calls import Calls, Catalogue
 from web.errors import install_error_handlers
 from web.guard import Guard, Verifier
 from web.metrics import Metrics
 from web.settings import WebSettings
 from web.shield import BodyLimit, SecurityHeaders
-from web.signalling import signalling_routes
+from web.signalling import for_browser, signalling_routes
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -34,7 +32,7 @@ def create_app(
     verify: Verifier | None = None,
     metrics: Metrics | None = None,
 ) -> FastAPI:
-    """Assemble the app; `app.state.admission.draining = True` turns new callers away.
+    """Assemble the app.
 
     Args:
         calls: Carries the calls.
@@ -49,26 +47,17 @@ def create_app(
     settings.check(has_verifier=verify is not None)
     metrics = metrics or Metrics()
     guard = Guard(settings, verify)
-    lag = LoopLag(metrics.loop_lag_s.observe)
-    admission = Admission(settings, lambda: calls.active, lag)
     metrics.gauge("parley_calls_active", "Calls going on.", lambda: calls.active)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(lag.watch())
-        try:
-            yield
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await calls.close()
+        yield
+        await calls.close()
 
     app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.admission = admission
     app.state.metrics = metrics
     install_error_handlers(app)
-    app.include_router(signalling_routes(calls, catalogue, settings, guard, admission, metrics))
+    app.include_router(signalling_routes(calls, catalogue, settings, guard, metrics))
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -91,8 +80,8 @@ def create_app(
     @app.get("/readyz")
     async def readyz() -> dict[str, Any]:
         """One more call would be served well; 503 with the reason otherwise."""
-        admission.check()
-        return {"status": "ready", "calls": calls.active, "max_calls": settings.max_calls}
+        calls.admit()
+        return {"status": "ready", "calls": calls.active}
 
     @app.get("/metrics")
     async def prometheus(request: Request) -> Response:
@@ -134,6 +123,6 @@ def _page_data(catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
             for voice in catalogue.voices
         ],
         "engines": {"asr": catalogue.asr, "tts": catalogue.tts, "llm": catalogue.llm},
-        "ice_servers": [server.for_browser() for server in settings.ice_servers],
+        "ice_servers": [for_browser(server) for server in settings.ice_servers],
         "privacy": catalogue.privacy,
     }

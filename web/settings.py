@@ -6,29 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from aiortc import RTCIceServer
+
 from common.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server that both ends of a call may use.
-
-    Attributes:
-        url: As browsers write it: `stun:host:port` or `turn:host:port?transport=udp`.
-        username: For TURN.
-        credential: For TURN; handed to every visitor, so mint short-lived ones.
-    """
-
-    url: str
-    username: str | None = None
-    credential: str | None = None
-
-    def for_browser(self) -> dict[str, object]:
-        """The RTCIceServer dictionary of the WebRTC specification."""
-        server: dict[str, object] = {"urls": [self.url]}
-        if self.username:
-            server |= {"username": self.username, "credential": self.credential or ""}
-        return server
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +22,9 @@ class WebSettings:
         secret: Shared key that visitors must hold; None leaves the door to `verify` or open.
         open_to_all: The operator said aloud that strangers may call.
         allowed_origins: Other sites whose pages may place calls here.
-        ice_servers: STUN and TURN, for both ends.
-        max_calls: Calls at once; one more is refused.
-        max_loop_lag_ms: New calls are refused while the event loop's p95 lag is above this.
+        ice_servers: STUN and TURN, told to the page. A TURN credential is told to every visitor.
         max_body_bytes: Largest request body; a browser's offer is 2 to 10 kB.
         token_ttl_s: How long a page may wait before its first call.
-        drain_s: How long calls may finish after SIGTERM.
     """
 
     host: str = "127.0.0.1"
@@ -56,12 +33,9 @@ class WebSettings:
     secret: str | None = None
     open_to_all: bool = False
     allowed_origins: tuple[str, ...] = ()
-    ice_servers: tuple[IceServer, ...] = ()
-    max_calls: int = 4
-    max_loop_lag_ms: float = 60.0
+    ice_servers: tuple[RTCIceServer, ...] = ()
     max_body_bytes: int = 65_536
     token_ttl_s: float = 600.0
-    drain_s: float = 30.0
 
     @property
     def is_public(self) -> bool:

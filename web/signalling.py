@@ -9,16 +9,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from aiortc import RTCIceServer
 from aiortc.sdp import SessionDescription
 from fastapi import APIRouter, Request
 from loguru import logger
 from pydantic import BaseModel, Field
 
 from common.errors import EngineFull
-from web.admission import Admission
 from web.calls import Calls, Catalogue
 from web.errors import Refused
 from web.guard import Guard
@@ -71,7 +71,6 @@ def signalling_routes(
     catalogue: Catalogue,
     settings: WebSettings,
     guard: Guard,
-    admission: Admission,
     metrics: Metrics,
 ) -> APIRouter:
     """Build the router."""
@@ -80,45 +79,33 @@ def signalling_routes(
     personas = {card.name: card for card in catalogue.personas}
     voices = {voice.name for voice in catalogue.voices}
 
-    async def place(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
+    async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
         _check_sdp(offer.sdp)
         name = wishes.get("persona") or catalogue.personas[0].name
         if name not in personas:
-            raise Refused(
-                400, f"There is no persona {name!r}.", f"There is: {', '.join(personas)}."
-            )
+            raise Refused(400, f"There is no persona {name!r}.", f"There is: {_all(personas)}.")
         voice = wishes.get("voice") or None
         if voice is not None and voice not in voices:
-            raise Refused(400, f"There is no voice {voice!r}.", f"There is: {', '.join(voices)}.")
+            raise Refused(400, f"There is no voice {voice!r}.", f"There is: {_all(voices)}.")
         began_s = time.monotonic()
-        async with admission.line():
-            answer = await calls.offer(
-                offer.sdp, offer.type, persona=personas[name].persona or name, voice=voice
-            )
-        metrics.offer_s.observe(time.monotonic() - began_s)
-        logger.bind(call=answer["pc_id"], persona=name).info("call answered")
-        return answer
-
-    async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
-        if offer.pc_id:
-            _check_sdp(offer.sdp)
-            name = wishes.get("persona") or catalogue.personas[0].name
-            return await calls.offer(
-                offer.sdp,
-                offer.type,
-                pc_id=offer.pc_id,
-                restart=bool(offer.restart_pc),
-                persona=personas[name].persona if name in personas else name,
-            )
         outcome = "failed"
         try:
-            answer = await place(offer, wishes)
+            answer = await calls.offer(
+                offer.sdp,
+                offer.type,
+                persona=personas[name].persona,
+                voice=voice,
+                pc_id=offer.pc_id,
+                restart=bool(offer.restart_pc),
+            )
             outcome = "answered"
-        except (Refused, EngineFull) as error:
-            outcome = "full" if getattr(error, "status", 503) == 503 else "refused"
+        except EngineFull:
+            outcome = "full"
             raise
         finally:
-            metrics.calls.labels(outcome).inc()
+            metrics.offers.labels(outcome).inc()
+        metrics.offer_s.observe(time.monotonic() - began_s)
+        logger.info("answered an offer for {} as {}", name, answer["pc_id"])
         return answer
 
     def session(session_id: str) -> Mapping[str, Any]:
@@ -143,7 +130,7 @@ def signalling_routes(
     async def start(request: Request, wanted: Start) -> dict[str, Any]:
         """Open a session for a stock client."""
         await guard.admit_caller(request)
-        admission.check()
+        calls.admit()
         now_s = time.monotonic()
         while sessions and (
             len(sessions) >= _MAX_SESSIONS
@@ -154,7 +141,7 @@ def signalling_routes(
         sessions[session_id] = (now_s, wanted.body)
         return {
             "sessionId": session_id,
-            "iceConfig": {"iceServers": [server.for_browser() for server in settings.ice_servers]},
+            "iceConfig": {"iceServers": [for_browser(server) for server in settings.ice_servers]},
         }
 
     @router.post("/sessions/{session_id}/api/offer")
@@ -170,6 +157,17 @@ def signalling_routes(
         return {"status": "success"}
 
     return router
+
+
+def for_browser(server: RTCIceServer) -> dict[str, Any]:
+    """The RTCIceServer dictionary of the WebRTC specification."""
+    urls = [server.urls] if isinstance(server.urls, str) else server.urls
+    keys = {"username": server.username, "credential": server.credential} if server.username else {}
+    return {"urls": urls} | keys
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _check_sdp(sdp: str) -> None:

@@ -13,21 +13,12 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from tests.web.catalogue import CATALOGUE
 from tests.web.stand_in import EXCHANGES, StandInCalls, flite, write_wav
-from tts.interface import VoiceInfo
-from web.calls import Catalogue, PersonaCard
 from web.server import create_app
 from web.settings import WebSettings
 
 CHROMIUM = shutil.which("chromium")
-CATALOGUE = Catalogue(
-    personas=(PersonaCard("harbour", "Harbour office"), PersonaCard("library", "Library desk")),
-    voices=(VoiceInfo("slt", description="clear, American"), VoiceInfo("rms", description="low")),
-    asr="loudness",
-    tts="flite",
-    llm="script",
-    privacy="Sound and words stay on this machine.",
-)
 
 
 @contextmanager

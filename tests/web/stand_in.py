@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
 from av import AudioFrame, AudioResampler
 
-from common.errors import ParleyError
+from common.errors import EngineFull, ParleyError
 
 GREETING = "Good evening, this is the harbour office. What can I do for you?"
 EXCHANGES = (
@@ -174,7 +175,10 @@ class StandInCall:
         speech_ms = silence_ms = 0
         resampler = AudioResampler("s16", "mono", 48_000)
         while True:
-            frames = resampler.resample(await track.recv())
+            try:
+                frames = resampler.resample(await track.recv())
+            except MediaStreamError:
+                return  # the caller left
             pcm = frames[0].to_ndarray()[0] / 32768
             loud = float(np.sqrt(np.mean(pcm**2))) > _SPEECH_RMS
             speech_ms, silence_ms = (speech_ms + 20, 0) if loud else (speech_ms, silence_ms + 20)
@@ -200,7 +204,8 @@ class StandInCall:
 class StandInCalls:
     """`web.calls.Calls` over aiortc."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 4) -> None:
+        self.most = most
         lines = [GREETING, *(reply for _, reply in EXCHANGES)]
         self.lines = {line: flite(line, "slt") for line in lines}
         self.calls: dict[str, StandInCall] = {}
@@ -209,24 +214,27 @@ class StandInCalls:
     def active(self) -> int:
         return len(self.calls)
 
+    def admit(self) -> None:
+        if self.active >= self.most:
+            raise EngineFull("Sorry, all lines are busy.", 10)
+
     async def offer(
         self,
         sdp: str,
-        type: str,
+        kind: str,
         *,
-        pc_id: str | None = None,
-        restart: bool = False,
         persona: Any,
         voice: str | None = None,
+        pc_id: str | None = None,
+        restart: bool = False,
     ) -> dict[str, str]:
-        if pc_id and pc_id not in self.calls:
-            raise ParleyError("That call is over.", "Call again.")
-        if pc_id:
+        if pc_id in self.calls:
             await self._end(pc_id)
+        self.admit()
         pc = RTCPeerConnection()
         key = pc_id or f"call-{id(pc):x}"
         self.calls[key] = StandInCall(pc, self.lines, voice)
-        await pc.setRemoteDescription(RTCSessionDescription(sdp, type))
+        await pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
         await pc.setLocalDescription(await pc.createAnswer())
 
         @pc.on("connectionstatechange")
@@ -245,12 +253,6 @@ class StandInCalls:
                 candidate.sdpMid = found["sdp_mid"]
                 candidate.sdpMLineIndex = found["sdp_mline_index"]
                 await self.calls[pc_id].pc.addIceCandidate(candidate)
-
-    async def drain(self, timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while self.calls and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.05)
-        await self.close()
 
     async def close(self) -> None:
         for key in list(self.calls):

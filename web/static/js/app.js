@@ -20,7 +20,7 @@ const transcript = new Transcript($('transcript'));
 const network = new Network($('network'));
 const you = new Meter($('level-you'));
 const agent = new Meter($('level-agent'));
-const ribbon = new Ribbon($('ribbon'), {
+const ribbon = new Ribbon($('ribbon'), $('talk'), {
   you: document.querySelector('.mark .you'), agent: document.querySelector('.mark .agent'),
   rest: $('engines'), cut: document.querySelector('.mark .cut'),
 });
@@ -105,6 +105,7 @@ function onEvent(event) {
 
 function leave(reason) {
   call = null;
+  transcript.end();
   network.stop();
   $('ear').srcObject = null;
   setPhase($('transcript').children.length ? 'ended' : 'idle');
@@ -115,6 +116,7 @@ function leave(reason) {
 
 function refuse(trouble) {
   call = null;
+  transcript.end();
   network.stop();
   setPhase($('transcript').children.length ? 'ended' : 'idle');
   $('state').firstElementChild.textContent = '';
@@ -137,6 +139,7 @@ function setPhase(phase) {
 
 function showState(state, reason, title = STATES[state]) {
   document.body.dataset.state = state;
+  $('interrupt').disabled = !['speaking', 'ducked'].includes(state);
   $('state').firstElementChild.textContent = title;
   $('state').lastElementChild.textContent = reason;
 }

@@ -31,6 +31,6 @@ export function silence(context) {
 export async function microphones() {
   const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
   return devices
-    .filter((device) => device.kind === 'audioinput' && device.deviceId !== 'default')
+    .filter((device) => device.kind === 'audioinput' && device.deviceId && device.deviceId !== 'default')
     .map((device, index) => ({ id: device.deviceId, label: device.label || `Microphone ${index + 1}` }));
 }

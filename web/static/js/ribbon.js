@@ -4,18 +4,22 @@
 const BAR_MS = 40;
 const PITCH_PX = 6;
 const WIDTH_PX = 3;
+const EDGE_PX = 14;
 const QUIET_RMS = 0.004;
-const FULL_RMS = 0.3;
+const FULL_RMS = 0.42;
 
 export class Ribbon {
-  #canvas; #pen; #you = []; #agent = []; #colours = {}; #due = 0; #peak = [0, 0];
+  #canvas; #button; #pen; #you = []; #agent = []; #colours = {}; #due = 0; #peak = [0, 0];
 
-  constructor(canvas, probes) {
+  /** Draw on `canvas` on both sides of `button`, in the colours that the elements `probes` have. */
+  constructor(canvas, button, probes) {
     this.#canvas = canvas;
+    this.#button = button;
     this.#pen = canvas.getContext('2d');
     this.probes = probes;
     this.still = matchMedia('(prefers-reduced-motion: reduce)');
     new ResizeObserver(() => this.draw()).observe(canvas);
+    new ResizeObserver(() => this.draw()).observe(button);
   }
 
   clear() {
@@ -50,18 +54,19 @@ export class Ribbon {
     const pen = this.#pen;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
-    const bars = Math.ceil(width / 2 / PITCH_PX);
+    const edge = this.#button.offsetWidth / 2 + EDGE_PX;
+    const bars = Math.ceil((width / 2 - edge) / PITCH_PX);
     for (let age = 0; age < bars; age += 1) {
       // Someone who asks for less motion sees one steady bar group per side instead of a stream.
       const at = this.still.matches ? 0 : age;
-      this.#bar(width / 2 - (age + 1) * PITCH_PX, this.#you[at], 'you', age / bars, height);
-      this.#bar(width / 2 + (age + 1) * PITCH_PX, this.#agent[at], 'agent', age / bars, height);
+      this.#bar(width / 2 - edge - age * PITCH_PX, this.#you[at], 'you', age / bars, height);
+      this.#bar(width / 2 + edge + age * PITCH_PX, this.#agent[at], 'agent', age / bars, height);
     }
   }
 
   #bar(x, bar, side, age, height) {
     const level = (bar?.level ?? 0) < QUIET_RMS ? 0 : Math.min(1, bar.level / FULL_RMS);
-    const tall = Math.max(WIDTH_PX, Math.pow(level, 0.7) * height * 0.94);
+    const tall = Math.max(WIDTH_PX, Math.pow(level, 0.65) * height * 0.94);
     const pen = this.#pen;
     pen.globalAlpha = level ? 1 - 0.75 * age * age : 0.55 * (1 - age * age);
     pen.fillStyle = pen.strokeStyle = level ? this.#colours[side] : this.#colours.rest;

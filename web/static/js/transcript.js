@@ -74,6 +74,14 @@ export class Transcript {
     }
   }
 
+  /** The call is over. */
+  end() {
+    for (const exchange of this.#exchanges.values()) {
+      exchange.ended = true;
+      this.#light(exchange);
+    }
+  }
+
   #light({ words, spoken, ended }) {
     words.forEach((word, index) => {
       word.classList.toggle('heard', index < spoken);

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from aiortc import RTCIceServer, RTCPeerConnection
+
+from common.errors import ConfigError, EngineFull
+from tests.web.catalogue import CATALOGUE
+from web.guard import TokenMint
+from web.server import create_app
+from web.settings import WebSettings
+
+
+class Switchboard:
+    """Answers every offer the way it is told to, and remembers what it was asked."""
+
+    def __init__(self, *, most: int = 4, slow_s: float = 0.0, error: Exception | None = None):
+        self.active = 0
+        self.asked: list[dict[str, Any]] = []
+        self.candidates: list[dict[str, Any]] = []
+        self._most, self._slow_s, self._error = most, slow_s, error
+
+    def admit(self) -> None:
+        if self.active >= self._most:
+            raise EngineFull(f"All {self._most} lines are busy.", 10)
+
+    async def offer(self, sdp: str, kind: str, **asked: Any) -> dict[str, str]:
+        self.admit()
+        self.asked.append(asked)
+        self.active += 1
+        await asyncio.sleep(self._slow_s)
+        if self._error:
+            raise self._error
+        return {"sdp": sdp, "type": "answer", "pc_id": f"call-{len(self.asked)}"}
+
+    async def add_candidates(self, pc_id: str, candidates: Sequence[dict[str, Any]]) -> None:
+        self.candidates += candidates
+
+    async def close(self) -> None:
+        self.active = 0
+
+
+def client(calls: Switchboard, **settings: Any) -> httpx.AsyncClient:
+    verify = settings.pop("verify", None)
+    app = create_app(calls, CATALOGUE, WebSettings(**settings), verify=verify)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost:7860")
+
+
+@pytest.fixture
+async def offer() -> AsyncIterator[dict[str, str]]:
+    """What a client's createOffer() gives."""
+    pc = RTCPeerConnection()
+    pc.addTransceiver("audio")
+    await pc.setLocalDescription(await pc.createOffer())
+    yield {"sdp": pc.localDescription.sdp, "type": "offer"}
+    await pc.close()
+
+
+async def test_an_offer_is_answered_with_the_default_persona(offer: dict[str, str]) -> None:
+    calls = Switchboard()
+    answer = await client(calls).post("/api/offer", json=offer)
+    assert answer.status_code == 200
+    assert answer.json()["type"] == "answer"
+    assert calls.asked[0]["persona"] == "harbour"
+    assert calls.asked[0]["voice"] is None
+
+
+@pytest.mark.parametrize("spelling", ["request_data", "requestData"])
+async def test_a_visitor_chooses_persona_and_voice(offer: dict[str, str], spelling: str) -> None:
+    calls = Switchboard()
+    wishes = {"persona": "library", "voice": "rms"}
+    await client(calls).post("/api/offer", json=offer | {spelling: wishes})
+    assert calls.asked[0]["persona"] == "library"
+    assert calls.asked[0]["voice"] == "rms"
+
+
+@pytest.mark.parametrize("wish", [{"persona": "nobody"}, {"voice": "nobody"}])
+async def test_unknown_choices_name_what_there_is(
+    offer: dict[str, str], wish: dict[str, str]
+) -> None:
+    refusal = await client(Switchboard()).post("/api/offer", json=offer | {"request_data": wish})
+    assert refusal.status_code == 400
+    assert "nobody" in refusal.json()["error"]
+    assert refusal.json()["cure"].startswith("There is: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"not json", "not JSON"),
+        (b"[]", "the body"),
+        (b'{"sdp": "v=0"}', "type"),
+        (b'{"sdp": "\\u0000\\u0001 junk", "type": "offer"}', "no audio"),
+        (b'{"sdp": "v=0\\r\\nm=audio", "type": "offer"}', "not a session description"),
+        (b'{"sdp": "v=0\\r\\ns=-\\r\\nt=0 0\\r\\n", "type": "offer"}', "no audio"),
+        (b'{"sdp": "v=0", "type": "answer"}', "type"),
+        (b'{"sdp": 7, "type": "offer"}', "sdp"),
+    ],
+)
+async def test_bad_offers_are_refused_in_words(body: bytes, says: str) -> None:
+    calls = Switchboard()
+    refusal = await client(calls).post(
+        "/api/offer", content=body, headers={"content-type": "application/json"}
+    )
+    assert refusal.status_code == 400
+    assert says in refusal.json()["error"]
+    assert refusal.json()["cure"]
+    assert not calls.asked
+
+
+async def test_an_oversize_body_is_refused_before_it_is_parsed(offer: dict[str, str]) -> None:
+    big = offer | {"sdp": offer["sdp"] + "a" * 70_000}
+    refusal = await client(Switchboard()).post("/api/offer", json=big)
+    assert refusal.status_code == 413
+    assert "65536" in refusal.json()["error"]
+
+
+async def test_of_twenty_tabs_at_once_four_are_served(offer: dict[str, str]) -> None:
+    tabs = client(Switchboard(most=4, slow_s=0.05))
+    answers = await asyncio.gather(*(tabs.post("/api/offer", json=offer) for _ in range(20)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 16
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.headers["retry-after"] == "10"
+    assert "All 4 lines are busy" in refused.json()["error"]
+    metrics = (await tabs.get("/metrics")).text
+    assert 'parley_offers_total{outcome="full"} 16.0' in metrics
+    assert "parley_calls_active 4.0" in metrics
+
+
+async def test_a_full_engine_is_a_503_with_its_own_hint(offer: dict[str, str]) -> None:
+    calls = Switchboard(error=EngineFull("The voice is at its limit.", retry_after_s=3))
+    refusal = await client(calls).post("/api/offer", json=offer)
+    assert refusal.status_code == 503
+    assert refusal.headers["retry-after"] == "3"
+    assert refusal.json()["error"] == "The voice is at its limit."
+
+
+async def test_a_bug_leaves_a_mark_and_no_detail(offer: dict[str, str]) -> None:
+    refusal = await client(Switchboard(error=RuntimeError("secret"))).post("/api/offer", json=offer)
+    assert refusal.status_code == 500
+    assert "secret" not in refusal.text
+
+
+async def test_readiness_is_whether_one_more_call_would_be_served() -> None:
+    visitor = client(Switchboard(most=0))
+    assert (await visitor.get("/healthz")).status_code == 200
+    for path in (visitor.get("/readyz"), visitor.post("/start", json={})):
+        refusal = await path
+        assert refusal.status_code == 503
+        assert refusal.json()["error"] == "All 0 lines are busy."
+
+
+async def test_a_reconnection_names_its_call(offer: dict[str, str]) -> None:
+    calls = Switchboard()
+    again = offer | {"pc_id": "call-0", "restart_pc": True}
+    assert (await client(calls).post("/api/offer", json=again)).status_code == 200
+    assert calls.asked[0]["pc_id"] == "call-0"
+    assert calls.asked[0]["restart"] is True
+
+
+async def test_candidates_trickle_in() -> None:
+    calls = Switchboard()
+    found = {"candidate": "candidate:1 1 udp 1 10.0.0.1 9 typ host", "sdp_mid": "0"}
+    sent = {"pc_id": "call-1", "candidates": [found | {"sdp_mline_index": 0}]}
+    assert (await client(calls).patch("/api/offer", json=sent)).status_code == 200
+    assert calls.candidates[0]["sdp_mid"] == "0"
+
+
+async def test_stock_pipecat_clients_start_a_session_first(offer: dict[str, str]) -> None:
+    calls = Switchboard()
+    ice = (RTCIceServer("turn:relay.example:3478", "u", "p"),)
+    visitor = client(calls, ice_servers=ice)
+    started = (await visitor.post("/start", json={"body": {"persona": "library"}})).json()
+    assert started["iceConfig"]["iceServers"][0]["username"] == "u"
+    path = f"/sessions/{started['sessionId']}/api/offer"
+    assert (await visitor.post(path, json=offer)).status_code == 200
+    assert calls.asked[0]["persona"] == "library"
+    patched = await visitor.patch(path, json={"pc_id": "call-1", "candidates": []})
+    assert patched.json() == {"status": "success"}
+    missing = await visitor.post("/sessions/none/api/offer", json=offer)
+    assert missing.status_code == 404
+
+
+async def test_with_a_secret_the_page_token_opens_the_door(offer: dict[str, str]) -> None:
+    visitor = client(Switchboard(), host="0.0.0.0", secret="open sesame")
+    key = {"authorization": "Bearer open sesame"}
+    assert (await visitor.get("/")).status_code == 200
+    assert (await visitor.get("/api/page")).status_code == 401
+    wrong = await visitor.get("/api/page", headers={"authorization": "Bearer guess"})
+    assert wrong.json()["error"] == "That key does not fit."
+    token = (await visitor.get("/api/page", headers=key)).json()["token"]
+    assert (await visitor.post("/api/offer", json=offer)).status_code == 401
+    bearer = {"authorization": f"Bearer {token}"}
+    assert (await visitor.post("/api/offer", json=offer, headers=bearer)).status_code == 200
+    assert (await visitor.post("/api/offer", json=offer, headers=key)).status_code == 200
+    assert (await visitor.get("/metrics")).status_code == 401
+    assert (await visitor.get("/metrics", headers=key)).status_code == 200
+
+
+async def test_an_identity_provider_can_decide(offer: dict[str, str]) -> None:
+    async def verify(token: str) -> str | None:
+        return "ada" if token == "ada's token" else None
+
+    visitor = client(Switchboard(), verify=verify, public_url="https://talk.example")
+    for token, status in (("ada's token", 200), ("eve's token", 401)):
+        answer = await visitor.get("/api/page", headers={"authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+
+
+def test_tokens_expire_and_cannot_be_made_up() -> None:
+    now_s = 1000.0
+    mint = TokenMint(60, clock=lambda: now_s)
+    token = mint.mint()
+    assert mint.is_valid(token)
+    assert not mint.is_valid(TokenMint(60, clock=lambda: now_s).mint())
+    assert not mint.is_valid("x" + token[1:])
+    assert not mint.is_valid("ü")
+    now_s += 61
+    assert not mint.is_valid(token)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://localhost:7860"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "rebound.example:7860"}, 403),
+    ],
+)
+async def test_foreign_pages_and_rebound_names_are_refused(
+    offer: dict[str, str], headers: dict[str, str], status: int
+) -> None:
+    answer = await client(Switchboard()).post("/api/offer", json=offer, headers=headers)
+    assert answer.status_code == status
+
+
+async def test_an_allowed_site_may_call(offer: dict[str, str]) -> None:
+    visitor = client(Switchboard(), allowed_origins=("https://shop.example",))
+    origin = {"origin": "https://shop.example"}
+    answer = await visitor.post("/api/offer", json=offer, headers=origin)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"host": "0.0.0.0"}, {"host": "192.0.2.7"}, {"public_url": "https://a.example"}]
+)
+def test_a_public_address_is_never_open_by_accident(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="strangers"):
+        create_app(Switchboard(), CATALOGUE, WebSettings(**settings))
+    create_app(Switchboard(), CATALOGUE, WebSettings(**settings, secret="s"))
+    create_app(Switchboard(), CATALOGUE, WebSettings(**settings, open_to_all=True))
+
+
+async def test_every_answer_carries_the_security_headers() -> None:
+    visitor = client(Switchboard())
+    for path in ("/", "/static/js/app.js", "/nothing", "/healthz"):
+        answer = await visitor.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert (await visitor.get("/nothing")).json()["error"] == "There is nothing at /nothing."
+    assert (await visitor.get("/static/../server.py")).status_code == 404
+
+
+async def test_page_events_become_metrics() -> None:
+    calls = Switchboard()
+    app = create_app(calls, CATALOGUE, WebSettings())
+    for event in (
+        {"event": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
+        {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
+        {"event": "underrun"},
+        {"event": "error", "message": "m", "cure": ""},
+        {"event": "something new"},
+    ):
+        app.state.metrics.observe(event)
+    app.state.metrics.gauge("parley_engine_batch", "Streams in the last step.", lambda: 3)
+    visitor = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+    text = (await visitor.get("/metrics")).text
+    assert 'parley_turn_seconds_bucket{le="0.5"} 1.0' in text
+    assert 'parley_turn_seconds_bucket{le="0.4"} 0.0' in text
+    assert 'parley_turn_part_seconds_sum{part="brain"} 0.09' in text
+    for line in ("interruptions_total 1.0", "underruns_total 1.0", "engine_batch 3.0"):
+        assert line in text
