@@ -22,6 +22,7 @@ ESTABLISHED_MS = 60
 OWN_VOICE = 0.5  # belief from which a frame counts as the agent's own voice coming back
 OWN_VOICE_FRAMES = 25  # half a second: how long after the sound its echo's words may arrive
 SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the microphone
+YOUNG_MS = 120  # the neural detector lags by two windows and a busy machine
 ABOVE_NOISE_DB = 6.0
 QUIETEST_DBFS = -62.0  # below this nobody could understand a word over a telephone
 
@@ -44,13 +45,7 @@ class Burst:
     voiced_ms: int = 0
     peak_confidence: float = 0.0
     peak_dbfs: float = -100.0
-    sum_confidence: float = 0.0
     dismissed: bool = False
-
-    @property
-    def confidence(self) -> float:
-        """Mean belief of the neural detector over the voiced frames."""
-        return self.sum_confidence * 20 / self.voiced_ms if self.voiced_ms else 0.0
 
 
 @dataclass(slots=True)
@@ -91,7 +86,6 @@ class VoiceActivity:
         burst.ended = sound.at
         burst.voiced_ms += 20
         burst.peak_confidence = max(burst.peak_confidence, sound.confidence)
-        burst.sum_confidence += sound.confidence
         burst.peak_dbfs = max(burst.peak_dbfs, sound.level_dbfs)
         if self.established:
             self.quiet_since = sound.at
@@ -150,8 +144,7 @@ class VoiceActivity:
             return False
         if sound.level_dbfs < max(QUIETEST_DBFS, self.noise_dbfs + ABOVE_NOISE_DB):
             return False
-        # The neural detector lags by two windows, so a burst may begin without it, but not go on.
-        young = self.burst_quiet_ms > BURST_GAP_MS or self.burst.voiced_ms < 80
+        young = self.burst_quiet_ms > BURST_GAP_MS or self.burst.voiced_ms < YOUNG_MS
         return not self.neural or young or sound.confidence >= SPEECH_CONFIDENCE
 
     def _follow_noise(self, level_dbfs: float) -> None:

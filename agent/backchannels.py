@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 
 from agent.completeness import normalise, word_set
+
+
+def _phrases(lines: str) -> frozenset[str]:
+    return frozenset(phrase.strip() for phrase in lines.split("|"))
+
 
 # Sounds that never are a turn of their own.
 _VOCAL = word_set(
@@ -16,9 +20,10 @@ _ACKNOWLEDGE = word_set(
     """yeah yes yep yup ya right okay ok sure cool nice great good interesting exactly true alright gotcha
     fine indeed totally absolutely perfect"""
 )
-_PHRASES = re.compile(
-    r"i see|got it|all right|of course|(?:that )?makes sense|i know|go on|uh huh|mm hmm?|no way"
-    r"|(?:oh )?really|is that right|i understand|that's (?:right|true|good|great|fine)|fair enough"
+_PHRASES = _phrases(
+    """i see|got it|all right|of course|makes sense|that makes sense|i know|go on|uh huh|mm hm|mm hmm
+    |really|oh really|is that right|i understand|that's right|that's true|that's good|that's great
+    |that's fine|fair enough|very good|very nice|good to know"""
 )
 _TAKES_FLOOR = word_set(
     """wait stop no hold hang excuse sorry actually but pause listen hey what who where when why how enough
@@ -32,6 +37,7 @@ class Meaning(StrEnum):
     NOTHING = "nothing"
     VOCAL = "vocal"  # "mm-hm": never a turn
     ACKNOWLEDGE = "acknowledge"  # "right": a turn only as the answer to a question
+    BEGINNING = "beginning"  # "I": of a phrase like "I see", or of a sentence
     CONTENT = "content"
     TAKES_FLOOR = "takes floor"  # "wait": an interruption from its first word
 
@@ -49,8 +55,10 @@ def meaning(text: str) -> Meaning:
     if all(word in _VOCAL for word in words):
         return Meaning.VOCAL
     flat = " ".join(word for word in words if word not in _VOCAL)
-    if _PHRASES.fullmatch(flat) or all(word in _ACKNOWLEDGE for word in flat.split()):
+    if flat in _PHRASES or all(word in _ACKNOWLEDGE for word in flat.split()):
         return Meaning.ACKNOWLEDGE
     if any(word in _TAKES_FLOOR for word in flat.split()[:2]):
         return Meaning.TAKES_FLOOR
+    if any(phrase.startswith(flat + " ") for phrase in _PHRASES):
+        return Meaning.BEGINNING
     return Meaning.CONTENT

@@ -5,7 +5,8 @@
     decided          └─ words? ─┘           → interrupt      → the same audio goes on
 
 While the question is open the agent is silent, so waiting for the recogniser costs a real interrupter
-nothing; it only costs those who did not mean to interrupt, for whom the agent takes a short breath.
+nothing. It costs those who did not mean to interrupt: after `HOLD_MS` the agent goes on unless somebody
+is still speaking, and the sound is judged when its words are in, while the agent speaks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ CLICK_QUIET_MS = 60
 WORDLESS_QUIET_MS = 700  # no recogniser in use needs longer for a word
 BACKCHANNEL_QUIET_MS = 120
 TALKS_ON_MS = 450  # voice that goes on after "yeah" for so long is a sentence
-NOT_SPEECH_MS = 120
+HOLD_MS = 320  # a gap of 0.4 s is where people begin to hear that the agent stopped
+HARMLESS_QUIET_MS = 60
+UNSURE_CONFIDENCE = 0.6  # coughs and laughter stay below, speech close to a microphone does not
+BEGINNING_QUIET_MS = 300
+NOT_SPEECH_MS = 160
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 SURE_WORD = 0.5
@@ -43,7 +48,7 @@ class Doubt:
     Attributes:
         voiced_ms: Voice in it so far.
         quiet_ms: Silence since its last voiced frame.
-        confidence: The neural detector's mean belief, None where there is none.
+        confidence: The neural detector's highest belief, None where there is none.
         below_usual_db: How much quieter it is than the caller usually speaks.
         meaning: What its words do to the floor.
         word_count: How many words were understood.
@@ -86,9 +91,22 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         or (doubt.word_confidence >= SURE_WORD and doubt.voiced_ms >= SURE_VOICE_MS)
     ):
         return Verdict.INTERRUPT, "the caller says something"
+    if (
+        doubt.meaning is Meaning.BEGINNING
+        and doubt.quiet_ms >= BEGINNING_QUIET_MS
+        and doubt.words_final
+    ):
+        return Verdict.INTERRUPT, "the caller begins to say something"
     if doubt.meaning.backchannel:
         return _backchannel(doubt)
     return _wordless(doubt, interrupt_voice_ms)
+
+
+def harmless(doubt: Doubt) -> bool:
+    """Whether an undecided sound is so likely to be nothing that the agent need not stay silent for it."""
+    if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.meaning.backchannel:
+        return True
+    return not doubt.word_count and (doubt.confidence or 1.0) < UNSURE_CONFIDENCE
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

@@ -71,7 +71,7 @@ class CallerWords:
         last = self.words[-1]
         if last.start_samples >= self.final_samples:
             return False
-        return not fresh or fresh[-1].end_samples < last.start_samples
+        return not fresh or fresh[-1].end_samples <= _middle(last)
 
 
 def _middle(word: Word) -> int:

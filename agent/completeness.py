@@ -13,8 +13,8 @@ def word_set(words: str) -> frozenset[str]:
 _FILLERS = word_set("""um uh er erm hmm hm eh ah like so well umm uhh mm let's""")
 # After these something must follow.
 _OPEN_END = word_set(
-    """a an the my your his her its our their this these those of to and or but because with for at from
-    about between than as if that which who whose when while into onto by per until since although
+    """a an the my your his her its our their of to and or but because with for at from
+    about between than as if which who whose when while into onto by per until since although
     though i we he she they who's i'm i'd i'll i've we're we'd you're you'd it's he's she's they're
     there's that's is are am was were be been being will would could should can may might must do does
     did have has had going gonna wanna need want not very really just also plus no-one's number named
@@ -23,7 +23,7 @@ _OPEN_END = word_set(
 # These may end a sentence ("log in", "turn it on") or want more ("I live in").
 _MAY_BE_OPEN = word_set(
     """in on up out off over down back through around before after under near some any like said says tell
-    think know mean guess you me it him them"""
+    think know mean guess you me it him them this that these those"""
 )
 _QUESTION_START = word_set(
     """what what's who who's where where's when when's why how how's which whose is are am was were do does
@@ -45,6 +45,11 @@ _OPENERS = re.compile(
     r"(?:i(?:'d| would) like|i(?:'m| am) looking for|can you|could you|do you|what about|how about"
     r"|the thing is|let me (?:see|think|check)|hold on|my name is|it is|this is|one second|one moment)$"
 )
+_TELLS_THAT = re.compile(
+    r"\b(?:told(?: me)?|sa(?:id|ys?)|think|thought|know|hear|heard|is|so|sure) that$"
+)
+# A question may end in one of these: "where are you from", "what is it about".
+_STRANDED = word_set("""from for about with like at""")
 
 
 def normalise(text: str) -> list[str]:
@@ -88,10 +93,13 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
         dictated >= 3 or _DICTATES.search(flat) or _DICTATES.search(agent_text[-120:].lower())
     ):
         return _dictation(dictated)
+    if _TELLS_THAT.search(flat):
+        return 0.05, "is about to tell what"
     asks = words[0] in _QUESTION_START and len(words) >= 3
+    if asks and last in _STRANDED:
+        return 0.5, f"a question ending in “{last}”"
     if last in _OPEN_END:
-        return (0.45, f"a question ending in “{last}”") if asks and ending == "." else (
-            0.05, f"something must follow “{last}”")  # fmt: skip
+        return 0.05, f"something must follow “{last}”"
     if ending == ",":
         return 0.12, "a list or clause goes on"
     if ending in ".!":

@@ -40,16 +40,15 @@ from agent.evidence import (
 )
 from agent.pace import BALANCED, TurnOptions
 
-PAUSE_MS = (
-    60  # three quiet frames: a pause has begun, the recogniser can be asked for its last words
-)
-ASK_MS = 100  # later than PAUSE_MS because judging costs a core for a tenth of a second
+PAUSE_MS = 60  # three quiet frames: a pause has begun
+FLUSH_MS = 120  # longer than the closures inside words: final words cost a forward pass
+ASK_MS = 140  # likewise: this judge costs a core for a tenth of a second
 MID_PAUSE_MS = 200  # shorter silences are closures of consonants, not pauses worth learning from
 NOISE_QUIET_MS = 400  # a sound without words is given up after this silence, final words in hand
 UNHEARD_QUIET_MS = 1500  # the same when the recogniser never said that its words are final
 FAR_MS = 200  # voice needed to tell how loud somebody is
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
-FLUSH_VOICE_MS = 220  # a first word lies in that much voice
+FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 400
 EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
 MUTE_LIMIT_MS = 1500  # after a stop for nothing, the agent says something after this silence
@@ -95,6 +94,7 @@ class Floor:
     agent_text: str = ""
     held_over: State = State.SPEAKING
     resumed: int = -(10**9)
+    unjudged: bool = False  # the agent went on after a sound that is still not understood
     early_answer: int | None = None
     typed: str = ""
     # nobody's turn
@@ -234,7 +234,7 @@ class TurnTaking:
             self._goes_on()
             return
         quiet_ms = self._after_ms(floor.stopped)
-        if quiet_ms >= PAUSE_MS:
+        if quiet_ms >= FLUSH_MS:
             self._flush_words(floor.stopped, "the caller paused")
         text = self._turn_text()
         if not text:
@@ -250,6 +250,11 @@ class TurnTaking:
             quiet_ms if self._words_final(floor.stopped) else quiet_ms - self.options.words_grace_ms
         )
         if waited_ms >= needed_ms and not self._voice_returns():
+            if meaning(text) is Meaning.VOCAL and not _asks(floor.agent_text):
+                self._drop_speculation("nothing to answer")
+                self._backchannel("a sound that asks for no answer")
+                self._enter_listening()
+                return
             self._commit(text, f"{judged.reason}; {quiet_ms:.0f} ms of silence")
             return
         if quiet_ms >= self.options.speculate_ms and judged.belief < 0.5 and not floor.hold_said:
@@ -326,8 +331,8 @@ class TurnTaking:
             self._enter_listening()
         elif self._first_sign():
             self._duck("a sound before the reply")
-        elif self._words.words:
-            self._judge_words()
+        elif self._words.words or floor.unjudged:
+            self._judge_sound()
 
     def _speaking(self) -> None:
         floor = self._floor
@@ -342,8 +347,8 @@ class TurnTaking:
         elif floor.early_answer is not None:
             if self._after_ms(floor.early_answer) >= EARLY_ANSWER_MS:
                 self._backchannel("agreed in the middle of a question")
-        elif self._words.words:
-            self._judge_words()
+        elif self._words.words or floor.unjudged:
+            self._judge_sound()
 
     def _held(self) -> None:
         floor, voice = self._floor, self._voice
@@ -364,12 +369,23 @@ class TurnTaking:
             self._resume(reason)
             self._dismiss(verdict, reason)
 
-    def _judge_words(self) -> None:
-        """Words came without a first sign: too quiet for the gate, or later than the decision."""
+    def _ask_what_it_was(self) -> None:
+        burst = self._voice.burst
+        if self._voice.burst_quiet_ms >= PAUSE_MS:
+            self._flush_words(burst.ended, "what was that sound?")
+        elif burst.voiced_ms >= FLUSH_VOICE_MS:
+            self._flush_words(
+                self._floor.now - FLUSH_AGAIN_MS * SAMPLES_PER_MS, "what was that sound?"
+            )
+
+    def _judge_sound(self) -> None:
+        """The agent goes on, but a sound is not understood yet, or words came without a sound."""
         verdict, reason = decide(self._doubt(), self.options.interrupt_voice_ms)
         if verdict is Verdict.INTERRUPT:
             self._yield(reason)
-        elif verdict is not Verdict.WAIT:
+        elif verdict is Verdict.WAIT:
+            self._ask_what_it_was()
+        else:
             self._dismiss(verdict, reason)
 
     def _doubt(self) -> Doubt:
@@ -379,7 +395,7 @@ class TurnTaking:
         return Doubt(
             voiced_ms=voice.burst.voiced_ms,
             quiet_ms=voice.burst_quiet_ms,
-            confidence=voice.burst.confidence if voice.neural else None,
+            confidence=voice.burst.peak_confidence if voice.neural else None,
             below_usual_db=0.0
             if voice.burst.voiced_ms >= FAR_ACCEPT_MS
             else voice.below_usual_db(),
@@ -405,6 +421,7 @@ class TurnTaking:
     def _dismiss(self, verdict: Verdict, reason: str) -> None:
         """The sound was nobody's turn."""
         floor = self._floor
+        floor.unjudged = False
         if verdict is Verdict.IGNORE:
             self._ignore(reason)
         elif meaning(self._words.text()) is Meaning.ACKNOWLEDGE and _asks(floor.agent_text):
@@ -468,6 +485,7 @@ class TurnTaking:
     def _enter_listening(self) -> None:
         floor = self._floor
         floor.early_answer = None
+        floor.unjudged = False
         floor.thinking = False
         floor.committed = floor.carried = ""
         floor.idle_from = floor.now
@@ -478,6 +496,7 @@ class TurnTaking:
         floor.turn_began = began
         floor.after_interrupt = after_interrupt
         floor.early_answer = None
+        floor.unjudged = False
         self._decide(d.TurnStarted, reason, began_samples=began)
         self._enter(State.CALLER)
 

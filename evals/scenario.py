@@ -1,6 +1,6 @@
 """Scenario files: what a caller does, and what the agent should do about it.
 
-One YAML file per family; each item is one conversation. `[0.7]` inside a text is a pause of 0.7 s;
+One YAML file per family; each item is one conversation: the family's timeline, then its own. `[0.7]` inside a text is a pause of 0.7 s;
 `[pause_s]` takes the value of a name that the family varies. The same files drive the virtual world
 (`evals/virtual`) and a real caller.
 """
@@ -13,7 +13,9 @@ import zlib
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from common.yamlfile import StrictModel, load_yaml
 
@@ -21,6 +23,9 @@ FOLDER = Path(__file__).parent / "scenarios"
 
 Role = Literal["turn", "interruption", "backchannel", "tic", "side_talk", "background"]
 SoundKind = Literal["cough", "laughter", "keyboard", "click", "hum"]
+
+
+_Varied = Annotated[str, StringConstraints(pattern=r"^\{\w+\}$")]
 
 
 class Behaviour(StrEnum):
@@ -49,7 +54,7 @@ class Sound(StrictModel):
 class Wait(StrictModel):
     """The caller waits: for a time, or until the agent does something."""
 
-    s: float = 0.0
+    s: float | _Varied = 0.0
     until: Literal["agent_onset", "agent_settled", ""] = ""
     timeout_s: float = 8.0
     agent_must_be_voicing: bool = False
@@ -90,8 +95,8 @@ class Scenario(StrictModel):
 
 class _Item(StrictModel):
     id: str
-    timeline: tuple[Step, ...] | None = None
     text: str = ""
+    timeline: tuple[Step, ...] = ()
 
 
 class _Family(StrictModel):
@@ -123,7 +128,7 @@ def _expand(family: _Family) -> Iterator[Scenario]:
     for item in family.items:
         for values in itertools.product(*family.vary.values()):
             chosen = {"text": item.text, **dict(zip(family.vary, map(str, values), strict=True))}
-            steps = item.timeline or family.timeline
+            steps = (*family.timeline, *item.timeline)
             yield Scenario(
                 id="_".join([family.family, item.id, *map(str, values)]),
                 family=family.family,
@@ -135,7 +140,7 @@ def _expand(family: _Family) -> Iterator[Scenario]:
 
 
 def _filled(value: object, chosen: dict[str, str]) -> object:
-    """`{name}` in any string replaced by its value; a string that is nothing else may become a number."""
+    """Every `{name}` in any string replaced by its value."""
     if isinstance(value, dict):
         return {key: _filled(inner, chosen) for key, inner in value.items()}
     if isinstance(value, str):

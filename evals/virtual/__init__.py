@@ -1,0 +1,1 @@
+"""Scripted callers and scripted engines around the real turn-taking, in virtual time."""

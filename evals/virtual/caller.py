@@ -1,0 +1,85 @@
+"""A caller who follows a script and reacts to what the agent does."""
+
+from __future__ import annotations
+
+import random
+
+from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
+from evals.scenario import Scenario, Step, Wait
+from evals.virtual.speech import Utterance, noise, spoken
+
+SETTLED_MS = 1200
+
+
+class Caller:
+    """Steps through the script, one tick at a time.
+
+    Attributes:
+        done: The script is over.
+        valid: Every precondition held when it was checked.
+        spoken: Every utterance so far with the sample it began at.
+    """
+
+    def __init__(self, scenario: Scenario, rng: random.Random):
+        self.done = False
+        self.valid = True
+        self.spoken: list[tuple[int, Utterance]] = []
+        self._rng = rng
+        self._steps = list(scenario.timeline)
+        self._step: Step | None = None
+        self._began = 0
+        self._agent_at_start = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the caller has nothing more to say in this turn: the next step is not speech."""
+        return self._step is None or self._step.say is None
+
+    def tick(self, now: int, agent: list[bool]) -> tuple[Utterance | None, bool]:
+        """What the caller does in the 20 ms that end at `now`.
+
+        Args:
+            now: Samples since the call began.
+            agent: Whether the agent was audible, for every tick so far.
+        """
+        while self._step_over(now, agent):
+            if not self._steps:
+                self.done, self._step = True, None
+                return None, False
+            self._begin(self._steps.pop(0), now, agent)
+        if self._step is None or self._step.wait is not None:
+            return None, False
+        began, utterance = self.spoken[-1]
+        return utterance, utterance.voiced[(now - began) // FRAME_SAMPLES - 1]
+
+    def _begin(self, step: Step, now: int, agent: list[bool]) -> None:
+        self._step, self._began = step, now - FRAME_SAMPLES
+        self._agent_at_start = bool(agent and agent[-1])
+        if step.say is not None:
+            self.spoken.append((self._began, spoken(step.say.text, step.say.role, self._rng)))
+        elif step.sound is not None:
+            self.spoken.append((self._began, noise(step.sound.kind, step.sound.s, self._rng)))
+
+    def _step_over(self, now: int, agent: list[bool]) -> bool:
+        if self._step is None:
+            return not self.done
+        if self._step.wait is not None:
+            return self._waited(self._step.wait, now, agent)
+        began, utterance = self.spoken[-1]
+        return now - began > len(utterance.voiced) * FRAME_SAMPLES
+
+    def _waited(self, wait: Wait, now: int, agent: list[bool]) -> bool:
+        waited_ms = (now - self._began) / SAMPLES_PER_MS
+        if not wait.until:
+            over = waited_ms > float(wait.s) * 1000
+            if over and wait.agent_must_be_voicing and not (agent and agent[-1]):
+                self.valid = False
+            return over
+        if waited_ms > wait.timeout_s * 1000:
+            self.valid = False
+            return True
+        since = agent[self._began // FRAME_SAMPLES :]
+        if wait.until == "agent_onset":
+            return any(since)
+        quiet = SETTLED_MS * SAMPLES_PER_MS // FRAME_SAMPLES
+        return any(agent) and len(agent) >= quiet and not any(agent[-quiet:])

@@ -1,0 +1,93 @@
+"""A recogniser without a model: words appear some time after they end, sometimes wrong."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.evidence import Heard
+from asr.interface import Hypothesis, Word
+from evals.virtual.speech import Utterance, spoken
+
+if TYPE_CHECKING:
+    from evals.virtual.world import Engines
+
+_SPM = 16
+_MISHEARD = ("the", "and", "it", "for", "okay", "that")
+
+
+class Recogniser:
+    """Hears the caller's words, and the agent's where its voice leaks back."""
+
+    def __init__(self, engines: Engines, rng: random.Random):
+        self._engines = engines
+        self._rng = rng
+        self._seen = 0
+        self._words: list[tuple[int, Word]] = []  # when it appears, the word
+        self._echo: tuple[int, list[Word]] = (0, [])
+        self._committed = 0
+        self._shown: tuple[Word, ...] = ()
+
+    def tick(self, now: int, said: list[tuple[int, Utterance]]) -> Heard | None:
+        """What is newly understood."""
+        self._listen(said)
+        words = tuple(w for due, w in self._words if due <= now and _middle(w) >= self._committed)
+        if words == self._shown:
+            return None
+        self._shown = words
+        return Heard(now, Hypothesis(words, len(words), now))
+
+    def flush(self, now: int, cut: int, said: list[tuple[int, Utterance]]) -> Heard:
+        """The final words for all audio before `cut`."""
+        self._listen(said)
+        words = tuple(w for _, w in self._words if self._committed <= _middle(w) <= cut)
+        return Heard(now, Hypothesis(words, len(words), cut, final=True))
+
+    def commit(self, upto: int) -> None:
+        """Forget words before `upto`."""
+        self._committed = max(self._committed, upto)
+        self._shown = tuple(w for w in self._shown if _middle(w) >= self._committed)
+
+    def echo(self, text: str, begins: int, played: int) -> None:
+        """The agent's voice begins to leak in; `played` of this text were said before."""
+        words = spoken(text, "turn", random.Random(7)).words
+        late = [w for w in words if w.start_samples >= played]
+        self._echo = (begins, [_moved(w, begins - played) for w in late])
+        self._words += [(self._due(w), w) for w in self._echo[1]]
+
+    def echo_ends(self, ends: int) -> None:
+        """The agent fell silent: its remaining words are never heard."""
+        unheard = {id(w) for w in self._echo[1] if w.end_samples > ends}
+        self._words = [entry for entry in self._words if id(entry[1]) not in unheard]
+
+    def _listen(self, said: list[tuple[int, Utterance]]) -> None:
+        for began, utterance in said[self._seen :]:
+            for word in utterance.words:
+                heard = self._as_heard(_moved(word, began))
+                if heard is not None:
+                    self._words.append((self._due(heard), heard))
+        self._seen = len(said)
+        self._words.sort(key=lambda entry: entry[1].start_samples)
+
+    def _due(self, word: Word) -> int:
+        return word.end_samples + self._rng.randint(*self._engines.word_latency_ms) * _SPM
+
+    def _as_heard(self, word: Word) -> Word | None:
+        text = word.text if self._engines.punctuation else re.sub(r"[.,?!…]", "", word.text).lower()
+        if self._rng.random() >= self._engines.word_error:
+            return replace(word, text=text)
+        if self._rng.random() < 0.5:
+            return None
+        return replace(
+            word, text=self._rng.choice(_MISHEARD), confidence=self._rng.uniform(0.2, 0.7)
+        )
+
+
+def _moved(word: Word, by: int) -> Word:
+    return replace(word, start_samples=word.start_samples + by, end_samples=word.end_samples + by)
+
+
+def _middle(word: Word) -> int:
+    return (word.start_samples + word.end_samples) // 2

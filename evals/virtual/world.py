@@ -1,0 +1,243 @@
+"""One conversation in virtual time: 20 ms per tick, scripted engines, the real turn-taking.
+
+Everything that takes time takes a fixed or seeded time, so a run is exact to the bit. It shows what
+turn-taking decides, never how fast a machine is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent import decisions as d
+from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
+from agent.evidence import AgentAudio, AgentThinking, Evidence, Finished
+from agent.heard import HeardLedger
+from agent.pace import BALANCED, TurnOptions
+from agent.turns import TurnTaking
+from evals.scenario import Scenario
+from evals.virtual.caller import Caller
+from evals.virtual.recogniser import Recogniser
+from evals.virtual.speech import Microphone, spoken
+
+ECHO_SAMPLES = 120 * SAMPLES_PER_MS
+TAIL_MS = 9_000  # after the script: long enough for a late answer and for the miss limit of 8 s
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """How the scripted engines behave.
+
+    Attributes:
+        word_latency_ms: From the end of a word to its first appearance, shortest and longest.
+        flush_ms: From asking for final words to having them.
+        word_error: Share of words that are misheard or lost.
+        punctuation: Whether the recogniser writes any.
+        judge_ms: What the judge of finished turns takes.
+        judge_miss: Share of real ends it doubts.
+        judge_false: Share of pauses in mid-turn it takes for ends.
+        think_ms: From a request to the first audio of the reply.
+        echo: The agent's voice comes back through the caller's microphone.
+    """
+
+    word_latency_ms: tuple[int, int] = (60, 200)
+    flush_ms: int = 90
+    word_error: float = 0.0
+    punctuation: bool = False
+    judge_ms: int = 180
+    judge_miss: float = 0.08
+    judge_false: float = 0.25
+    think_ms: int = 220
+    echo: bool = False
+
+
+FAST = Engines()
+DELAYED = Engines(word_latency_ms=(480, 560), flush_ms=160, punctuation=True)
+HARSH = Engines(word_error=0.12, judge_miss=0.2, judge_false=0.4, flush_ms=180, judge_ms=320)
+ECHOING = Engines(echo=True)
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the scripted agent says to one turn."""
+
+    text: str
+    ready_at: int
+    length: int
+    to: str
+    ledger: HeardLedger
+    committed: bool = False
+    played: int = 0
+    interruptible: bool = True
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened.
+
+    Attributes:
+        decisions: All of them, in order.
+        evidence: All of it, in order.
+        agent: Whether the agent was audible, per tick.
+        caller: Whether the caller was voiced, per tick.
+        replies: Every reply that became audible, with what was heard of it.
+        spoken: The caller's utterances with the sample each began at.
+        valid: The scenario's preconditions held.
+    """
+
+    decisions: list[d.Decision] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    agent: list[bool] = field(default_factory=list)
+    caller: list[bool] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    spoken: list[tuple[int, object]] = field(default_factory=list)
+    valid: bool = True
+
+
+class World:
+    """Runs one scenario."""
+
+    def __init__(
+        self, scenario: Scenario, engines: Engines = FAST, options: TurnOptions = BALANCED
+    ):
+        self.scenario = scenario
+        self.engines = engines
+        self.now = 0
+        self.run = Run()
+        rng = random.Random(scenario.seed)
+        self._turns = TurnTaking(options)
+        self._caller = Caller(scenario, rng)
+        self._recogniser = Recogniser(engines, rng)
+        self._microphone = Microphone(rng)
+        self._rng = rng
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._reply: Reply | None = None
+        self._ducked = False
+        self._audible = False
+        if scenario.notice:
+            self._reply = self._new_reply(scenario.notice, "", 0, committed=True)
+            self._reply.interruptible = False
+
+    def play(self) -> Run:
+        """Run to the end."""
+        tail = TAIL_MS * SAMPLES_PER_MS
+        ended = 0
+        while ended < tail:
+            self.now += FRAME_SAMPLES
+            self._tick()
+            ended = ended + FRAME_SAMPLES if self._caller.done else 0
+        self.run.spoken = list(self._caller.spoken)
+        self.run.valid = self._caller.valid
+        return self.run
+
+    def _tick(self) -> None:
+        utterance, voiced = self._caller.tick(self.now, self.run.agent)
+        self._play_reply()
+        self.run.agent.append(self._audible)
+        self.run.caller.append(voiced)
+        echo_at = len(self.run.agent) - 1 - ECHO_SAMPLES // FRAME_SAMPLES
+        echo = self.engines.echo and echo_at >= 0 and self.run.agent[echo_at]
+        self._observe(self._microphone.frame(self.now, utterance, voiced, echo))
+        while self._due and self._due[0][0] <= self.now:
+            heapq.heappop(self._due)[2]()
+        if heard := self._recogniser.tick(self.now, self._caller.spoken):
+            self._observe(heard)
+
+    def _observe(self, evidence: Evidence) -> None:
+        self.run.evidence.append(evidence)
+        for decision in self._turns.observe(evidence):
+            self.run.decisions.append(decision)
+            self._act(decision)
+
+    def _later(self, after_ms: float, action: Callable[[], None]) -> None:
+        due = self.now + int(after_ms * SAMPLES_PER_MS)
+        heapq.heappush(self._due, (due, next(self._order), action))
+
+    def _act(self, decision: d.Decision) -> None:
+        match decision:
+            case d.FlushWords():
+                cut = self.now
+                self._later(
+                    self.engines.flush_ms,
+                    lambda: self._observe(
+                        self._recogniser.flush(self.now, cut, self._caller.spoken)
+                    ),
+                )
+            case d.AskFinished():
+                pause = decision.pause_began
+                belief = self._judge()
+                self._later(
+                    self.engines.judge_ms, lambda: self._observe(Finished(self.now, pause, belief))
+                )
+            case d.Speculate():
+                self._reply = self._new_reply(
+                    self.scenario.reply, decision.text, self.engines.think_ms
+                )
+            case d.Commit():
+                self._recogniser.commit(decision.upto_samples)
+                if self._reply is None or self._reply.to != decision.text:
+                    self._reply = self._new_reply(
+                        self.scenario.reply, decision.text, self.engines.think_ms
+                    )
+                self._reply.committed = True
+                self._observe(AgentThinking(self.now, True))
+            case d.DropSpeculation():
+                self._reply = None
+                self._ducked = False
+            case d.Backchannel() | d.Ignore():
+                self._recogniser.commit(decision.upto_samples)
+            case d.Duck():
+                self._ducked = True
+                self._set_audible(False)
+            case d.Resume():
+                self._ducked = False
+            case d.Interrupt():
+                self._reply = None
+                self._ducked = False
+                self._set_audible(False)
+
+    def _judge(self) -> float:
+        ended = self._caller.finished
+        wrong = self._rng.random() < (
+            self.engines.judge_miss if ended else self.engines.judge_false
+        )
+        return round(
+            self._rng.uniform(0.75, 0.99) if ended != wrong else self._rng.uniform(0.02, 0.3), 3
+        )
+
+    def _new_reply(self, text: str, to: str, think_ms: int, *, committed: bool = False) -> Reply:
+        utterance = spoken(text, "turn", self._rng)
+        ledger = HeardLedger()
+        for word in utterance.words:
+            ledger.plan(word.text, word.start_samples, word.end_samples)
+        length = len(utterance.voiced) * FRAME_SAMPLES
+        return Reply(text, self.now + think_ms * SAMPLES_PER_MS, length, to, ledger, committed)
+
+    def _play_reply(self) -> None:
+        reply = self._reply
+        if reply is None or not reply.committed or self._ducked or self.now < reply.ready_at:
+            return
+        if not reply.played:
+            self.run.replies.append(reply)
+        if not self._audible:
+            self._set_audible(True, reply)
+        reply.played += FRAME_SAMPLES
+        reply.ledger.wrote(FRAME_SAMPLES)
+        if reply.played >= reply.length:
+            self._reply = None
+            self._set_audible(False)
+
+    def _set_audible(self, audible: bool, reply: Reply | None = None) -> None:
+        if audible is self._audible:
+            return
+        self._audible = audible
+        if self.engines.echo and reply is not None:
+            self._recogniser.echo(reply.text, self.now + ECHO_SAMPLES, reply.played)
+        elif self.engines.echo:
+            self._recogniser.echo_ends(self.now + ECHO_SAMPLES)
+        text, interruptible = (reply.text, reply.interruptible) if reply else ("", True)
+        self._observe(AgentAudio(self.now, audible, text, interruptible))
