@@ -25,6 +25,7 @@ _SILERO_WINDOW, _SILERO_CONTEXT = 512, 64
 _GATE_OPEN_FRAMES = 20  # Silero goes on for 400 ms after the cheap gate last said "voice"
 _PREROLL_FRAMES = 6
 _TURN_SECONDS = 8
+_BEFORE_TURN_SAMPLES = SAMPLE_RATE_HZ // 2
 _SILENT_DBFS = -100.0
 
 
@@ -132,18 +133,26 @@ class VoiceJudge:
 
 
 class TurnJudge:
-    """Remembers the caller's last eight seconds and says how finished they sound."""
+    """Remembers the caller's last eight seconds and says how finished the turn in them sounds."""
 
     def __init__(self) -> None:
+        self._heard_samples = 0
+        self._turn_began = 0
         self._frames: deque[np.ndarray] = deque(maxlen=_TURN_SECONDS * 50)
 
     def hear(self, pcm: np.ndarray) -> None:
         """Remember float32 [320] at 16 kHz."""
+        self._heard_samples += len(pcm)
         self._frames.append(pcm)
+
+    def turn_began(self, at_samples: int) -> None:
+        """What lies before belongs to another turn; smart-turn is confused by it."""
+        self._turn_began = at_samples - _BEFORE_TURN_SAMPLES
 
     async def finished(self) -> float:
         """Belief, 0..1, that the caller's turn ended here; a tenth of a second on one core."""
-        heard = np.concatenate(self._frames) if self._frames else np.zeros(0, np.float32)
+        heard = np.concatenate([np.zeros(0, np.float32), *self._frames])
+        heard = heard[-max(1, self._heard_samples - self._turn_began) :]
         pcm = np.pad(heard, (_TURN_SECONDS * SAMPLE_RATE_HZ - len(heard), 0))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(_thread("smart-turn"), _judge_turn, pcm)

@@ -80,8 +80,8 @@ class Playout:
     """Plays utterances one after the other.
 
     Attributes:
-        ducked: Paused where it is.
-        audible: Samples of `current` reach the caller now (a short starvation included).
+        ducked: Paused where it is, or kept from beginning.
+        audible: The agent has begun and not finished; starved or ducked it still has the floor.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Playout:
         """Create it.
 
         Args:
-            on_audible: Called when the caller begins or ceases to hear the agent.
+            on_audible: Called when the agent begins to be heard, and when it has finished or was flushed.
             on_done: Called when all of an utterance has been written.
         """
         self.ducked = False
@@ -121,7 +121,7 @@ class Playout:
         """Fade out and stay where it is."""
         if not self.ducked:
             self.ducked = True
-            self._leave_audible()
+            self._begin_fade_out()
 
     def resume(self) -> None:
         """Go on from the very sample where `duck` came, fading in."""
@@ -133,10 +133,13 @@ class Playout:
 
     def flush(self) -> list[Utterance]:
         """Fade out and drop everything that is queued; return what was dropped, in order."""
-        self._leave_audible()
+        if not self.ducked:
+            self._begin_fade_out()
         dropped = list(self._queue)
         self._queue.clear()
         self.ducked = self._fade_in = False
+        if self.audible:
+            self._set_audible(False)
         return dropped
 
     def pull(self, n_samples: int) -> np.ndarray | None:
@@ -166,12 +169,10 @@ class Playout:
         self._fade_in = False
         return pcm * np.minimum(1.0, np.arange(len(pcm), dtype=np.float32) / _FADE_SAMPLES)
 
-    def _leave_audible(self) -> None:
+    def _begin_fade_out(self) -> None:
         if self.audible and self.current is not None:
             tail = self.current.peek(_FADE_SAMPLES)
             self._fade_out = tail * np.linspace(1.0, 0.0, len(tail), dtype=np.float32)
-        if self.audible:
-            self._set_audible(False)
 
     def _finish(self, utterance: Utterance) -> None:
         self._queue.popleft()

@@ -81,9 +81,14 @@ class Microphone:
             media_thread().submit(self._decode, due, codec)
         return False, None
 
+    @property
+    def quiet_s(self) -> float:
+        """How long no packet has come."""
+        return self._loop.time() - self._last_arrival_s
+
     def tick(self) -> None:
         """Keep time while nothing arrives (a muted line, a dead network); call every 20 ms."""
-        if self._loop.time() - self._last_arrival_s > _QUIET_LINE_S:
+        if self.quiet_s > _QUIET_LINE_S:
             media_thread().submit(self._fill_quiet_line)
 
     def _decode(self, due: list[AudioPacket], codec: Any) -> None:

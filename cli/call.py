@@ -1,0 +1,129 @@
+"""`parley call`: a recording calls the agent, and both sides come back as one stereo wav."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def call(
+    recording: Annotated[Path, typer.Argument(help="The caller: wav, flac, mp3, opus; any rate.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Stereo wav: caller left, agent right.")
+    ] = Path("call.wav"),
+    persona: Annotated[str, typer.Option(help="Who answers: a name, or a YAML file.")] = "parley",
+    voice: Annotated[str, typer.Option(help="Which voice; the persona's when left out.")] = "",
+    asr: Annotated[str, typer.Option(help="Ears; see `parley transcribe --help`.")] = "",
+    tts: Annotated[str, typer.Option(help="Voice engine; see `parley say --help`.")] = "",
+    llm: Annotated[
+        str, typer.Option(help="auto, script, mistral, or a chat server's address.")
+    ] = "auto",
+    greeting: Annotated[
+        bool, typer.Option(help="The agent speaks first, and the recording waits for it.")
+    ] = True,
+    log: Annotated[
+        Path | None, typer.Option(help="Event log (JSON lines, words included) for `replay`.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object about the call instead of text.")
+    ] = False,
+) -> None:
+    """Let a recording call the agent, in real time, through the same pipeline as any other call.
+
+    The quickest way to try a persona, a voice or a model. The recording may hold pauses and
+    interruptions: the agent hears it while it speaks.
+
+    Examples:
+        parley call question.wav -o both.wav
+
+        parley call question.wav -o both.wav --log call.jsonl && parley replay call.jsonl
+    """
+    asyncio.run(_call(recording, output, persona, voice, asr, tts, llm, greeting, log, as_json))
+
+
+async def _call(
+    recording: Path,
+    output: Path,
+    persona_name: str,
+    voice: str,
+    asr: str,
+    tts: str,
+    llm: str,
+    greeting: bool,
+    log_path: Path | None,
+    as_json: bool,
+) -> None:
+    from agent.eventlog import EventLog
+    from agent.llm_choice import choose_llm
+    from agent.persona import load_persona
+    from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
+    from common.audiofile import read_audio, write_wav
+    from pipelines.conversation import Conversation
+    from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
+    from pipelines.file_call import FileCallOptions, call_with_recording
+    from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
+
+    persona = load_persona(persona_name)
+    caller = read_audio(recording, HEARD_HZ)
+    choice = await choose_llm(llm)
+    engines = await open_engines(asr or DEFAULT_ASR, tts or DEFAULT_TTS)
+    events: list[dict[str, Any]] = []
+    try:
+        event_log = EventLog(log_path, with_words=True, persona=persona.name, pace=persona.pace)
+        event_log.subscribe(lambda entry: _note(entry, events, print_it=not as_json))
+        conversation = Conversation(
+            engines, choice.open(persona), persona, voice=voice or None, log=event_log
+        )
+        try:
+            both = await call_with_recording(
+                conversation, caller, FileCallOptions(greeting=greeting)
+            )
+        finally:
+            await conversation.close()
+    finally:
+        await engines.close()
+        await choice.close()
+    write_wav(output, both, SAID_HZ)
+    if as_json:
+        messages = conversation.context.get_messages()
+        about = {"output": str(output), "seconds": round(len(both) / SAID_HZ, 3)}
+        print(json.dumps(about | {"events": events, "memory": messages}, ensure_ascii=False))
+    else:
+        typer.echo(f"{output}: {len(both) / SAID_HZ:.1f} s, caller left, agent right.")
+
+
+_TOLD = {"ready", "caller_words", "agent_text", "agent_cut", "latency", "error", "bye"}
+
+
+def _note(entry: dict[str, Any], events: list[dict[str, Any]], *, print_it: bool) -> None:
+    if entry["kind"] not in _TOLD:
+        return
+    events.append(
+        {"at_s": round(entry["at"] / 16_000, 3), "event": entry["kind"]}
+        | {key: value for key, value in entry.items() if key not in ("at", "kind")}
+    )
+    line = _line(entry) if print_it else ""
+    if line:
+        typer.echo(f"{entry['at'] / 16_000:7.2f} s  {line}")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    match entry:
+        case {"kind": "ready", "persona": who, "asr": asr, "tts": tts, "llm": llm}:
+            return f"{who} answers: ears {asr}, voice {tts}, brain {llm}"
+        case {"kind": "caller_words", "final": True, "text": text}:
+            return f"caller  {text}"
+        case {"kind": "agent_text", "text": text}:
+            return f"agent   {text.strip()}"
+        case {"kind": "agent_cut", "heard": heard}:
+            return f"        interrupted after: {heard or '(nothing)'}"
+        case {"kind": "latency", "total_ms": total, "parts": parts}:
+            named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
+            return f"        answered after {total:.0f} ms ({named})"
+        case {"kind": "error", "message": message, "cure": cure}:
+            return f"error   {message} {cure}"
+    return ""

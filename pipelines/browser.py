@@ -1,0 +1,270 @@
+"""Calls from browsers: offers in, conversations out, and none of them able to hurt another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiortc import RTCIceServer
+from loguru import logger
+
+from agent.eventlog import EventLog
+from agent.llm_choice import LlmChoice
+from agent.persona import Persona
+from common.errors import EngineFull, ParleyError
+from pipelines.conversation import Conversation
+from pipelines.engines import Engines
+from pipelines.media.looplag import LoopLag
+from pipelines.peer import Peer
+from pipelines.tasks import Tasks
+
+_RTVI = "rtvi-ai"
+_QUALITY_S = 2.0
+_BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
+_MOST_LAG_MS = 25.0
+_LINGER_S = 0.3  # for the last message to leave before the line is cut
+
+
+class BrowserCall:
+    """One browser's call: glue between its connection and its conversation."""
+
+    def __init__(
+        self,
+        conversation: Callable[[Callable[[Any], None]], Conversation],
+        ice_servers: Sequence[RTCIceServer],
+    ):
+        self.peer = Peer(self, ice_servers)
+        self.conversation = conversation(self.peer.send)
+        self._greeted = False
+
+    def hear(self, pcm: np.ndarray) -> None:
+        """20 ms from the caller."""
+        self.conversation.hear(pcm)
+
+    def pull(self, n_samples: int) -> np.ndarray | None:
+        """The next samples for the caller."""
+        return self.conversation.pull(n_samples)
+
+    def on_connected(self) -> None:
+        """Greet, once per call however often the browser reconnects."""
+        if not self._greeted:
+            self._greeted = True
+            self.conversation.greet()
+
+    def on_message(self, message: dict[str, Any]) -> None:
+        """What is typed and the stop button go through turn-taking; the rest is pipecat's RTVI."""
+        data = message.get("data")
+        data = data if isinstance(data, dict) else {}
+        match message.get("type"):
+            case "send-text":
+                self.conversation.typed(str(data.get("content", "")))
+            case "client-message" if data.get("t") == "interrupt":
+                self.conversation.stop_pressed()
+            case _ if message.get("label") == _RTVI:
+                self.conversation.client_message(message)
+
+    def on_lost(self, reason: str) -> None:
+        """The caller is gone."""
+        self.conversation.end(reason)
+
+    async def run(self) -> None:
+        """Watch the line until the call is over, then free everything."""
+        ended = self.conversation.ended
+        while not ended.is_set():
+            await self._report_quality()
+            try:
+                await asyncio.wait_for(ended.wait(), _QUALITY_S)
+            except TimeoutError:
+                continue
+        await asyncio.sleep(_LINGER_S)
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Free everything. Idempotent."""
+        await self.peer.close()
+        await self.conversation.close()
+
+    async def _report_quality(self) -> None:
+        quality = await self.peer.quality()
+        if quality:
+            delay_ms = quality.get("rtt_ms", 0.0) / 2 + _BROWSER_BUFFER_MS
+            self.conversation.set_downstream_ms(delay_ms)
+            self.conversation.tell("network", **quality)
+
+
+class BrowserCalls:
+    """All calls from browsers.
+
+    Attributes:
+        lag: How late the event loop is; calls are refused when it is too late to serve them well.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        llm: LlmChoice,
+        *,
+        ice_servers: Sequence[RTCIceServer] = (),
+        most_calls: int = 16,
+        log_dir: Path | None = None,
+        log_words: bool = False,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ):
+        """Create it inside a running event loop.
+
+        Args:
+            engines: The models, shared by all calls.
+            llm: Which language model takes the agent's turns.
+            ice_servers: STUN and TURN servers.
+            most_calls: More calls at a time are refused.
+            log_dir: Where each call's event log is written; None writes none.
+            log_words: Whether it says what people said.
+            on_event: Told of every call's events of the page protocol, for metrics.
+        """
+        self.lag = LoopLag()
+        self.lag.start()
+        self._engines = engines
+        self._llm = llm
+        self._ice_servers = ice_servers
+        self._most_calls = most_calls
+        self._log_dir = log_dir
+        self._log_words = log_words
+        self._on_event = on_event
+        self._calls: dict[str, BrowserCall] = {}
+        self._starting = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks = Tasks()
+
+    @property
+    def active(self) -> int:
+        """Calls that are running or being set up."""
+        return len(self._calls) + self._starting
+
+    def admit(self) -> None:
+        """Refuse unless one more call would be served well.
+
+        Raises:
+            EngineFull: Says why, and when to try again.
+        """
+        if self._draining:
+            raise EngineFull("The server is about to stop.", 30.0)
+        if self.active >= self._most_calls:
+            raise EngineFull(f"All {self._most_calls} lines are busy.", 10.0)
+        lag_ms = self.lag.percentile_ms(95)
+        if self._calls and lag_ms > _MOST_LAG_MS:
+            raise EngineFull("The server is too busy to serve one more call well.", 10.0)
+
+    async def offer(
+        self,
+        sdp: str,
+        kind: str,
+        *,
+        persona: Persona,
+        voice: str | None = None,
+        pc_id: str | None = None,
+        restart: bool = False,
+    ) -> dict[str, str]:
+        """Answer a browser's offer: a new call, or a call it already has.
+
+        Args:
+            sdp: The offer.
+            kind: Always "offer".
+            persona: Who shall answer.
+            voice: One of the engine's voices; None for the persona's.
+            pc_id: The connection this belongs to; unknown ones start a new call.
+            restart: Replace the connection under the same conversation.
+
+        Returns:
+            `sdp`, `type` and `pc_id`.
+
+        Raises:
+            EngineFull: This call could not be served well now.
+            ParleyError: The offer cannot be answered; the message says why.
+        """
+        known = self._calls.get(pc_id) if pc_id else None
+        if known is not None:
+            return await known.peer.answer(sdp, kind, restart=restart)
+        self.admit()
+        self._starting += 1
+        self._idle.clear()
+        try:
+            return await self._start(sdp, kind, persona, voice)
+        finally:
+            self._starting -= 1
+            self._note_idle()
+
+    async def add_candidates(self, pc_id: str, candidates: Sequence[dict[str, Any]]) -> None:
+        """Take in candidates that trickle.
+
+        Raises:
+            ParleyError: There is no such call, or a candidate is malformed.
+        """
+        call = self._calls.get(pc_id)
+        if call is None:
+            raise ParleyError("There is no such call (any more).", "Start a new one.")
+        await call.peer.add_candidates(candidates)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more calls and wait for those that run to end, at most so long."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+
+    async def close(self) -> None:
+        """End all calls."""
+        self._draining = True
+        for call in list(self._calls.values()):
+            call.conversation.end("the server is stopping")
+        await self._idle.wait()
+        self.lag.stop()
+
+    async def _start(
+        self, sdp: str, kind: str, persona: Persona, voice: str | None
+    ) -> dict[str, str]:
+        call = BrowserCall(
+            lambda send: Conversation(
+                self._engines,
+                self._llm.open(persona),
+                persona,
+                voice=voice,
+                log=self._open_log(persona),
+                to_client=send,
+            ),
+            self._ice_servers,
+        )
+        answered, started = await asyncio.gather(
+            call.peer.answer(sdp, kind), call.conversation.start(), return_exceptions=True
+        )
+        for outcome in (answered, started):
+            if isinstance(outcome, BaseException):
+                await call.hang_up()
+                raise outcome
+        assert isinstance(answered, dict)
+        self._calls[call.peer.id] = call
+        self._tasks.start(self._run(call), "browser call")
+        return answered
+
+    async def _run(self, call: BrowserCall) -> None:
+        try:
+            await call.run()
+        finally:
+            self._calls.pop(call.peer.id, None)
+            self._note_idle()
+            logger.info(f"A call ended: {call.conversation.end_reason}")
+
+    def _note_idle(self) -> None:
+        if not self.active:
+            self._idle.set()
+
+    def _open_log(self, persona: Persona) -> EventLog:
+        path = self._log_dir and self._log_dir / f"{asyncio.get_running_loop().time():.3f}.jsonl"
+        log = EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)
+        if (on_event := self._on_event) is not None:
+            log.subscribe(lambda entry: on_event({"event": entry["kind"], **entry}))
+        return log

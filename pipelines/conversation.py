@@ -1,0 +1,275 @@
+"""One call: a caller's ears and screen on one side, models and a persona on the other.
+
+    hear ──▶ Listener ──▶ TurnTaking ──▶ Conductor ──▶ Playout ──▶ pull
+                                            │  ▲
+          ┌─────────────── pipecat ─────────▼──┴──────────────────┐
+          │ Head ─▶ user aggregator ─▶ language model ─▶ assistant │
+          └────────────────────────────────────────────────────────┘
+
+It knows no transport: whoever owns the caller's clock feeds `hear` every 20 ms and pulls as often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from loguru import logger
+from pipecat.frames.frames import Frame, InputTransportMessageFrame, LLMTextFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMAssistantAggregatorParams,
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frameworks.rtvi import models as rtvi
+from pipecat.turns.user_turn_strategies import EagerUserTurnStrategies
+from pipecat.workers.runner import WorkerRunner
+
+from agent.eventlog import EventLog
+from agent.evidence import StopPressed, Typed
+from agent.llm import LanguageModel, LlmError
+from agent.manners import Manners
+from agent.pace import options_for
+from agent.persona import Persona
+from agent.service import AgentTurn
+from agent.summary import summary_settings
+from agent.tools import ToolBox
+from agent.turns import State, TurnTaking
+from common.errors import ParleyError
+from pipelines.conductor import Conductor
+from pipelines.engines import Engines
+from pipelines.head import Head
+from pipelines.listener import Listener
+from pipelines.mouth import Mouth, Reply, as_written
+from pipelines.playout import Playout
+from pipelines.tasks import Tasks
+
+_NEVER_S = 1e9
+
+
+class SpokenTurn(AgentTurn):
+    """The language model's turn, overheard by the conductor before pipecat's speculation gate."""
+
+    def __init__(self, model: LanguageModel, persona: Persona, overhear: Callable[[Frame], None]):
+        super().__init__(model, persona)
+        self._overhear = overhear
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame as any service does."""
+        if direction is FrameDirection.DOWNSTREAM:
+            self._overhear(frame)
+        if isinstance(frame, LLMTextFrame):
+            frame.append_to_context = False  # what is written is not yet heard
+        await super().push_frame(frame, direction)
+
+
+class Conversation:
+    """One call from greeting to goodbye.
+
+    Attributes:
+        log: Everything that happens, with its time and reason; the page's events among it.
+        ended: Set when the call is over.
+        end_reason: Why it is.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        model: LanguageModel,
+        persona: Persona,
+        *,
+        voice: str | None = None,
+        log: EventLog | None = None,
+        to_client: Callable[[Any], None] = lambda message: None,
+    ):
+        """Create it inside a running event loop; then `await start()`.
+
+        Args:
+            engines: The models, shared with other calls.
+            model: Takes the agent's turn.
+            persona: Who the agent is.
+            voice: One of the engine's voices; None for the persona's.
+            log: Where everything is noted; None keeps nothing.
+            to_client: Sends an RTVI message to the caller's screen.
+        """
+        self.log = log or EventLog()
+        self.ended = asyncio.Event()
+        self.end_reason = ""
+        self._engines = engines
+        self._model = model
+        self._persona = persona
+        self._voice = voice or persona.voice or None
+        self._to_client = to_client
+        self._tasks = Tasks()
+        idle_s = persona.idle_after_s or _NEVER_S
+        turns = TurnTaking(replace(options_for(persona.pace), idle_s=idle_s))
+        self._manners = Manners(persona)
+        self._conductor = conductor = Conductor(self._manners, self.tell, self.end, time.monotonic)
+        self._playout = Playout(conductor.on_audible, conductor.on_done)
+        self._head = conductor.head = Head(to_client)
+        self._listener = conductor.listener = Listener(
+            turns, self.log, conductor.decide, conductor.on_words, self._on_failure
+        )
+        self._mouth = conductor.mouth = Mouth(
+            engines.tts,
+            self._voice,
+            as_written,
+            self._playout,
+            conductor,
+        )
+        tools = ToolBox.of(persona.tools, self._on_end_call).schema() if persona.tools else None
+        self.context = LLMContext(tools=tools) if tools else LLMContext()
+        self._worker = self._assemble()
+
+    def _assemble(self) -> PipelineWorker:
+        aggregators = LLMContextAggregatorPair(
+            self.context,
+            user_params=LLMUserAggregatorParams(
+                # Interruptions are turn-taking's to decide, and so is when a turn is over.
+                user_turn_strategies=EagerUserTurnStrategies(enable_interruptions=False),
+                user_turn_stop_timeout=_NEVER_S,
+                empty_user_turn=None,
+            ),
+            assistant_params=LLMAssistantAggregatorParams(
+                enable_auto_context_summarization=self._model.name != "script",
+                auto_context_summarization_config=summary_settings(),
+            ),
+        )
+        llm = SpokenTurn(self._model, self._persona, self._conductor.llm)
+        llm.add_event_handler("on_llm_failed", self._on_llm_failed)
+        return PipelineWorker(
+            Pipeline([self._head, aggregators.user(), llm, aggregators.assistant()]),
+            params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+            app_resources=self,
+            enable_turn_tracking=False,
+            idle_timeout_secs=None,
+        )
+
+    # ---- for whoever owns the caller's clock ------------------------------------------------------
+
+    def hear(self, pcm: np.ndarray) -> None:
+        """Take in 20 ms from the caller: float32 [320] at 16 kHz."""
+        if not self.ended.is_set():
+            self._listener.hear(pcm)
+
+    def pull(self, n_samples: int) -> np.ndarray | None:
+        """The next samples for the caller: float32 at 24 kHz, None when all of it is silence."""
+        pcm = self._playout.pull(n_samples)
+        self._listener.said(pcm, n_samples)
+        self._conductor.on_pulled()
+        return pcm
+
+    def set_downstream_ms(self, delay_ms: float) -> None:
+        """Tell how long audio takes from `pull` to the caller's ear."""
+        self._conductor.downstream_samples = round(24 * delay_ms)
+
+    @property
+    def at_rest(self) -> bool:
+        """Nobody has the floor and nothing is being prepared."""
+        return self._listener.turns.state is State.LISTENING and self._mouth.idle
+
+    @property
+    def greeted(self) -> bool:
+        """The greeting has been heard (or cut off)."""
+        reply = self._playout.current
+        return not (isinstance(reply, Reply) and reply.turn == 0)
+
+    # ---- for whoever is on the caller's screen ----------------------------------------------------
+
+    def typed(self, text: str) -> None:
+        """The caller typed a message."""
+        if text.strip():
+            self._listener.observe(Typed(self._listener.at, text.strip()))
+
+    def stop_pressed(self) -> None:
+        """The caller wants silence."""
+        self._listener.observe(StopPressed(self._listener.at))
+
+    def client_message(self, message: Any) -> None:
+        """An RTVI message from the caller's screen, for pipecat's processor."""
+        self._tasks.start(
+            self._worker.queue_frame(InputTransportMessageFrame(message=message)), "client message"
+        )
+
+    # ---- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the ears and start the pipeline.
+
+        Raises:
+            EngineFull: The recogniser refuses one more caller.
+            ParleyError: It cannot be opened.
+        """
+        await self._listener.open(self._engines.asr, self._persona.language)
+        started = asyncio.Event()
+
+        @self._worker.event_handler("on_pipeline_started")
+        async def on_started(_worker: Any, _frame: Any) -> None:
+            started.set()
+
+        self._tasks.start(self._run(), "conversation")
+        await started.wait()
+        self.tell(
+            "ready",
+            persona=self._persona.title or self._persona.name,
+            voice=self._voice or self._engines.tts.voices()[0].name,
+            asr=self._engines.asr.info.name,
+            tts=self._engines.tts.info.name,
+            llm=f"{self._model.name} ({self._model.where})",
+            limits=[x for x in (self._engines.asr.info.limits, self._engines.tts.info.limits) if x],
+        )
+
+    def greet(self) -> None:
+        """Say the persona's first words; a legal notice comes first and is heard out."""
+        for line in self._manners.opening():
+            self._conductor.say(line)
+
+    def end(self, reason: str) -> None:
+        """The call is over. Idempotent; `close` frees what it held."""
+        if not self.ended.is_set():
+            self.end_reason = reason
+            self.tell("bye", reason=reason)
+            self.ended.set()
+
+    async def close(self) -> None:
+        """End the call and free everything. Idempotent."""
+        self.end("closed")
+        await self._mouth.close()
+        await self._listener.close()
+        await self._worker.cancel(reason=self.end_reason)
+        await self._tasks.cancel()
+        self.log.close()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tell the caller's screen and the log of an event of the page protocol."""
+        self.log.write(event, self._listener.at, **fields)
+        message = rtvi.ServerMessage(data={"event": event, **fields})
+        self._to_client(message.model_dump(exclude_none=True))
+
+    async def _run(self) -> None:
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(self._worker)
+        await runner.run()
+        self.end("the pipeline stopped")
+
+    async def _on_end_call(self) -> None:
+        self._conductor.hang_up_when_said()
+
+    async def _on_llm_failed(self, _llm: AgentTurn, error: LlmError) -> None:
+        self.tell("error", message=error.cause, cure=error.cure)
+
+    def _on_failure(self, error: ParleyError) -> None:
+        """The recogniser died: a call without ears is over."""
+        logger.warning(f"The recogniser failed: {error}")
+        self.tell("error", message=error.cause, cure=error.cure)
+        self.end("the recogniser failed")

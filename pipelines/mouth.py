@@ -1,0 +1,257 @@
+"""The agent's side of a call: text in by clauses, audio to the playout, and which words were heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from agent.clauses import ClauseSplitter
+from agent.heard import Cut, HeardLedger
+from common.errors import ParleyError
+from pipelines.playout import Playout, Utterance
+from pipelines.tasks import Tasks
+from tts.interface import SpeechStream, SpokenWord, TtsEngine
+
+
+class WordToSpeak(Protocol):
+    """A word as written and as spoken ("$7", "seven dollars"); `tts.speakable.Spoken` is one."""
+
+    @property
+    def original(self) -> str:
+        """As it stands in the text."""
+
+    @property
+    def spoken(self) -> str:
+        """As the voice gets it; several words perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainWord:
+    """A word that is spoken as it is written."""
+
+    original: str
+
+    @property
+    def spoken(self) -> str:
+        """The same."""
+        return self.original
+
+
+def as_written(clause: str) -> list[PlainWord]:
+    """The words of a clause, spoken as they are written."""
+    return [PlainWord(word) for word in clause.split()]
+
+
+class Reply(Utterance):
+    """One thing the agent says, from its first clause to its last sample.
+
+    Attributes:
+        turn: The caller's turn it answers; 0 for the greeting.
+        remembered: Whether it belongs into the conversation's memory (an "mm-hm" does not).
+        clauses: What was handed to the voice so far.
+    """
+
+    def __init__(
+        self, turn: int, *, held: bool = False, interruptible: bool = True, remembered: bool = True
+    ):
+        super().__init__(held=held, interruptible=interruptible)
+        self.turn = turn
+        self.remembered = remembered
+        self.clauses: list[str] = []
+        self.ledger = HeardLedger()
+        self.splitter = ClauseSplitter()
+        self.stream: SpeechStream | None = None
+        self.text_ended = False
+        self.cancelled = False
+        self.backlog: list[str] = []  # spoken text that waits for the stream to open
+        self._words: list[WordToSpeak] = []
+        self._planned = 0  # how many of `_words` are in the ledger
+        self._parts: list[SpokenWord] = []  # of the word that comes next
+
+    @property
+    def text(self) -> str:
+        """All that was handed to the voice."""
+        return "".join(self.clauses).strip()
+
+    def take(self, n_samples: int) -> np.ndarray:
+        """As `Utterance.take`, noted in the ledger."""
+        pcm = super().take(n_samples)
+        self.ledger.wrote(len(pcm))
+        return pcm
+
+    def expect(self, clause: str, words: Sequence[WordToSpeak]) -> None:
+        """A clause goes to the voice as these words."""
+        self.clauses.append(clause)
+        self._words += words
+
+    def spoke(self, word: SpokenWord) -> None:
+        """The voice tells where a word lies; several spoken ones may make one that was written."""
+        if self._planned >= len(self._words):
+            return
+        self._parts.append(word)
+        written = self._words[self._planned]
+        if len(self._parts) >= max(1, len(written.spoken.split())):
+            start, end = self._parts[0].start_samples, self._parts[-1].end_samples
+            self.ledger.plan(written.original, start, end)
+            self._parts = []
+            self._planned += 1
+
+    def words_heard(self, downstream_samples: int) -> int:
+        """How many of the written words the caller has heard."""
+        return len(self._words) if self.done else self.ledger.words_heard(downstream_samples)
+
+    def cut(self, downstream_samples: int) -> Cut:
+        """Divide the text at what the caller has heard; what was never synthesised is unheard."""
+        count = self.words_heard(downstream_samples)
+        texts = [word.original for word in self._words]
+        return Cut(" ".join(texts[:count]), " ".join(texts[count:]))
+
+
+class Watcher(Protocol):
+    """Who wants to know what the mouth does."""
+
+    def on_text(self, reply: Reply) -> None:
+        """The first text of a reply arrived."""
+
+    def on_clause(self, reply: Reply, clause: str) -> None:
+        """A clause was handed to the voice."""
+
+    def on_frame(self, reply: Reply) -> None:
+        """One more frame of a reply's audio exists."""
+
+    def on_voice_failure(self, reply: Reply, error: ParleyError) -> None:
+        """The voice cannot speak (any more)."""
+
+
+class Mouth:
+    """Speaks replies one after the other.
+
+    Attributes:
+        playout: Where the audio goes.
+        writing: The reply that a language model is writing now.
+    """
+
+    def __init__(
+        self,
+        engine: TtsEngine,
+        voice: str | None,
+        speak: Callable[[str], Sequence[WordToSpeak]],
+        playout: Playout,
+        watcher: Watcher,
+    ):
+        """Create it.
+
+        Args:
+            engine: The synthesiser, shared with other calls.
+            voice: One of its voices; None for its default.
+            speak: Turns a clause into words as they are spoken.
+            playout: Takes the audio.
+            watcher: Is told what happens.
+        """
+        self.playout = playout
+        self.writing: Reply | None = None
+        self._engine = engine
+        self._voice = voice
+        self._speak = speak
+        self._watcher = watcher
+        self._tasks = Tasks()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being said, prepared or written."""
+        return self.playout.current is None and self.writing is None
+
+    def begin(self, reply: Reply) -> Reply:
+        """Start a reply; its voice is opened at once, so that the first clause finds it ready."""
+        self.playout.add(reply)
+        self._tasks.start(self._synthesise(reply), "speech")
+        return reply
+
+    def write(self, reply: Reply, text: str) -> None:
+        """Add text as it is written; whole clauses are spoken at once."""
+        if reply.cancelled:
+            return
+        if not reply.clauses and text.strip():
+            self._watcher.on_text(reply)
+        for clause in reply.splitter.push(text):
+            self._say_clause(reply, clause)
+
+    def end(self, reply: Reply) -> None:
+        """The reply's text is complete."""
+        if reply.cancelled:
+            return
+        for clause in reply.splitter.flush():
+            self._say_clause(reply, clause)
+        reply.text_ended = True
+        if reply.stream is not None:
+            reply.stream.end_text()
+
+    def say(self, reply: Reply, text: str) -> Reply:
+        """Speak a text that is there already."""
+        self.begin(reply)
+        self.write(reply, text)
+        self.end(reply)
+        return reply
+
+    def drop(self, reply: Reply) -> None:
+        """Throw away a reply of which nothing was heard."""
+        self.playout.remove(reply)
+        self._stop(reply)
+
+    def silence(self) -> list[Reply]:
+        """Stop everything at once; return the replies that were cut, in order."""
+        dropped = [reply for reply in self.playout.flush() if isinstance(reply, Reply)]
+        for reply in dropped:
+            self._stop(reply)
+        return dropped
+
+    async def close(self) -> None:
+        """Free the engine's slots. Idempotent."""
+        self.silence()
+        await self._tasks.cancel()
+
+    def _stop(self, reply: Reply) -> None:
+        if reply is self.writing:
+            self.writing = None
+        reply.cancelled = True
+        if reply.stream is not None:
+            reply.stream.cancel()
+
+    def _say_clause(self, reply: Reply, clause: str) -> None:
+        words = self._speak(clause)
+        reply.expect(clause, words)
+        self._watcher.on_clause(reply, clause)
+        spoken = " ".join(word.spoken for word in words)
+        if reply.stream is not None:
+            reply.stream.write(spoken)
+        else:
+            reply.backlog.append(spoken)
+
+    async def _synthesise(self, reply: Reply) -> None:
+        try:
+            stream = reply.stream = await self._engine.open(voice=self._voice)
+        except ParleyError as error:
+            reply.end()
+            self._watcher.on_voice_failure(reply, error)
+            return
+        if reply.cancelled:
+            stream.cancel()
+            return
+        try:
+            for spoken in reply.backlog:
+                stream.write(spoken)
+            if reply.text_ended:
+                stream.end_text()
+            async for frame in stream.frames():
+                reply.push(frame.pcm)
+                for word in frame.words:
+                    reply.spoke(word)
+                self._watcher.on_frame(reply)
+        except ParleyError as error:
+            self._watcher.on_voice_failure(reply, error)
+        finally:
+            stream.cancel()
+            reply.end()
