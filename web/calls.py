@@ -1,12 +1,11 @@
-"""What the server needs from whoever carries browser calls, and what it offers on the page."""
+"""What the server needs from whoever carries browser calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tts.interface import VoiceInfo
+from agent.persona import Persona
 
 
 class Calls(Protocol):
@@ -28,7 +27,7 @@ class Calls(Protocol):
         sdp: str,
         kind: str,
         *,
-        persona: Any,
+        persona: Persona,
         voice: str | None = None,
         pc_id: str | None = None,
         restart: bool = False,
@@ -49,43 +48,3 @@ class Calls(Protocol):
 
     async def close(self) -> None:
         """End every call."""
-
-
-@dataclass(frozen=True, slots=True)
-class PersonaCard:
-    """A persona as a visitor chooses it.
-
-    Attributes:
-        name: How it is asked for.
-        title: What people read.
-        voice: The voice it speaks with unless the visitor chooses another.
-        language: BCP 47 tag.
-        persona: Handed to `Calls.offer` as it is.
-    """
-
-    name: str
-    title: str
-    voice: str | None = None
-    language: str = "en"
-    persona: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """Everything a visitor may choose or should know.
-
-    Attributes:
-        personas: The first is the default.
-        voices: As the synthesiser lists them; the first is the default.
-        asr: Name of the ears, and where they run.
-        tts: Name of the voice, and where it runs.
-        llm: Name of the brain, and where it runs.
-        privacy: One sentence on where sound and words go.
-    """
-
-    personas: tuple[PersonaCard, ...]
-    voices: tuple[VoiceInfo, ...] = ()
-    asr: str = ""
-    tts: str = ""
-    llm: str = ""
-    privacy: str = ""

@@ -47,18 +47,18 @@ class Metrics:
         """Publish a value that is read at every scrape, for example an engine's batch size."""
         Gauge(name, about, registry=self.registry).set_function(read)
 
-    def observe(self, event: Mapping[str, Any]) -> None:
-        """Take in one event of a call as its page sees it; unknown events are ignored."""
-        match event:
-            case {"event": "latency", "total_ms": total_ms, "parts": parts}:
+    def observe(self, entry: Mapping[str, Any]) -> None:
+        """Take in one entry of a call's event log; most kinds count for nothing here."""
+        match entry:
+            case {"kind": "latency", "total_ms": total_ms, "parts": parts}:
                 self.turn_s.observe(total_ms / 1000)
                 for part in parts:
                     self.turn_part_s.labels(part["name"]).observe(part["ms"] / 1000)
-            case {"event": "agent_cut"}:
+            case {"kind": "agent_cut"}:
                 self.interruptions.inc()
-            case {"event": "underrun"}:
+            case {"kind": "underrun"}:
                 self.underruns.inc()
-            case {"event": "error"}:
+            case {"kind": "error"}:
                 self.errors.labels("call").inc()
 
     def text(self) -> bytes:

@@ -13,7 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 
-from web.calls import Calls, Catalogue
+from web.calls import Calls
+from web.catalogue import Catalogue
 from web.errors import install_error_handlers
 from web.guard import Guard, Verifier
 from web.metrics import Metrics
@@ -115,12 +116,12 @@ class _FreshStatic(StaticFiles):
 def _page_data(catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
     return {
         "personas": [
-            {"name": card.name, "title": card.title, "voice": card.voice, "language": card.language}
-            for card in catalogue.personas
+            {"name": name, "title": persona.title or name, "about": persona.description}
+            for name, persona in catalogue.personas.items()
         ],
         "voices": [
-            {"name": voice.name, "language": voice.language, "description": voice.description}
-            for voice in catalogue.voices
+            {"name": name, "language": voice.language, "description": voice.description}
+            for name, voice in catalogue.voices.items()
         ],
         "engines": {"asr": catalogue.asr, "tts": catalogue.tts, "llm": catalogue.llm},
         "ice_servers": [for_browser(server) for server in settings.ice_servers],

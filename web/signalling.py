@@ -19,7 +19,8 @@ from loguru import logger
 from pydantic import BaseModel, Field
 
 from common.errors import EngineFull
-from web.calls import Calls, Catalogue
+from web.calls import Calls
+from web.catalogue import Catalogue
 from web.errors import Refused
 from web.guard import Guard
 from web.metrics import Metrics
@@ -76,12 +77,11 @@ def signalling_routes(
     """Build the router."""
     router = APIRouter()
     sessions: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
-    personas = {card.name: card for card in catalogue.personas}
-    voices = {voice.name for voice in catalogue.voices}
+    personas, voices = catalogue.personas, catalogue.voices
 
     async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
         _check_sdp(offer.sdp)
-        name = wishes.get("persona") or catalogue.personas[0].name
+        name = wishes.get("persona") or next(iter(personas))
         if name not in personas:
             raise Refused(400, f"There is no persona {name!r}.", f"There is: {_all(personas)}.")
         voice = wishes.get("voice") or None
@@ -93,7 +93,7 @@ def signalling_routes(
             answer = await calls.offer(
                 offer.sdp,
                 offer.type,
-                persona=personas[name].persona,
+                persona=personas[name],
                 voice=voice,
                 pc_id=offer.pc_id,
                 restart=bool(offer.restart_pc),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from agent.persona import Persona
 from tts.interface import VoiceInfo
-from web.calls import Catalogue, PersonaCard
+from web.catalogue import Catalogue
 
 CATALOGUE = Catalogue(
-    personas=(
-        PersonaCard("harbour", "Harbour office", persona="harbour"),
-        PersonaCard("library", "Library desk", persona="library"),
-    ),
-    voices=(VoiceInfo("slt", description="clear, American"), VoiceInfo("rms", description="low")),
+    personas={
+        "harbour": Persona(name="harbour", title="Harbour office", description="Berths and tides."),
+        "library": Persona(name="library", title="Library desk", description="Books and hours."),
+    },
+    voices={
+        "slt": VoiceInfo("slt", description="clear, American"),
+        "rms": VoiceInfo("rms", description="low"),
+    },
     asr="loudness",
     tts="flite",
     llm="script",
-    privacy="Sound and words stay on this machine.",
+    privacy="Nothing you say leaves the machine that Parley runs on.",
 )

@@ -66,7 +66,7 @@ async def test_an_offer_is_answered_with_the_default_persona(offer: dict[str, st
     answer = await client(calls).post("/api/offer", json=offer)
     assert answer.status_code == 200
     assert answer.json()["type"] == "answer"
-    assert calls.asked[0]["persona"] == "harbour"
+    assert calls.asked[0]["persona"].name == "harbour"
     assert calls.asked[0]["voice"] is None
 
 
@@ -75,7 +75,7 @@ async def test_a_visitor_chooses_persona_and_voice(offer: dict[str, str], spelli
     calls = Switchboard()
     wishes = {"persona": "library", "voice": "rms"}
     await client(calls).post("/api/offer", json=offer | {spelling: wishes})
-    assert calls.asked[0]["persona"] == "library"
+    assert calls.asked[0]["persona"].name == "library"
     assert calls.asked[0]["voice"] == "rms"
 
 
@@ -179,7 +179,7 @@ async def test_stock_pipecat_clients_start_a_session_first(offer: dict[str, str]
     assert started["iceConfig"]["iceServers"][0]["username"] == "u"
     path = f"/sessions/{started['sessionId']}/api/offer"
     assert (await visitor.post(path, json=offer)).status_code == 200
-    assert calls.asked[0]["persona"] == "library"
+    assert calls.asked[0]["persona"].name == "library"
     patched = await visitor.patch(path, json={"pc_id": "call-1", "candidates": []})
     assert patched.json() == {"status": "success"}
     missing = await visitor.post("/sessions/none/api/offer", json=offer)
@@ -271,17 +271,17 @@ async def test_every_answer_carries_the_security_headers() -> None:
     assert (await visitor.get("/static/../server.py")).status_code == 404
 
 
-async def test_page_events_become_metrics() -> None:
+async def test_log_entries_become_metrics() -> None:
     calls = Switchboard()
     app = create_app(calls, CATALOGUE, WebSettings())
-    for event in (
-        {"event": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
-        {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
-        {"event": "underrun"},
-        {"event": "error", "message": "m", "cure": ""},
-        {"event": "something new"},
+    for entry in (
+        {"kind": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
+        {"kind": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
+        {"kind": "underrun"},
+        {"kind": "error", "message": "m", "cure": ""},
+        {"kind": "something new"},
     ):
-        app.state.metrics.observe(event)
+        app.state.metrics.observe(entry)
     app.state.metrics.gauge("parley_engine_batch", "Streams in the last step.", lambda: 3)
     visitor = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     text = (await visitor.get("/metrics")).text

@@ -28,7 +28,7 @@ export class Settings extends EventTarget {
   get microphone() { return $('microphone').value; }
   get announce() { return $('announce').checked; }
   get persona() { return $('personas').querySelector(':checked')?.value; }
-  get personaTitle() { return this.#page.personas.find((one) => one.name === this.persona)?.title ?? 'Parley'; }
+  get personaTitle() { return this.#chosen?.title ?? 'Parley'; }
   get wishes() { return { persona: this.persona, ...($('voice').value && { voice: $('voice').value }) }; }
 
   /** Fill in what the server offers. */
@@ -38,17 +38,27 @@ export class Settings extends EventTarget {
     const known = page.personas.some((one) => one.name === chosen) ? chosen : page.personas[0]?.name;
     $('personas').querySelectorAll('.persona').forEach((old) => old.remove());
     for (const { name, title } of page.personas) $('personas').append(personaChoice(name, title, name === known));
-    $('personas').addEventListener('change', () => keep('persona', this.persona));
+    $('personas').onchange = () => {
+      keep('persona', this.persona);
+      this.#introduce();
+    };
+    this.#introduce();
     $('personas').hidden = page.personas.length < 2;
     const voices = page.voices.map(({ name, description }) => [name, description ? `${name}, ${description}` : name]);
     fill($('voice'), [['', 'The persona’s own'], ...voices], kept('voice', ''));
     $('voice').onchange = () => keep('voice', $('voice').value);
   }
 
+  #introduce() {
+    $('about').textContent = this.#chosen?.about ?? '';
+  }
+
   async listMicrophones() {
     const found = (await microphones()).map(({ id, label }) => [id, label]);
     fill($('microphone'), [['', 'The system’s choice'], ...found], kept('microphone', ''));
   }
+
+  get #chosen() { return this.#page.personas.find((one) => one.name === this.persona); }
 
   #bind(name, otherwise, apply) {
     const input = $(name);
