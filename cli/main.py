@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import typer
+from loguru import logger
 from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
@@ -81,12 +82,23 @@ def parley(
     """
 
 
+def _configure_logging() -> None:
+    """Our own notices on stderr; from pipecat only warnings, as its finer levels tell what was said."""
+    logger.remove()
+    logger.add(
+        sys.stderr,
+        format="<dim>{time:HH:mm:ss}</dim> <level>{level.name:<7}</level> {message}",
+        filter={"": "INFO", "pipecat": "WARNING"},
+    )
+
+
 def main() -> None:
     """Run a command; mistakes end in one clear line.
 
     Exit codes: 0 done, 1 it could not be done (the line says why and how to mend it), 2 the command
     line was wrong, 130 interrupted.
     """
+    _configure_logging()
     try:
         app()
     except ParleyError as error:
