@@ -27,7 +27,7 @@ class AudioEmbeddings(nn.Module):
         self.tok_embeddings = nn.Embedding(config.backbone.vocab_size, dim)
         self.audio_codebook_embeddings = nn.ModuleDict()
         self.audio_codebook_embeddings["embeddings"] = nn.Embedding(config.audio.table_rows, dim)
-        offsets = torch.tensor(config.audio.offsets) + N_SPECIAL_CODES
+        offsets = torch.tensor(config.audio.offsets, device="cpu") + N_SPECIAL_CODES
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Codec(nn.Module):
                 "Use one of its preset voices, or the nano checkpoint, whose codec has one.",
             )
         wave = functional.pad(wave, (0, -wave.shape[-1] % self.config.frame_samples))
-        x = wave.unflatten(1, (-1, self.config.pretransform_patch_size))
+        x = wave.to(self.dtype).unflatten(1, (-1, self.config.pretransform_patch_size))
         x = self.input_proj(x * self.config.pretransform_gain, past)
         for block in self.encoder_blocks:
             x = block(x, past)
@@ -116,6 +116,11 @@ class Codec(nn.Module):
     def dtype(self) -> torch.dtype:
         """What the decoder computes in."""
         return self.output_proj.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.quantizer.semantic_codebook.embedding_sum.device
 
     def fold(self) -> Codec:
         """Turn convolutions into matrices and codebook statistics into a table; returns itself.

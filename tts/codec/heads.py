@@ -39,7 +39,7 @@ class IstftHead(nn.Module):
         bins = n_fft // 2 + 1
         self.patch_samples, self.n_fft, self.channels = patch_samples, n_fft, 2 * bins
         self.resting = nn.Parameter(torch.full((bins,), RESTING_LOG_MAGNITUDE))
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("window", torch.hann_window(n_fft, device="cpu"), persistent=False)
         self.past_values = patch_samples
 
     def forward(self, y: Tensor, past: Past | None = None) -> Tensor:

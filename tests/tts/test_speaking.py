@@ -1,0 +1,185 @@
+"""The batch: prefixes shared, rows independent, words followed by attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from backbone.cache import KvCache
+from tests.tts.checkpoints import write_checkpoint
+from tts.alignment import AlignmentProbe, WordClock
+from tts.checkpoint import load_model
+from tts.model import TtsModel
+from tts.speaking import NOTHING_SAID, Said, SpeakingBatch
+from tts.text import Clause, PlannedWord
+
+IDS = (1003, 1010, 1020, 1030)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> TtsModel:
+    folder = tmp_path_factory.mktemp("speaking") / "toy"
+    write_checkpoint(folder, alignment_heads=[[0, 1], [1, 3]])
+    return load_model(folder, torch.device("cpu"))
+
+
+def new_batch(model: TtsModel) -> SpeakingBatch:
+    batch = SpeakingBatch(model, 4, max_tokens=256)
+    torch.manual_seed(3)
+    batch.add_voice("a", model.voice_rows(torch.randint(20, (9, 7))))
+    batch.add_voice("b", model.voice_rows(torch.randint(20, (5, 7))))
+    return batch
+
+
+def never_ends(model: TtsModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = model.acoustic_transformer.semantic_logits
+    monkeypatch.setattr(
+        model.acoustic_transformer,
+        "semantic_logits",
+        lambda h: plain(h).index_fill(1, torch.tensor([1]), -torch.inf),
+    )
+
+
+def speak(batch: SpeakingBatch, row: int, frames: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([batch.step([row], [generator])[0].codes for _ in range(frames)])
+
+
+@torch.inference_mode()
+def test_a_row_speaks_as_one_unbroken_sequence_would(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefix sharing, cached steps and rewound rows against a forward over everything."""
+    never_ends(model, monkeypatch)
+    batch = new_batch(model)
+    batch.begin(2, "a", (1050, 1051), NOTHING_SAID)  # leaves something to be overwritten
+    speak(batch, 2, 5)
+    batch.reset(2)
+    first = batch.begin(2, "a", IDS, NOTHING_SAID)
+    codes = speak(batch, 2, 8, seed=7)
+    rows, _ = batch._prefixes["a"]
+    assert first == len(rows) + 3
+    x, positions, start = model.embed_utterance(rows, list(IDS), codes)
+    hidden = model(x[None], positions[None])[0, start:]
+    generator = torch.Generator().manual_seed(7)
+    head = model.acoustic_transformer
+    for frame in range(8):
+        noise = torch.randn(6, generator=generator)[None]
+        expected = head.next_frame(hidden[frame][None], noise, torch.tensor([frame > 0]))
+        assert torch.equal(expected[0], codes[frame])
+
+
+@torch.inference_mode()
+def test_audio_of_a_row_is_the_codec_over_all_its_codes(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_ends(model, monkeypatch)
+    batch, generator = new_batch(model), torch.Generator().manual_seed(0)
+    batch.reset(1)
+    codes, sound = [], []
+    for clause in (IDS, IDS[::-1]):  # the codec goes on across clauses: no seam to click
+        batch.begin(1, "a", clause, NOTHING_SAID)
+        for _ in range(6):
+            made = batch.step([1], [generator])[0]
+            assert made.pcm is not None
+            codes.append(made.codes)
+            sound.append(made.pcm)
+    offline = model.audio_tokenizer.decode(torch.stack(codes)[None])[0]
+    torch.testing.assert_close(torch.cat(sound), offline, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_rows_come_go_and_sit_out_without_touching_each_other(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_ends(model, monkeypatch)
+    alone = {}
+    for row, voice in ((0, "a"), (1, "b"), (3, "a")):
+        batch = new_batch(model)
+        batch.begin(row, voice, IDS[row:], NOTHING_SAID)
+        alone[row] = speak(batch, row, 12, seed=row)
+    batch = new_batch(model)
+    generators = {row: torch.Generator().manual_seed(row) for row in alone}
+    made: dict[int, list[torch.Tensor]] = {row: [] for row in alone}
+    begins = {0: 0, 1: 3, 3: 5}
+    for step in range(40):
+        for row, voice in ((0, "a"), (1, "b"), (3, "a")):
+            if begins[row] == step:
+                batch.begin(row, voice, IDS[row:], NOTHING_SAID)
+        rows = [
+            row for row in alone if begins[row] <= step and (step + row) % 3 and len(made[row]) < 12
+        ]
+        if rows:
+            for row, spoken in zip(
+                rows, batch.step(rows, [generators[r] for r in rows]), strict=True
+            ):
+                made[row].append(spoken.codes)
+    for row, codes in alone.items():
+        assert torch.equal(torch.stack(made[row]), codes), row
+
+
+@torch.inference_mode()
+def test_carrying_on_equals_having_said_it_all(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_ends(model, monkeypatch)
+    batch = new_batch(model)
+    batch.begin(0, "a", IDS, NOTHING_SAID)
+    whole = speak(batch, 0, 10, seed=1)
+    generator = torch.Generator().manual_seed(1)
+    [torch.randn(6, generator=generator) for _ in range(4)]
+    batch.begin(1, "a", IDS[2:], Said(IDS[:2], whole[:4]))
+    rest = torch.stack([batch.step([1], [generator])[0].codes for _ in range(6)])
+    assert torch.equal(rest, whole[4:])
+
+
+@torch.inference_mode()
+def test_the_probe_sees_what_attention_sees(model: TtsModel) -> None:
+    seen = {}
+
+    def remember(q: torch.Tensor, k: torch.Tensor, *_: object, **kwargs: object) -> torch.Tensor:
+        groups = q.shape[1] // k.shape[1]
+        seen[len(seen)] = (q @ k.repeat_interleave(groups, 1).transpose(2, 3)) / q.shape[-1] ** 0.5
+        return plain(q, k, *_, **kwargs)  # type: ignore[arg-type]
+
+    probe = AlignmentProbe(model, [(0, 1), (1, 3)])
+    cache = KvCache.allocate(model.config, 2, max_tokens=32)
+    x = torch.randn(2, 9, model.config.dim)
+    plain = torch.nn.functional.scaled_dot_product_attention
+    torch.nn.functional.scaled_dot_product_attention = remember
+    try:
+        model(x, torch.arange(9)[None].expand(2, -1), cache, extent=9)
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = plain
+    expected = seen[0][:, 1, -1] + seen[1][:, 3, -1]
+    torch.testing.assert_close(probe.scores(cache, 9), expected, rtol=1e-4, atol=1e-4)
+
+
+def clause() -> Clause:
+    words = tuple(
+        PlannedWord(text, unit, share)
+        for text, unit, share in (("one", 2, 0.2), ("two", 4, 0.5), ("three", 8, 1.0))
+    )
+    return Clause(tuple(range(8)), words, characters=10)
+
+
+def test_words_follow_attention_and_never_go_back() -> None:
+    clock = WordClock(clause(), 1000, 1.0)
+    heard = []
+    for frame, unit in enumerate([0, 1, 1, 2, 0, 4, 5, 3, 7]):
+        scores = torch.zeros(8)
+        scores[unit] = 5.0
+        heard += [(w.text, frame) for w in clock.frame(1000 + frame * 1920, scores)]
+    assert heard == [("one", 3), ("two", 5)]
+    last = clock.finish(1000 + 9 * 1920)
+    assert [w.text for w in last] == ["three"]
+    assert last[0].start_samples == 1000 + 5 * 1920
+    assert last[0].end_samples == 1000 + 9 * 1920
+
+
+def test_without_alignment_words_follow_the_pace_and_the_pace_is_learnt() -> None:
+    clock = WordClock(clause(), 0, 1.0)
+    heard = [[w.text for w in clock.frame(frame * 1920, None)] for frame in range(6)]
+    assert heard == [[], ["one"], [], [], ["two"], []]
+    assert [w.text for w in clock.finish(6 * 1920)] == ["three"]
+    assert clock.pace == pytest.approx(10 / 6)

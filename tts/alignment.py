@@ -1,0 +1,121 @@
+"""Which words have been said: from heads that follow the text, or else from the time that passed.
+
+A checkpoint may name attention heads that look at the text unit being spoken (ours are trained to).
+Their strongest key, never allowed to move back, is the position in the text. Without such heads the
+position is the time passed over the time expected, at a pace learnt from the clauses before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbone.cache import KvCache
+from backbone.decoder import Decoder
+from backbone.rope import rotate
+from tts.interface import FRAME_SAMPLES, SpokenWord
+from tts.text import Clause
+
+REACH_UNITS = 12
+"""How far the position may advance in one frame; beyond lies another occurrence, not the next."""
+CHARACTERS_PER_FRAME = 1.0
+"""Pace before anything was heard: Voxtral TTS speaks 12 to 13.5 characters a second."""
+
+
+class AlignmentProbe:
+    """Watches the decoder's alignment heads.
+
+    Args:
+        decoder: Its forward passes are watched from now on.
+        heads: (layer, head) pairs.
+    """
+
+    def __init__(self, decoder: Decoder, heads: Sequence[tuple[int, int]]):
+        self._heads = heads
+        self._group = decoder.config.n_heads // decoder.config.n_kv_heads
+        self._dim = decoder.config.head_dim
+        self._attention: dict[int, Any] = {}
+        self._seen: dict[int, tuple[Tensor, Tensor]] = {}
+        for layer in {layer for layer, _ in heads}:
+            self._attention[layer] = decoder.layers[layer].get_submodule("attention")
+            self._attention[layer].register_forward_pre_hook(self._remember)
+
+    def _remember(self, attention: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x, at = inputs
+        self._seen[attention.layer] = (x[:, -1], at.rotation[:, -1])  # type: ignore[index]
+
+    def scores(self, cache: KvCache, extent: int) -> Tensor:
+        """Of the last token just run: log-attention to the first `extent` tokens, [B, extent]."""
+        total = torch.zeros((), device=cache.lengths.device)
+        for layer, head in self._heads:
+            x, rotation = self._seen[layer]
+            rows = slice(head * self._dim, (head + 1) * self._dim)
+            q = rotate((x @ self._attention[layer].wq.weight[rows].T)[:, None], rotation)
+            keys = cache.keys[layer][:, :extent, head // self._group]
+            total = total + (keys @ q.transpose(1, 2))[..., 0].float() * self._dim**-0.5
+        return total
+
+
+class WordClock:
+    """Releases the words of one clause as its frames appear.
+
+    Args:
+        clause: What is being spoken.
+        start_samples: Where its audio starts in the utterance.
+        characters_per_frame: The voice's pace, for clauses without alignment.
+    """
+
+    def __init__(self, clause: Clause, start_samples: int, characters_per_frame: float):
+        self._clause = clause
+        self._pace = characters_per_frame
+        self._word_start = start_samples
+        self._next = 0
+        self._unit = 0
+        self._frames = 0
+
+    def frame(self, start_samples: int, scores: Tensor | None) -> tuple[SpokenWord, ...]:
+        """Words that ended by the time of this frame.
+
+        Args:
+            start_samples: Of the frame, in the utterance.
+            scores: [units] from `AlignmentProbe` over the clause's units, if the model has it.
+        """
+        words, self._frames = self._clause.words, self._frames + 1
+        upto = self._next
+        if scores is None:
+            share = self._frames * self._pace / self._clause.characters
+            while upto < len(words) - 1 and words[upto].end_share <= share:
+                upto += 1
+            return self._release(upto, start_samples + FRAME_SAMPLES)
+        near = scores[self._unit : self._unit + REACH_UNITS]
+        self._unit += int(near.argmax()) if len(near) else 0
+        while upto < len(words) - 1 and words[upto].end_unit <= self._unit:
+            upto += 1
+        return self._release(upto, start_samples)
+
+    def finish(self, end_samples: int) -> tuple[SpokenWord, ...]:
+        """All words left: the clause's audio is over."""
+        return self._release(len(self._clause.words), end_samples)
+
+    @property
+    def pace(self) -> float:
+        """Characters per frame of the finished clause."""
+        return self._clause.characters / max(1, self._frames)
+
+    def _release(self, upto: int, end_samples: int) -> tuple[SpokenWord, ...]:
+        """Give words up to `upto`, sharing the time since the last by their lengths."""
+        words = self._clause.words[self._next : upto]
+        total = sum(len(word.text) + 1 for word in words)
+        out, start, span = [], self._word_start, end_samples - self._word_start
+        passed = 0
+        for word in words:
+            passed += len(word.text) + 1
+            end = self._word_start + span * passed // total
+            out.append(SpokenWord(word.text, start, end))
+            start = end
+        if out:
+            self._next, self._word_start = upto, end_samples
+        return tuple(out)

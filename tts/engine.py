@@ -1,0 +1,319 @@
+"""Voxtral TTS for many conversations: one thread, one model, all speakers one batch.
+
+Every step makes one 80 ms frame for those who need it soonest. Speakers with enough audio ahead sit
+out; one that has just got its text starts between two steps. A speaker that could not be served in
+time is refused at the door rather than slowing everyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from loguru import logger
+
+from backbone.stepper import Stepper
+from common.errors import EngineFull, ParleyError
+from tts.checkpoint import load_model, load_units
+from tts.interface import TtsInfo, VoiceInfo
+from tts.speaking import NOTHING_SAID, SpeakingBatch
+from tts.stream import FRAME_S, Item, Speaker, VoxtralSpeechStream
+from tts.text import ClausePlanner, TextUnits
+from tts.voices import VoiceShelf
+
+AHEAD_S = 2.0
+"""Audio ahead after which a speaker sits out: what an interruption would throw away."""
+HURRY_S, COMFORT_S = 0.24, 0.5
+"""While someone is closer to silence than the first, those further from it than the second wait."""
+BUSY_SHARE = 0.6
+"""Of the 80 ms a frame lasts, how much a step of all speakers may take."""
+MAX_TOKENS = 2048
+MAX_ROWS = {"cpu": 8, "cuda": 32}
+_PROBE_STEPS = 4
+_RECENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TtsMetrics:
+    """How the engine is doing.
+
+    Attributes:
+        speakers: Open utterances.
+        max_speakers: How many there may be.
+        frames: Made since the start.
+        underruns: Frames that came after the audio before them had been played.
+        first_frame_ms: Of recent clauses that were waited for, from text to first frame.
+        step_ms: Of recent steps.
+        lead_s: Audio ahead of each open utterance.
+    """
+
+    speakers: int
+    max_speakers: int
+    frames: int
+    underruns: int
+    first_frame_ms: tuple[float, ...]
+    step_ms: tuple[float, ...]
+    lead_s: tuple[float, ...]
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames the engine would make in a second of its time at the recent pace, one speaker."""
+        return 1000 / statistics.median(self.step_ms) if self.step_ms else 0.0
+
+
+class VoxtralTtsEngine:
+    """See `tts.interface.TtsEngine`. Open one with `load`."""
+
+    def __init__(
+        self,
+        batch: SpeakingBatch,
+        units: TextUnits,
+        shelf: VoiceShelf,
+        *,
+        name: str,
+        max_streams: int | None = None,
+        ahead_s: float = AHEAD_S,
+        carry_on: bool = True,
+    ):
+        self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
+        self._ahead_s, self._carry_on = ahead_s, carry_on
+        self._speakers: list[Speaker] = []
+        self._frames = self._underruns = 0
+        self._first_frame_ms: deque[float] = deque(maxlen=_RECENT)
+        self._step_ms: deque[float] = deque(maxlen=_RECENT)
+        self._failure: ParleyError | None = None
+        self._max_streams = max_streams or 0
+        self._stepper = Stepper("tts", self._step, failed=self._on_failure)
+        ready: Future[None] = Future()
+        self._stepper.post(lambda: _settle(ready, self._prepare))
+        ready.result()
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        voices_dir: Path | None = None,
+        max_streams: int | None = None,
+        device: str | None = None,
+        ahead_s: float = AHEAD_S,
+    ) -> Self:
+        """Load a checkpoint and measure how many speakers this machine can serve. Blocks.
+
+        Args:
+            folder: With params.json, consolidated.safetensors and the text front end's files.
+            voices_dir: Voices added on this machine; None is the user's own folder.
+            max_streams: Speakers at once; None measures it.
+            device: As torch names it; None takes a GPU if there is one.
+            ahead_s: Audio ahead of playback after which a speaker sits out.
+
+        Raises:
+            CheckpointError: The folder does not hold what it promises.
+        """
+        folder = Path(folder)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = load_model(folder, place)
+        rows = max_streams or MAX_ROWS[place.type]
+        tokens = min(model.sizes.max_seq_len, MAX_TOKENS)
+        batch = SpeakingBatch(model, rows, max_tokens=tokens)
+        units = load_units(folder, model.sizes)
+        shelf = VoiceShelf(folder, model.sizes, voices_dir)
+        return cls(batch, units, shelf, name=folder.name, max_streams=max_streams, ahead_s=ahead_s)
+
+    @property
+    def info(self) -> TtsInfo:
+        """Name, place and limits, for people."""
+        clones = self._batch.model.audio_tokenizer.has_encoder
+        place = self._batch.hidden.device.type
+        return TtsInfo(
+            name=f"voxtral-tts {self._name}",
+            where=f"in process, {place}",
+            can_clone=clones,
+            limits="" if clones else "Preset voices only: this checkpoint has no codec encoder.",
+            extra={"max_speakers": str(self._max_streams)},
+        )
+
+    def voices(self) -> tuple[VoiceInfo, ...]:
+        """The voices that `open` accepts; the first is the default."""
+        return self._shelf.infos()
+
+    async def open(
+        self,
+        *,
+        voice: str | None = None,
+        seed: int | None = None,
+        lexicon: Mapping[str, str] | None = None,
+    ) -> VoxtralSpeechStream:
+        """Open an utterance.
+
+        Args:
+            voice: One of `voices`; None is the first.
+            seed: The same seed speaks the same codes, whatever else is in the batch.
+            lexicon: Spellings by which particular words are to be spoken.
+
+        Raises:
+            EngineFull: One more speaker would make the others stutter.
+            ParleyError: No such voice; the message lists those there are.
+        """
+        loop = asyncio.get_running_loop()
+        planner = ClausePlanner(self._units, lexicon)
+        stream = VoxtralSpeechStream(
+            write=lambda text: self._stepper.post(lambda: speaker.write(text, time.monotonic())),
+            end_text=lambda: self._stepper.post(lambda: speaker.end_text()),
+            cancel=lambda: self._stepper.post(lambda: self._leave(speaker)),
+        )
+        speaker = await self._stepper.call(
+            lambda: self._join(voice, seed, planner, stream.sender(loop))
+        )
+        return stream
+
+    async def metrics(self) -> TtsMetrics:
+        """How the engine is doing."""
+        return await self._stepper.call(self._measure)
+
+    async def close(self) -> None:
+        """Stop the engine's thread. Idempotent."""
+        await self._stepper.close()
+        for speaker in self._speakers:
+            speaker.finish()
+        self._speakers = []
+
+    # --- on the engine's thread -----------------------------------------------------------------
+
+    def _join(
+        self,
+        voice: str | None,
+        seed: int | None,
+        planner: ClausePlanner,
+        send: Callable[[Item], None],
+    ) -> Speaker:
+        if len(self._speakers) >= self._max_streams:
+            raise EngineFull(f"All {self._max_streams} voices of this machine are speaking.")
+        name = self._shelf.find(voice)
+        self._add_voice(name)
+        taken = {speaker.row for speaker in self._speakers}
+        row = next(row for row in range(self._batch.rows) if row not in taken)
+        self._batch.reset(row)
+        max_chars = self._batch.model.sizes.audio.max_text_chars
+        speaker = Speaker(row, name, seed, planner, max_chars, send)
+        self._speakers.append(speaker)
+        return speaker
+
+    def _leave(self, speaker: Speaker) -> None:
+        if speaker in self._speakers:
+            self._speakers.remove(speaker)
+            speaker.finish()
+
+    def _add_voice(self, name: str) -> None:
+        codec = self._batch.model.audio_tokenizer
+        tensor, are_codes = self._shelf.tensors(name, codec)
+        if are_codes:
+            tensor = self._batch.model.voice_rows(tensor.to(self._batch.hidden.device))
+        self._batch.add_voice(name, tensor)
+
+    def _step(self) -> float | None:
+        """One frame for those who need it soonest; see `Stepper`."""
+        speaking = [speaker for speaker in self._speakers if speaker.next_clause()]
+        for speaker in [s for s in self._speakers if s.over]:
+            self._leave(speaker)
+        now_s = time.monotonic()
+        speaking.sort(key=lambda speaker: speaker.lead_s(now_s))
+        if not speaking:
+            return None
+        least_s = speaking[0].lead_s(now_s)
+        if least_s >= self._ahead_s:
+            return least_s - self._ahead_s + FRAME_S / 2
+        limit_s = COMFORT_S if least_s < HURRY_S else self._ahead_s
+        due = [speaker for speaker in speaking if speaker.lead_s(now_s) < limit_s]
+        if (new := next((speaker for speaker in due if not speaker.begun), None)) is not None:
+            self._begin(new)
+        self._speak([speaker for speaker in due if speaker.begun])
+        self._step_ms.append((time.monotonic() - now_s) * 1000)
+        return 0.0
+
+    def _begin(self, speaker: Speaker) -> None:
+        assert speaker.clause is not None
+        assert speaker.row is not None
+        ids, said = speaker.clause.ids, NOTHING_SAID
+        if self._carry_on and len(speaker.said.ids) + len(ids) <= speaker.max_text_chars:
+            said = speaker.said
+        first_unit = self._batch.begin(speaker.row, speaker.voice, ids, said)
+        speaker.begin(first_unit, self._batch.room(speaker.row))
+
+    def _speak(self, due: list[Speaker]) -> None:
+        rows = [speaker.row for speaker in due if speaker.row is not None]
+        made = self._batch.step(rows, [speaker.generator for speaker in due])
+        now_s = time.monotonic()
+        for speaker, spoken in zip(due, made, strict=True):
+            if spoken.pcm is None:
+                speaker.end_clause()
+                continue
+            if speaker.wrote_s is not None:
+                self._first_frame_ms.append((now_s - speaker.wrote_s) * 1000)
+                speaker.wrote_s = None
+            elif speaker.plays_until_s < now_s:
+                self._underruns += 1
+            speaker.plays_until_s = max(speaker.plays_until_s, now_s) + FRAME_S
+            self._frames += 1
+            speaker.frame(spoken.pcm, spoken.codes, spoken.scores)
+
+    def _prepare(self) -> None:
+        """Have the default voice ready, warm everything up, and know the limits."""
+        default = self._shelf.find(None)
+        self._add_voice(default)
+        self._max_streams = self._max_streams or self._capacity(default)
+
+    def _capacity(self, voice: str) -> int:
+        """How many speakers a step can serve in time, by trying."""
+        ids, _ = self._units.encode("a.")
+        # On a CPU count the thread's own time: what else starts up beside us will soon be over.
+        clock = time.thread_time if self._batch.hidden.device.type == "cpu" else time.monotonic
+        capacity, rows = 1, 1
+        while rows <= self._batch.rows:
+            for row in range(rows):
+                self._batch.begin(row, voice, tuple(ids), NOTHING_SAID)
+            took_s = []
+            for _ in range(_PROBE_STEPS):
+                begun_s = clock()
+                self._batch.step(list(range(rows)), [torch.Generator()] * rows)
+                took_s.append(clock() - begun_s)
+            if min(took_s) > BUSY_SHARE * FRAME_S:
+                break
+            capacity, rows = rows, rows * 2
+        logger.debug("this machine serves {} voices at once", capacity)
+        return capacity
+
+    def _measure(self) -> TtsMetrics:
+        now_s = time.monotonic()
+        return TtsMetrics(
+            speakers=len(self._speakers),
+            max_speakers=self._max_streams,
+            frames=self._frames,
+            underruns=self._underruns,
+            first_frame_ms=tuple(self._first_frame_ms),
+            step_ms=tuple(self._step_ms),
+            lead_s=tuple(speaker.lead_s(now_s) for speaker in self._speakers),
+        )
+
+    def _on_failure(self, error: Exception) -> None:
+        failure = ParleyError(f"The voice has failed: {error!r}.", "Restart Parley.")
+        for speaker in self._speakers:
+            speaker.finish(failure)
+        self._speakers = []
+
+
+def _settle(answer: Future[None], function: Callable[[], None]) -> None:
+    try:
+        function()
+    except Exception as error:
+        answer.set_exception(error)
+    else:
+        answer.set_result(None)

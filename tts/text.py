@@ -1,0 +1,146 @@
+"""From text to clauses of model units, each word of the original text knowing where it ends.
+
+Text is cut into pieces the model was trained to speak in one breath, at the ends of sentences where
+possible, then made speakable, then turned into units (Tekken pieces, or phones). Cutting is cheap and
+done for all text at once; the rest is done for each clause when its turn comes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from backbone.tekken import Tekken
+from tts.speakable import speakable
+
+Span = tuple[int, int]
+_BREAKS = (r"[.!?…。！？؟]['\")\]]*\s", r"[,;:—]\s", r"\s")
+"""Where a text may be cut, best first."""
+_CLOSED = ".!?…,;:—。！？؟"
+_LONGEST_WORD_CHARS = 40
+"""Longer runs without a space are cut: no voice says them in one breath."""
+
+
+class TextUnits(Protocol):
+    """What turns speakable text into the model's text units."""
+
+    def encode(self, text: str) -> tuple[list[int], list[Span]]:
+        """Ids, and for each the span of characters it stands for."""
+
+
+class TekkenUnits:
+    """Tekken pieces as text units."""
+
+    def __init__(self, tekken: Tekken):
+        self._tekken = tekken
+
+    def encode(self, text: str) -> tuple[list[int], list[Span]]:
+        """Ids of the pieces and their characters; a piece that splits a character counts it whole."""
+        ids = self._tekken.encode(text)
+        first_byte = [0]
+        for character in text:
+            first_byte.append(first_byte[-1] + len(character.encode()))
+        character_at = [i for i, c in enumerate(text) for _ in range(len(c.encode()))]
+        spans, byte = [], 0
+        for token in ids:
+            end = byte + len(self._tekken.piece(token))
+            spans.append((character_at[byte], character_at[end - 1] + 1))
+            byte = end
+        return ids, spans
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWord:
+    """A word of the original text in a clause.
+
+    Attributes:
+        text: As it stood in the text.
+        end_unit: One past the last unit it is spoken with.
+        end_share: The share, 0..1, of the clause's characters up to its end.
+    """
+
+    text: str
+    end_unit: int
+    end_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """What the model is asked to speak in one go.
+
+    Attributes:
+        ids: Text units.
+        words: In order; their texts make up the original.
+        characters: Of the speakable text.
+    """
+
+    ids: tuple[int, ...]
+    words: tuple[PlannedWord, ...]
+    characters: int
+
+
+def cut(text: str, max_chars: int) -> Iterator[str]:
+    """Cut text into pieces of at most `max_chars`, at the best place each piece offers.
+
+    Control characters become spaces; pieces with nothing in them are left out.
+    """
+    text = "".join(c if c.isprintable() else " " for c in text)
+    longest = min(_LONGEST_WORD_CHARS, max_chars)
+    text = re.sub(rf"\S{{{longest}}}(?=\S)", r"\g<0> ", text)
+    rest = text.strip()
+    while len(rest) > max_chars:
+        end = _best_end(rest[: max_chars + 1])
+        yield rest[:end].strip()
+        rest = rest[end:].strip()
+    if rest:
+        yield rest
+
+
+def _best_end(text: str) -> int:
+    for pattern in _BREAKS:
+        if ends := [match.end() for match in re.finditer(pattern, text)]:
+            return ends[-1]
+    return len(text)
+
+
+class ClausePlanner:
+    """Plans one clause at a time.
+
+    Args:
+        units: Of the model.
+        lexicon: Spellings by which particular words are to be spoken.
+    """
+
+    def __init__(self, units: TextUnits, lexicon: Mapping[str, str] | None = None):
+        self._units = units
+        self._lexicon = lexicon or {}
+
+    def plan(self, text: str) -> Clause | None:
+        """Make a piece of text from `cut` speakable; None when there is nothing to speak in it."""
+        words: list[tuple[str, int]] = []  # original, end in the speakable text
+        parts: list[str] = []
+        length = 0
+        for word in speakable(text, self._lexicon):
+            if word.spoken:
+                parts.append(word.spoken)
+                length += len(word.spoken) + (len(parts) > 1)
+            words.append((word.original, length))
+        spoken = " ".join(parts)
+        if not any(c.isalnum() for c in spoken):
+            return None
+        # Without a closing mark the model tends to go on after the last word.
+        closed = spoken if spoken[-1] in _CLOSED else f"{spoken}."
+        ids, spans = self._units.encode(closed)
+        return Clause(tuple(ids), tuple(_located(words, spans, len(spoken))), len(closed))
+
+
+def _located(
+    words: Sequence[tuple[str, int]], spans: Sequence[Span], characters: int
+) -> Iterator[PlannedWord]:
+    unit = 0
+    for text, end in words:
+        while unit < len(spans) and spans[unit][1] <= end:
+            unit += 1
+        yield PlannedWord(text, unit, end / characters)

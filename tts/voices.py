@@ -1,0 +1,244 @@
+"""Voices on disk: presets of a checkpoint, and folders made from recordings.
+
+A folder holds `voice.yaml` (name, language, licence, consent), `voice.safetensors` (`codes` of the
+reference [frames, codebooks], or ready `rows` [N, dim]) and, when it may be kept, `reference.wav`.
+Checkpoints carry theirs under `voices/`; voices added here live in the user's own folder. Published
+checkpoints hold `voice_embedding/NAME.pt` instead: a bare tensor of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from common.audiofile import write_wav
+from common.errors import CheckpointError, ParleyError
+from common.yamlfile import StrictModel, load_yaml
+from tts.codec import Codec
+from tts.config import TtsConfig
+from tts.interface import SAMPLE_RATE_HZ, VoiceInfo
+from tts.reference import Reference, read_reference
+
+_CARD, _TENSORS, _REFERENCE = "voice.yaml", "voice.safetensors", "reference.wav"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_LANGUAGES = ("en", "fr", "de", "es", "nl", "pt", "it", "hi", "ar")
+
+
+class Consent(StrictModel):
+    """Who agreed to the making of a voice from their recording.
+
+    Attributes:
+        who: The speaker, or who answers for them.
+        when: ISO date on which it was recorded here.
+        what_for: What the voice may be used for, in the words given.
+    """
+
+    who: str
+    when: str
+    what_for: str
+
+
+class VoiceCard(StrictModel):
+    """`voice.yaml`.
+
+    Attributes:
+        codec: Fingerprint of the codec the codes belong to; other codecs encode the reference anew.
+    """
+
+    name: str
+    language: str = "en"
+    description: str = ""
+    licence: str = ""
+    consent: Consent | None = None
+    codec: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    info: VoiceInfo
+    path: Path
+    codec: str = ""
+
+
+def user_voices_dir() -> Path:
+    """Where voices added on this machine live: PARLEY_VOICES, or the user's data folder."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(os.environ.get("PARLEY_VOICES") or Path(data) / "parley" / "voices")
+
+
+def fingerprint(codec: Codec) -> str:
+    """What tells one codec's codes from another's."""
+    book = codec.quantizer.semantic_codebook.embedding_sum.float().cpu()
+    return hashlib.sha256(book.numpy().tobytes()).hexdigest()[:16]
+
+
+class VoiceShelf:
+    """The voices one checkpoint can speak with.
+
+    Args:
+        checkpoint: Its folder.
+        config: Its sizes.
+        own: Folder of voices added on this machine; None is the user's.
+    """
+
+    def __init__(self, checkpoint: Path, config: TtsConfig, own: Path | None = None):
+        self._checkpoint, self._config = checkpoint, config
+        self.own = own or user_voices_dir()
+
+    def infos(self) -> tuple[VoiceInfo, ...]:
+        """All voices, the checkpoint's first."""
+        return tuple(voice.info for voice in self._all().values())
+
+    def find(self, name: str | None) -> str:
+        """The exact name of a voice; None is the default.
+
+        Raises:
+            ParleyError: There is no such voice; the message lists those there are.
+        """
+        names = list(self._all())
+        if not names:
+            raise CheckpointError(
+                f"{self._checkpoint} has no voices.", "Add one with `parley voice add`."
+            )
+        if name is None:
+            return names[0]
+        if name.lower() not in names:
+            raise ParleyError(
+                f"There is no voice {name!r}.", "Choose one of: " + ", ".join(names) + "."
+            )
+        return name.lower()
+
+    def tensors(self, name: str, codec: Codec) -> tuple[Tensor, bool]:
+        """What a voice is made of.
+
+        Returns:
+            Codes int64 [frames, codebooks] and True, or rows [N, dim] and False.
+
+        Raises:
+            CheckpointError: The voice does not fit this checkpoint.
+        """
+        voice = self._all()[name]
+        if voice.path.suffix == ".pt":
+            rows: Tensor = torch.load(voice.path, map_location="cpu", weights_only=True)
+            return self._checked(rows, name), False
+        held = load_file(voice.path / _TENSORS)
+        if "rows" in held:
+            return self._checked(held["rows"], name), False
+        codes, reference = held["codes"].long(), voice.path / _REFERENCE
+        if voice.codec and voice.codec != fingerprint(codec):
+            if not (codec.has_encoder and reference.is_file()):
+                raise CheckpointError(
+                    f"The voice {name!r} was made with another codec.",
+                    "Add it again from its recording with `parley voice add`.",
+                )
+            codes = encode(codec, read_reference(reference))
+        return codes, True
+
+    def add(
+        self, name: str, recording: Path, consent: Consent, codec: Codec, **card: str
+    ) -> tuple[Path, Reference]:
+        """Make a voice from a recording of 3 to 25 s.
+
+        Args:
+            name: Lower-case letters, digits, - and _.
+            recording: Any audio file.
+            consent: The speaker's.
+            codec: Of the checkpoint; needs its encoder.
+            **card: Further fields of `VoiceCard`: language, description, licence.
+
+        Raises:
+            AudioError: The recording is of no use; the message says why.
+            CheckpointError: The checkpoint has no codec encoder.
+            ParleyError: The name is taken or impossible.
+        """
+        if not _NAME.fullmatch(name):
+            raise ParleyError(
+                f"{name!r} cannot be a voice's name.", "Use lower-case letters, digits, - and _."
+            )
+        if name in self._all():
+            raise ParleyError(
+                f"There is a voice {name!r} already.", "Choose another name, or remove it first."
+            )
+        reference = read_reference(recording)
+        codes = encode(codec, reference)
+        folder = self.own / name
+        folder.mkdir(parents=True)
+        made = VoiceCard(name=name, consent=consent, codec=fingerprint(codec), **card)
+        write_wav(folder / _REFERENCE, reference.pcm, SAMPLE_RATE_HZ)
+        save_file({"codes": codes.to(torch.int16)}, folder / _TENSORS)
+        text = yaml.safe_dump(made.model_dump(), sort_keys=False, allow_unicode=True)
+        (folder / _CARD).write_text(text, encoding="utf-8")  # last: a folder without it is no voice
+        return folder, reference
+
+    def remove(self, name: str) -> Path:
+        """Delete a voice added on this machine, recording included.
+
+        Raises:
+            ParleyError: There is none, or it belongs to the checkpoint.
+        """
+        voice = self._all()[self.find(name)]
+        if voice.path.parent != self.own:
+            raise ParleyError(
+                f"The voice {name!r} is part of {self._checkpoint}.", "Only added voices go."
+            )
+        shutil.rmtree(voice.path)
+        return voice.path
+
+    def _all(self) -> dict[str, _Voice]:
+        presets = sorted(
+            (self._checkpoint / "voice_embedding").glob("*.pt"),
+            key=lambda path: self._config.voices.get(path.stem, len(self._config.voices)),
+        )
+        voices = {path.stem: _Voice(_preset(path.stem), path) for path in presets}
+        for root in (self._checkpoint / "voices", self.own):
+            for card_path in sorted(root.glob(f"*/{_CARD}")):
+                card = load_yaml(card_path, VoiceCard)
+                info = VoiceInfo(
+                    card.name,
+                    card.language,
+                    card.description,
+                    card.licence,
+                    cloned=card.consent is not None,
+                )
+                voices.setdefault(card.name, _Voice(info, card_path.parent, card.codec))
+        return voices
+
+    def _checked(self, rows: Tensor, name: str) -> Tensor:
+        if rows.ndim != 2 or rows.shape[1] != self._config.backbone.dim:
+            raise CheckpointError(
+                f"The voice {name!r} has shape {list(rows.shape)}, this checkpoint needs "
+                f"[N, {self._config.backbone.dim}].",
+                "It belongs to another checkpoint.",
+            )
+        return rows
+
+
+def encode(codec: Codec, reference: Reference) -> Tensor:
+    """Codes int64 [frames, codebooks] of a reference."""
+    with torch.inference_mode():
+        return codec.encode(torch.from_numpy(reference.pcm).to(codec.device)[None])[0].cpu()
+
+
+def consent_of(who: str, what_for: str) -> Consent:
+    """A consent recorded today."""
+    return Consent(who=who, when=date.today().isoformat(), what_for=what_for)
+
+
+def _preset(name: str) -> VoiceInfo:
+    language = name.split("_")[0]
+    return VoiceInfo(
+        name,
+        language if language in _LANGUAGES else "en",
+        name.replace("_", " "),
+        "CC BY-NC 4.0",
+    )
