@@ -9,71 +9,18 @@ from __future__ import annotations
 
 import re
 
-ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "sr",
-        "jr",
-        "st",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "approx",
-        "no",
-        "nr",
-        "tel",
-        "dept",
-        "est",
-        "fig",
-        "gen",
-        "gov",
-        "hon",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "mt",
-        "rev",
-        "sgt",
-        "capt",
-        "col",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "mon",
-        "tue",
-        "wed",
-        "thu",
-        "fri",
-        "sat",
-        "sun",
-        "a.m",
-        "p.m",
-        "u.s",
-        "u.k",
-        "z.b",
-        "bzw",
-        "ca",
-        "usw",
-    ]
+from agent.matching import word_set
+
+_ABBREVIATIONS = word_set(
+    """mr mrs ms dr prof sr jr st vs etc e.g i.e approx no nr tel dept est fig gen gov hon inc ltd
+    co corp mt rev sgt capt col jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri
+    sat sun a.m p.m u.s u.k z.b bzw ca usw"""
 )
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]*_]*(?=\s)|[。！？]|\n")
 _BREATH = re.compile(r"[,;:，；：][\"'”’)\]*_]*(?=\s)|\s[–—-](?=\s)|—|[，；：]")
+_JOINT = re.compile(r"\s(?=(?:and|but|because|so|which|when|while|if|or|unless|although)\s)")
+_JOINT_MORE_WORDS = 3  # a joint without a comma is a weaker breath: more must stand before it
 _LAST_WORD = re.compile(r"(\S+?)\.[\"'”’)\]*_]*$")
 
 
@@ -121,8 +68,9 @@ class ClauseSplitter:
         fewest = self._later_words if self._count else self._first_words
         breaths = [
             m.end()
-            for m in _BREATH.finditer(self._pending)
-            if len(self._pending[: m.end()].split()) >= fewest
+            for pattern, least in ((_BREATH, fewest), (_JOINT, fewest + _JOINT_MORE_WORDS))
+            for m in pattern.finditer(self._pending)
+            if len(self._pending[: m.end()].split()) >= least
         ]
         if ends or breaths:
             return min(ends + breaths)
@@ -142,4 +90,4 @@ class ClauseSplitter:
         listed = re.fullmatch(r"\d{1,2}", word) and before.count("\n", 0) == 0
         if listed and len(before.split()) == 1:
             return False  # "1. First of all" – the number of a list item
-        return word not in ABBREVIATIONS and not re.fullmatch(r"[a-z]", word)
+        return word not in _ABBREVIATIONS and not re.fullmatch(r"[a-z]", word)

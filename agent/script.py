@@ -15,7 +15,7 @@ from agent.scriptbook import PLACEHOLDER, Form, Lines, Rule, Script
 from agent.slots import parse, yes_or_no
 
 _ANYTHING = 0.5  # `*` loses against everything that is really understood
-_OPEN_BONUS = 0.06  # an answer to what was just asked wins over a change of subject
+_OPEN_BONUS = 0.08  # an answer to what was just asked wins over a change of subject
 _CHANGE = "?"  # `asking` while the caller says what to correct
 _GIVE_UP = tuple(map(words_of, ("cancel", "never mind", "forget it", "forget about it", "stop")))
 _SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
@@ -134,7 +134,7 @@ class ScriptPlayer:
             fits = meant is not None and meant == (pattern.words == ("yes",))
             return _Heard((1.0 + bonus, 1.0), key, {}) if fits else None
         fit = match(pattern.words, words)
-        if pattern.words and fit.score < ENOUGH:
+        if pattern.words and fit.score + bonus < ENOUGH:
             return None
         captured = {}
         for name in pattern.slots:
@@ -250,7 +250,10 @@ class ScriptPlayer:
         used, said = dict(state.used), []
         for lines in parts:
             fitting = [line for line in lines if set(PLACEHOLDER.findall(line)) <= set(known)]
-            if fitting:
+            personal = [
+                s for s in fitting if not state.slots.keys().isdisjoint(PLACEHOLDER.findall(s))
+            ]
+            if fitting := personal or fitting:
                 nth = used.get(lines[0], 0)
                 used[lines[0]] = nth + 1
                 said.append(fitting[nth % len(fitting)].format_map(known))

@@ -46,7 +46,8 @@ class Rule(StrictModel):
 
     Attributes:
         hear: Patterns. `{slot}` captures what is said there; `*` matches anything.
-        say: Variants, used in turn. One that mentions an unknown slot is passed over.
+        say: Variants, used in turn. Those that mention a known slot come before those that mention
+            none; those that mention an unknown one are passed over.
         name: What `goto` calls it.
         topic: What "help" says one can talk about here.
         then: Rules tried first on the caller's next words.

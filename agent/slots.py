@@ -4,121 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
-from agent.matching import alike, words_of
+from agent.matching import alike, word_set, words_of
 from agent.scriptbook import Slot
 
-_UNITS = {
-    word: n
-    for n, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
-    )
-} | {"oh": 0, "to": 2, "too": 2, "for": 4, "ate": 8, "won": 1, "couple": 2, "dozen": 12}
-_HOMOPHONES = frozenset({"oh", "to", "too", "for", "ate", "won"})
-_TENS = {
-    word: 10 * n
-    for n, word in enumerate(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2
-    )
-}
-_DAYS = [
-    "today",
-    "tonight",
-    "tomorrow",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-    "weekend",
-]
-_YES = frozenset(
-    [
-        "yes",
-        "yeah",
-        "yep",
-        "yup",
-        "sure",
-        "correct",
-        "right",
-        "exactly",
-        "absolutely",
-        "definitely",
-        "okay",
-        "ok",
-        "fine",
-        "perfect",
-        "indeed",
-        "please",
-        "affirmative",
-        "great",
-    ]
+_COUNT = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+fifteen sixteen seventeen eighteen nineteen"""
+_HEARD_AS = {"oh": 0, "to": 2, "too": 2, "for": 4, "ate": 8, "won": 1}
+_UNITS = {word: n for n, word in enumerate(_COUNT.split())} | {"couple": 2, "dozen": 12} | _HEARD_AS
+_DECADES = "twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = {word: 10 * n for n, word in enumerate(_DECADES.split(), 2)}
+_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday"
+_DAYS = (*_WEEKDAYS.split(), "today", "tonight", "tomorrow", "weekend")
+_YES = word_set(
+    """yes yeah yep yup sure correct right exactly absolutely definitely okay ok fine perfect indeed
+    please affirmative great"""
 )
-_NO = frozenset(["no", "nope", "nah", "not", "never", "wrong", "incorrect", "cancel", "negative"])
+_NO = word_set("no nope nah not never wrong incorrect cancel negative")
 _NAME_LEADS = (
-    "my name is", "the name is", "name is", "call me", "i am", "this is", "it is", "under", "for",
-    "i am called", "you can call me", "please call me", "mister", "put it under",
+    "my name is", "the name is", "name is", "call me", "this is", "it is", "put it under", "under",
+    "for", "i am called", "i am",
 )  # fmt: skip
+_CLEAR_LEADS = 4  # the first so many introduce a name even unasked
 _TIME_PHRASE = re.compile(
     r"\b(at|around|by|past|to) (half |quarter )?\S+( (past|to) \w+| (\w+teen|thirty|forty|ten|oclock|"
     r"am|pm|a m|p m|\d\d))*\b"
 )
-_FILLERS = frozenset(
-    [
-        "um",
-        "uh",
-        "er",
-        "ah",
-        "oh",
-        "well",
-        "so",
-        "hi",
-        "hello",
-        "yes",
-        "yeah",
-        "please",
-        "thanks",
-        "thank",
-        "you",
-    ]
+_FILLERS = word_set(
+    "um uh er ah oh well so hi hello yes yeah please thanks thank you mister mr mrs ms miss the"
 )
-_NOT_NAMES = frozenset(
-    [
-        "not",
-        "fine",
-        "good",
-        "sorry",
-        "calling",
-        "looking",
-        "here",
-        "just",
-        "happy",
-        "tired",
-        "great",
-    ]
+_NOT_NAMES = word_set(
+    "not no fine good sorry calling looking here just happy tired great nothing nobody what who why"
 )
 
 
@@ -144,8 +61,8 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
         case "time":
             return time_of_day(words, asked=asked)
         case "day":
-            day = next((day for word in words for day in _DAYS if alike(word, day) >= 0.8), None)
-            return day.capitalize() if day and day.endswith("day") and day != "today" else day
+            day = closest(_DAYS, words)
+            return day.capitalize() if day in _WEEKDAYS.split() else day
         case "digits":
             digits = "".join(str(n) for n in numbers(words, homophones=asked, digits=True))
             return " ".join(digits) if len(digits) >= (1 if asked else 5) else None
@@ -179,7 +96,7 @@ def numbers(words: Iterable[str], *, homophones: bool = False, digits: bool = Fa
     found: list[int] = []
     open_tens = False
     for word in words:
-        value = _UNITS.get(word) if homophones or word not in _HOMOPHONES else None
+        value = _UNITS.get(word) if homophones or word not in _HEARD_AS else None
         if word.isdigit() and len(word) < 16:
             found += [int(digit) for digit in word] if digits else [int(word)]
         elif value is not None:
@@ -242,11 +159,14 @@ def time_of_day(words: tuple[str, ...], *, asked: bool) -> str | None:
 
 def closest(options: Iterable[str], words: tuple[str, ...]) -> str | None:
     """The option that was said, even if mis-heard, or None."""
+    joined = [a + b for a, b in pairwise(words)]  # "fry day"
     scores = {}
     for option in options:
         parts = words_of(option)
-        best = [max((alike(part, word) for word in words), default=0.0) for part in parts]
-        scores[option] = sum(best) / len(best) if best else 0.0
+        best = [
+            max((alike(part, word) for word in (*words, *joined)), default=0.0) for part in parts
+        ]
+        scores[option] = sum(best) / max(len(best), 1)
     winner = max(scores, key=lambda option: scores[option], default=None)
     return winner if winner is not None and scores[winner] >= 0.7 else None
 
@@ -254,11 +174,11 @@ def closest(options: Iterable[str], words: tuple[str, ...]) -> str | None:
 def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:
     """The name a caller gives: what follows "my name is", or a short answer when asked."""
     text = f" {' '.join(words)} "
-    leads = [lead for lead in (_NAME_LEADS if asked else _NAME_LEADS[:4]) if f" {lead} " in text]
-    if not leads and not asked:
+    leads = _NAME_LEADS if asked else _NAME_LEADS[:_CLEAR_LEADS]
+    lead = next((lead for lead in leads if f" {lead} " in text), None)
+    if lead is None and not asked:
         return None
-    starts = [text.rfind(f" {lead} ") + len(lead) + 2 for lead in leads]
-    rest = text[max(starts, default=0) :].split()
+    rest = (text.rpartition(f" {lead} ")[2] if lead else text).split()
     rest = [word for word in rest if word not in _FILLERS][:3]
     for stop in ("and", "but", "because", "from"):
         rest = rest[: rest.index(stop)] if stop in rest else rest

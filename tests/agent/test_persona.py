@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from agent.llm_script import ScriptModel
+from agent.persona import list_personas, load_persona
+from agent.scriptbook import all_rules
+from agent.tools import ToolBox
+from common.errors import ConfigError
+
+
+@pytest.mark.parametrize("persona", list_personas(), ids=lambda persona: persona.name)
+def test_every_shipped_persona_is_whole(persona):
+    assert load_persona(persona.name) == persona
+    assert persona.title
+    assert persona.description
+    assert persona.instructions in persona.system_prompt()
+    assert persona.greeting
+    assert persona.pick_greeting(random.Random(0)) in persona.greeting
+    assert persona.script.fallback
+    ToolBox.of(persona.tools).schema()
+    ScriptModel(persona)
+    spoken = [*persona.greeting, *persona.goodbye, *persona.idle, persona.failure]
+    spoken += [line for rule in all_rules(persona.script.rules) for line in rule.say]
+    assert not [line for line in spoken if any(char in line for char in "*#_<>[]&")]
+
+
+def test_the_host_comes_first():
+    assert [persona.name for persona in list_personas()][:1] == ["parley"]
+    assert len(list_personas()) >= 4
+
+
+def test_an_unknown_persona_gets_a_suggestion():
+    with pytest.raises(ConfigError) as caught:
+        load_persona("quizmister")
+    assert caught.value.cure.startswith("Did you mean 'quizmaster'?")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("name: x\nvoise: ann\n", 2, "unknown key 'voise'"),
+        ("name: X y\n", 1, "name"),
+        ("name: x\npace: slow\n", 2, "eager"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a, goto: b}\n", 2, "no rule named 'b'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a, form: f}\n", 2, "no form named 'f'"),
+        ("name: x\nscript:\n  slots:\n    s: {kind: one_of}\n", 4, "options"),
+    ],
+)
+def test_mistakes_name_key_and_line(tmp_path, text, line, words):
+    path = tmp_path / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_persona(path)
+    assert f"x.yaml, line {line}:" in caught.value.cause

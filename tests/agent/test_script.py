@@ -1,0 +1,249 @@
+"""Offline conversations: what is said, heard wrongly, and answered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.llm import TextDelta, ToolCall
+from agent.llm_script import END_CALL, ScriptModel
+from agent.persona import load_persona, small_talk
+from agent.script import Dialogue, ScriptPlayer
+from agent.scriptbook import Rule, Script
+
+NOW = datetime(2026, 11, 21, 19, 5)
+
+
+class Talk:
+    """A conversation with one persona."""
+
+    def __init__(self, name: str):
+        persona = load_persona(name)
+        facts = {"title": persona.title, "goodbye": persona.goodbye[0]}
+        self.player = ScriptPlayer(persona.script, small_talk(), facts)
+        self.state = Dialogue(last=persona.greeting[0])
+
+    def say(self, text: str) -> str:
+        self.state, reply = self.player.reply(self.state, text, NOW)
+        return reply
+
+
+@pytest.mark.parametrize(
+    ("heard", "answer"),
+    [
+        ("what time is it", "7:05 in the evening"),
+        ("what thyme is it", "7:05 in the evening"),
+        ("what dime is it please", "7:05 in the evening"),
+        ("which date is it today", "Saturday, November 21"),
+        ("tell me a choke", "feedback"),
+        ("how do you word", "recogniser"),
+        ("can i interrupt you", "Just start talking"),
+        ("can eye interrupt you", "Just start talking"),
+        ("are you a row bot", "machine"),
+        ("are you recording me", "leaves this machine"),
+        ("help", "ask me about what I am"),
+        ("can you here me", "I can hear you"),
+        ("tell us a story", "lighthouse"),
+        ("what's the weather like", "cannot look outside"),
+        ("who won the game last night", "cannot look things up"),
+    ],
+)
+def test_what_was_meant_lands_even_when_misheard(heard, answer):
+    assert answer in Talk("parley").say(heard)
+
+
+@pytest.mark.parametrize("heard", ["", "...", "brillig slithy toves", "xyzzy", "the stock ticker"])
+def test_what_is_not_understood_keeps_the_talk_going(heard):
+    talk = Talk("parley")
+    first, second = talk.say(heard), talk.say(heard)
+    assert first
+    assert second
+    assert first != second
+
+
+def test_a_name_is_remembered():
+    talk = Talk("parley")
+    assert "name" in talk.say("do you know my name")
+    assert "John" in talk.say("um it's john")
+    talk.say("tell me a joke")
+    talk.say("no")
+    assert "John" in talk.say("what is my name")
+
+
+def test_repeat_says_the_same_again_and_changes_nothing():
+    talk = Talk("parley")
+    joke = talk.say("tell me a joke")
+    assert talk.say("pardon what did you say") == joke
+    assert "packet loss" in talk.say("yes")  # the follow-up question is still open
+
+
+def test_variants_take_turns():
+    talk = Talk("parley")
+    assert len({talk.say("tell me a joke") for _ in range(4)}) == 4
+
+
+def test_a_follow_up_goes_away_with_a_change_of_subject():
+    talk = Talk("parley")
+    talk.say("how do you work")
+    talk.say("are you recording me")
+    assert "Just start talking" not in talk.say("yes")
+
+
+def test_a_booking_from_question_to_confirmation():
+    talk = Talk("restaurant")
+    assert "how many" in talk.say("i'd like to book a table").lower()
+    assert "day" in talk.say("for").lower()  # "four", misheard
+    assert "time" in talk.say("on fry day").lower()
+    assert "name" in talk.say("half past seven").lower()
+    assert "A table for 4, Friday, at 7:30, under Anna Smith." in (
+        talk.say("the name is anna smith").replace("So that is a", "A")
+    )
+    assert "look forward" in talk.say("yes that's right")
+    assert talk.state.form == ""
+
+
+def test_everything_at_once_needs_one_question():
+    talk = Talk("restaurant")
+    assert "name" in talk.say("a table for four tomorrow at seven thirty please").lower()
+    assert "4, tomorrow, at 7:30, under Miller" in talk.say("miller")
+
+
+def test_a_question_in_the_middle_is_answered_and_the_booking_goes_on():
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    reply = talk.say("when are you open")
+    assert "Tuesday to Sunday" in reply
+    assert "how many" in reply.lower()
+    assert "day" in talk.say("two people").lower()
+
+
+def test_corrections():
+    talk = Talk("restaurant")
+    talk.say("a table for four tomorrow at seven")
+    talk.say("miller")
+    assert "8, tomorrow" in talk.say("no make it eight people")
+    assert "change" in talk.say("no")
+    assert "time" in talk.say("the time").lower()
+    assert "at 9 o'clock" in talk.say("nine")
+    assert "look forward" in talk.say("yes")
+
+
+@pytest.mark.parametrize("way_out", ["never mind", "forget it", "cancel"])
+def test_giving_up(way_out):
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    assert "not booked anything" in talk.say(way_out)
+    assert talk.state.form == ""
+
+
+def test_mumbling_does_not_trap_the_caller_in_a_form():
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    for _ in range(3):
+        reply = talk.say("mumble grumble")
+    assert "not booked anything" in reply
+
+
+def test_a_party_too_large_is_not_written_down():
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    talk.say("forty")
+    assert "people" not in talk.state.slots
+
+
+def test_a_quiz_keeps_the_score():
+    talk = Talk("quizmaster")
+    assert "Question one" in talk.say("i'm ready")
+    assert "Right" in talk.say("mercy")  # "Mercury", misheard
+    assert "Question two" in talk.say("repeat the question please, say that again")
+    assert "Correct" in talk.say("ate")
+    assert "2 so far" in talk.say("what is my score")
+    assert "Canberra" in talk.say("sydney of course")
+    talk.say("a piano")
+    assert "4 out of five" in talk.say("honey")
+    assert "Question one" in talk.say("yes please")
+    assert talk.state.slots["score"] == "0"
+
+
+def test_danger_is_taken_seriously():
+    assert "emergency" in Talk("listener").say("i want to kill myself")
+
+
+def test_the_same_words_from_the_same_state_get_the_same_answer():
+    talk = Talk("parley")
+    talk.say("hello")
+    before = talk.state
+    assert talk.player.reply(before, "tell me a joke", NOW) == talk.player.reply(
+        before, "tell me a joke", NOW
+    )
+    assert before == replace(before)
+
+
+WORDS = "yes no book a table four friday seven cancel joke time what how you name anna honey the"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(WORDS.split()), max_size=6), max_size=8))
+@pytest.mark.parametrize("name", ["parley", "restaurant", "quizmaster", "listener"])
+def test_never_a_blank_stare(name, turns):
+    talk = Talk(name)
+    for words in turns:
+        reply = talk.say(" ".join(words))
+        assert reply.strip()
+        assert "{" not in reply
+
+
+def test_an_answer_takes_milliseconds():
+    talk = Talk("parley")
+    lines = ["how do you work", "what is the weather", "something else entirely different"] * 10
+    for line in lines[:3]:
+        talk.say(line)
+    began = time.process_time()
+    for line in lines:
+        talk.say(line)
+    assert (time.process_time() - began) / len(lines) < 0.02
+
+
+def test_a_script_without_small_talk_is_all_there_is():
+    player = ScriptPlayer(Script(rules=[Rule(hear=["ping"], say=["pong"])], fallback=["what"]))
+    assert player.reply(Dialogue(), "ping", NOW)[1] == "Pong"
+    assert player.reply(Dialogue(), "hello", NOW)[1] == "What"
+
+
+async def answer(model: ScriptModel, *heard: str, tools=()) -> list:
+    messages = [{"role": "system", "content": "You are …"}]
+    for text in heard:
+        messages += [{"role": "user", "content": text}, {"role": "assistant", "content": "…"}]
+    return [piece async for piece in model.reply(messages[:-1], tools)]
+
+
+async def test_as_a_language_model_its_memory_is_in_the_messages():
+    persona = load_persona("parley")
+    model, fresh = ScriptModel(persona), ScriptModel(persona)
+    await answer(model, "what is your name")
+    await answer(model, "what is your name", "john")
+    heard = ("what is your name", "john", "what is my name")
+    assert await answer(model, *heard) == await answer(fresh, *heard)
+    assert "John" in (await answer(model, *heard))[0].text
+
+
+async def test_a_dropped_speculation_leaves_no_trace():
+    model = ScriptModel(load_persona("parley"))
+    await answer(model, "who are you", "jo")  # the turn goes on: never committed
+    await answer(model, "who are you", "joanna")
+    assert "Joanna" in (await answer(model, "who are you", "joanna", "who am i"))[0].text
+
+
+async def test_goodbye_hangs_up_when_it_can():
+    model = ScriptModel(load_persona("parley"))
+    tools = [{"type": "function", "function": {"name": END_CALL}}]
+    said, call = await answer(model, "goodbye", tools=tools)
+    assert isinstance(said, TextDelta)
+    assert isinstance(call, ToolCall)
+    assert call.name == END_CALL
+    assert len(await answer(model, "goodbye")) == 1

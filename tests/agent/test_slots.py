@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from agent.matching import ENOUGH, match, sound, words_of
+from agent.scriptbook import Slot
+from agent.slots import parse, yes_or_no
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "value"),
+    [
+        ("number", "four", "4"),
+        ("number", "for", "4"),
+        ("number", "we are twenty five", "25"),
+        ("number", "a dozen", "12"),
+        ("number", "two hundred", "200"),
+        ("number", "no idea", None),
+        ("time", "seven", "7 o'clock"),
+        ("time", "at half past seven", "7:30"),
+        ("time", "quarter to eight", "7:45"),
+        ("time", "quarter past eight in the evening", "8:15 in the evening"),
+        ("time", "19:30", "7:30 in the evening"),
+        ("time", "seven thirty pm", "7:30 in the evening"),
+        ("time", "twelve noon", "noon"),
+        ("time", "sometime", None),
+        ("day", "this coming wensday", "Wednesday"),
+        ("day", "tonight", "tonight"),
+        ("day", "maybe", None),
+        ("digits", "oh one seven double", "0 1 7"),
+        ("digits", "555 0 1 2", "5 5 5 0 1 2"),
+        ("name", "my name is anna smith", "Anna Smith"),
+        ("name", "uh john", "John"),
+        ("name", "this is mister brown and i am late", "Brown"),
+        ("name", "i am fine", None),
+        ("text", "the blue one.", "the blue one"),
+        ("yes_no", "yeah sure", "yes"),
+        ("yes_no", "no, that is fine", "no"),
+        ("yes_no", "perhaps", None),
+    ],
+)
+def test_answers_to_a_question(kind, said, value):
+    assert parse(Slot(kind=kind), said, asked=True) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("number", "i would like to book for tonight"), ("name", "hello there"), ("time", "four")],
+)
+def test_unasked_only_the_unmistakable_counts(kind, said):
+    assert parse(Slot(kind=kind), said, asked=False) is None
+
+
+def test_a_choice_survives_mishearing():
+    slot = Slot(kind="one_of", options=["margherita", "quattro formaggi"])
+    assert parse(slot, "the margarita please", asked=True) == "margherita"
+    assert parse(slot, "the quatro for maggie", asked=True) == "quattro formaggi"
+    assert parse(slot, "just water", asked=True) is None
+
+
+def test_limits():
+    assert parse(Slot(kind="number", least=1, most=12), "forty", asked=True) is None
+
+
+def test_neither_yes_nor_no():
+    assert yes_or_no("yes and no") is True  # the first word decides
+    assert yes_or_no("that is not right") is False
+    assert yes_or_no("tomorrow") is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("their", "there"), ("knight", "night"), ("see", "sea"), ("phone", "fone")]
+)
+def test_what_sounds_the_same(a, b):
+    assert sound(a) == sound(b)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "heard"),
+    [
+        ("recognise speech", "wreck a nice beach"),
+        ("book a table", "i would like to book the table"),
+        ("opening hours", "what are your open in ours"),
+    ],
+)
+def test_close_enough(pattern, heard):
+    assert match(words_of(pattern), words_of(heard)).score >= ENOUGH
+
+
+@pytest.mark.parametrize(
+    ("pattern", "heard"),
+    [
+        ("what is your name", "what is your address"),
+        ("book a table", "a long story"),
+        ("no", "now"),
+        ("tell me a joke", "tell me the truth"),
+    ],
+)
+def test_not_close_enough(pattern, heard):
+    assert match(words_of(pattern), words_of(heard)).score < ENOUGH
