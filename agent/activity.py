@@ -11,6 +11,7 @@ stray frame begins a burst but does not establish it, so it neither starts a tur
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from agent.evidence import Sound
@@ -20,7 +21,6 @@ FRAME_SAMPLES = 320
 BURST_GAP_MS = 200
 ESTABLISHED_MS = 60
 OWN_VOICE = 0.5  # belief from which a frame counts as the agent's own voice coming back
-OWN_VOICE_FRAMES = 25  # half a second: how long after the sound its echo's words may arrive
 SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the microphone
 YOUNG_MS = 120  # the neural detector lags by two windows and a busy machine
 ABOVE_NOISE_DB = 6.0
@@ -67,7 +67,7 @@ class VoiceActivity:
     quiet_since: int = 0
     neural: bool = False
     noise_dbfs: float = -60.0
-    own_voice: float = 0.0
+    _own_voice: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=500))
     usual_dbfs: float | None = None
 
     def hear(self, sound: Sound) -> None:
@@ -75,7 +75,7 @@ class VoiceActivity:
         self.now = sound.at
         self.neural = self.neural or sound.confidence > 0
         self._follow_noise(sound.level_dbfs)
-        self.own_voice += (sound.own_voice - self.own_voice) / OWN_VOICE_FRAMES
+        self._own_voice.append((sound.at, sound.own_voice))
         self.sign = self._is_voice(sound)
         if not self.sign:
             return
@@ -97,10 +97,10 @@ class VoiceActivity:
             not self.neural or self.burst.peak_confidence >= SPEECH_CONFIDENCE
         )
 
-    @property
-    def own_voice_lately(self) -> bool:
-        """Whether the audio of the last half second resembled what the agent was saying."""
-        return self.own_voice >= 0.3
+    def own_voice(self, begin: int, end: int) -> float:
+        """Mean belief between two samples that the audio was the agent's own; 0 when long past."""
+        beliefs = [belief for at, belief in self._own_voice if begin < at <= end + FRAME_SAMPLES]
+        return sum(beliefs) / len(beliefs) if beliefs else 0.0
 
     @property
     def speaking(self) -> bool:
@@ -117,6 +117,7 @@ class VoiceActivity:
         """Time since the latest burst's last voiced frame, established or not."""
         return (self.now - self.burst.ended) / SAMPLES_PER_MS
 
+    @property
     def below_usual_db(self) -> float:
         """How much quieter the latest burst is than this caller usually is; 0 while unknown."""
         if self.usual_dbfs is None or not self.burst.voiced_ms:
@@ -137,7 +138,7 @@ class VoiceActivity:
             return False
         if self.neural and burst.peak_confidence < SPEECH_CONFIDENCE <= sound.confidence:
             return True
-        return self.below_usual_db() > 6 and sound.level_dbfs > (self.usual_dbfs or 0) - 3
+        return self.below_usual_db > 6 and sound.level_dbfs > (self.usual_dbfs or 0) - 3
 
     def _is_voice(self, sound: Sound) -> bool:
         if not sound.voiced or sound.own_voice >= OWN_VOICE:

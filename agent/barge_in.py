@@ -28,6 +28,7 @@ BEGINNING_QUIET_MS = 300
 NOT_SPEECH_MS = 160
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
+FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
 SURE_WORD = 0.5
 SURE_VOICE_MS = 160
 
@@ -78,7 +79,7 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
     Returns:
         The verdict, and why, in words; the reason of `WAIT` is empty.
     """
-    far = doubt.below_usual_db >= SOMEONE_ELSE_DB
+    far = doubt.below_usual_db >= SOMEONE_ELSE_DB and doubt.voiced_ms < FAR_ACCEPT_MS
     if doubt.meaning is Meaning.TAKES_FLOOR and not far:
         return Verdict.INTERRUPT, "the caller takes the floor"
     if far and (doubt.voiced_ms >= 200 or doubt.quiet_ms >= CLICK_QUIET_MS):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from agent.activity import SAMPLES_PER_MS
 from agent.completeness import normalise
@@ -11,7 +11,8 @@ from asr.interface import Hypothesis, Word
 
 CATCH_UP_SAMPLES = 1000 * SAMPLES_PER_MS  # no live recogniser lags its final words by more
 ECHO_RUN = 3  # so many of the agent's words in a row are an echo even without acoustic proof
-ECHO_RUN_SUSPECTED = 1  # with acoustic suspicion one word is enough
+ECHO_TAIL_SAMPLES = 500 * SAMPLES_PER_MS  # the longest way from the agent's mouth to its ear
+RESEMBLES = 0.4  # mean belief over a word from which the audio resembled the agent's
 
 
 @dataclass(slots=True)
@@ -31,17 +32,26 @@ class CallerWords:
     words: tuple[Word, ...] = ()
     final_samples: int = 0
     taken_samples: int = 0
-    heard_samples: int = 0
     pause: float | None = None
+    _echoes: set[Word] = field(default_factory=set)
+
+    @property
+    def text(self) -> str:
+        """The words, joined by single spaces."""
+        return " ".join(word.text for word in self.words)
+
+    @property
+    def end_samples(self) -> int:
+        """Where the words end."""
+        return self.words[-1].end_samples if self.words else self.taken_samples
 
     def hear(self, hypothesis: Hypothesis) -> None:
         """Take in the recogniser's present view."""
         self.pause = hypothesis.pause
-        self.heard_samples = max(self.heard_samples, hypothesis.heard_samples)
         fresh = tuple(word for word in hypothesis.words if _middle(word) >= self.taken_samples)
         if hypothesis.final:
             self.final_samples = max(self.final_samples, hypothesis.heard_samples)
-        elif self.words and self._lags(fresh, hypothesis.heard_samples):
+        elif self._lags(fresh, hypothesis.heard_samples):
             return
         self.words = fresh
 
@@ -49,24 +59,30 @@ class CallerWords:
         """Forget words before `upto_samples`: a decision has dealt with them."""
         self.taken_samples = max(self.taken_samples, upto_samples)
         self.words = tuple(word for word in self.words if _middle(word) >= self.taken_samples)
+        self._echoes = {word for word in self._echoes if _middle(word) >= self.taken_samples}
 
-    def text(self, since_samples: int = 0) -> str:
-        """The words that lie after `since_samples`."""
-        return " ".join(word.text for word in self.words if _middle(word) >= since_samples)
-
-    def drop_echo(self, agent_text: str, suspected: bool) -> None:
+    def drop_echo(
+        self, agent_text: str, audible_until: int, own_voice: Callable[[int, int], float]
+    ) -> None:
         """Leave out words that are the agent's own, come back through the caller's microphone.
 
         Args:
             agent_text: What the agent has been saying.
-            suspected: Whether the audio resembled the agent's voice while they were said.
+            audible_until: When the caller last heard it.
+            own_voice: Mean belief, between two samples, that the audio was the agent's.
         """
-        run = ECHO_RUN_SUSPECTED if suspected else ECHO_RUN
-        echoed = _runs_in(self.words, normalise(agent_text), run)
-        self.words = tuple(word for i, word in enumerate(self.words) if i not in echoed)
+        said = normalise(agent_text)
+        for run in _runs(self.words, said):
+            if run[0].start_samples > audible_until + ECHO_TAIL_SAMPLES:
+                continue
+            resembles = own_voice(run[0].start_samples, run[-1].end_samples) >= RESEMBLES
+            if resembles or len(run) >= ECHO_RUN:
+                self._echoes.update(run)
+        self.words = tuple(word for word in self.words if word not in self._echoes)
 
     def _lags(self, fresh: tuple[Word, ...], heard_samples: int) -> bool:
-        if heard_samples >= self.final_samples + CATCH_UP_SAMPLES or not self.final_samples:
+        """Whether a live view does not yet hold final words that are in hand."""
+        if not self.words or heard_samples >= self.final_samples + CATCH_UP_SAMPLES:
             return False
         last = self.words[-1]
         if last.start_samples >= self.final_samples:
@@ -78,26 +94,21 @@ def _middle(word: Word) -> int:
     return (word.start_samples + word.end_samples) // 2
 
 
-def _runs_in(words: Iterable[Word], said: list[str], shortest: int) -> set[int]:
-    """Indices of words that form runs of at least `shortest` also found in `said`."""
-    tokens = [(i, token) for i, word in enumerate(words) for token in normalise(word.text)]
-    found: set[int] = set()
+def _runs(words: Sequence[Word], said: list[str]) -> list[Sequence[Word]]:
+    """The longest stretches of `words` that also stand in `said`, in the same order."""
+    tokens = [" ".join(normalise(word.text)) for word in words]
+    runs: list[Sequence[Word]] = []
     start = 0
-    while start < len(tokens):
-        length = max(
-            (_common(tokens[start:], said[at:]) for at in range(len(said))),
-            default=0,
-        )
-        if length >= shortest:
-            found.update(i for i, _ in tokens[start : start + length])
+    while start < len(words):
+        length = max((_common(tokens[start:], said[at:]) for at in range(len(said))), default=0)
+        if length:
+            runs.append(words[start : start + length])
         start += max(1, length)
-    return found
+    return runs
 
 
-def _common(tokens: list[tuple[int, str]], said: list[str]) -> int:
+def _common(tokens: Sequence[str], said: Sequence[str]) -> int:
     length = 0
-    for (_, token), word in zip(tokens, said, strict=False):
-        if token != word:
-            break
+    while length < min(len(tokens), len(said)) and tokens[length] == said[length]:
         length += 1
     return length

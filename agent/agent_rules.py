@@ -1,0 +1,172 @@
+"""The rules while the agent has the floor: when it falls silent, goes on, or gives way."""
+
+from __future__ import annotations
+
+from agent import decisions as d
+from agent.activity import SAMPLES_PER_MS
+from agent.backchannels import Meaning, meaning
+from agent.barge_in import HOLD_MS, Doubt, Verdict, decide, harmless
+from agent.floor import Floor, State
+
+QUIET_MS = 60  # three frames: the sound is over
+FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
+FLUSH_AGAIN_MS = 400
+RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
+EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
+CUT_IN_MS = 1500  # a caller who speaks up so soon after the end of their turn had not finished it
+
+
+def thinking(floor: Floor) -> None:
+    """The agent prepares its reply; nobody has heard any of it."""
+    if floor.audible:
+        floor.enter(State.SPEAKING)
+    elif not floor.thinking or floor.after_ms(floor.since) >= floor.options.thinking_limit_s * 1000:
+        floor.listen()
+    elif _first_sign(floor):
+        _duck(floor, "a sound before the reply")
+    else:
+        _judge_while_going_on(floor)
+
+
+def speaking(floor: Floor) -> None:
+    """The caller hears the agent."""
+    if not floor.audible:
+        if floor.after_ms(floor.resumed) >= RESUMED_MS:
+            floor.listen()
+    elif not floor.interruptible:
+        return
+    elif _first_sign(floor):
+        _duck(floor, "a sound while the agent speaks")
+    elif floor.early_answer is None:
+        _judge_while_going_on(floor)
+    elif floor.after_ms(floor.early_answer) >= EARLY_ANSWER_MS:
+        floor.backchannel("agreed in the middle of a question")
+
+
+def held(floor: Floor) -> None:
+    """The agent waits to learn what it heard."""
+    if not floor.interruptible:
+        _resume(floor, "this part must be heard out")
+        return
+    doubt = _doubt(floor)
+    verdict, reason = decide(doubt, floor.options.interrupt_voice_ms)
+    if verdict is Verdict.INTERRUPT:
+        _give_way(floor, reason)
+    elif verdict is not Verdict.WAIT:
+        _resume(floor, reason)
+        _dismiss(floor, verdict, reason)
+    elif floor.after_ms(floor.since) >= HOLD_MS and harmless(doubt):
+        _resume(floor, "probably nothing")
+        floor.unjudged = True
+    else:
+        _ask_what_it_was(floor)
+
+
+def stop_pressed(floor: Floor) -> None:
+    """The caller asked for silence by a button."""
+    if floor.state in (State.SPEAKING, State.HELD) and floor.interruptible:
+        floor.decide(d.Interrupt, "the caller pressed stop")
+        floor.ignore("the caller pressed stop")
+        floor.audible = False
+        floor.listen()
+
+
+def typed(floor: Floor) -> None:
+    """A typed message needs no waiting: it is finished by being sent."""
+    has_floor = floor.held_over if floor.state is State.HELD else floor.state
+    if has_floor is State.SPEAKING:
+        if not floor.interruptible:
+            return
+        floor.decide(d.Interrupt, "the caller typed")
+        floor.audible = False
+    elif has_floor is State.THINKING:
+        floor.decide(d.DropSpeculation, "the caller typed before the reply")
+        floor.carried = floor.committed
+    else:
+        floor.drop_speculation("the caller typed")
+    text, floor.typed = f"{floor.turn_text} {floor.typed}".strip(), ""
+    floor.commit(text, "typed")
+
+
+def _judge_while_going_on(floor: Floor) -> None:
+    """A sound is not understood yet, or words came without one, or later than the decision."""
+    if not floor.words.words and not floor.unjudged:
+        return
+    verdict, reason = decide(_doubt(floor), floor.options.interrupt_voice_ms)
+    if verdict is Verdict.INTERRUPT:
+        _give_way(floor, reason)
+    elif verdict is Verdict.WAIT:
+        _ask_what_it_was(floor)
+    else:
+        _dismiss(floor, verdict, reason)
+
+
+def _doubt(floor: Floor) -> Doubt:
+    voice, words = floor.voice, floor.words
+    after_word = words.end_samples if words.words else voice.burst.ended
+    return Doubt(
+        voiced_ms=voice.burst.voiced_ms,
+        quiet_ms=voice.burst_quiet_ms,
+        confidence=voice.burst.peak_confidence if voice.neural else None,
+        below_usual_db=voice.below_usual_db,
+        meaning=meaning(words.text),
+        word_count=len(words.words),
+        word_confidence=max((word.confidence for word in words.words), default=0.0),
+        words_final=words.final_samples >= voice.burst.ended,
+        on_after_word_ms=(voice.burst.ended - after_word) / SAMPLES_PER_MS,
+    )
+
+
+def _ask_what_it_was(floor: Floor) -> None:
+    burst = floor.voice.burst
+    if floor.voice.burst_quiet_ms >= QUIET_MS:
+        floor.flush_words(burst.ended, "what was that sound?")
+    elif burst.voiced_ms >= FLUSH_VOICE_MS:
+        again = floor.now - FLUSH_AGAIN_MS * SAMPLES_PER_MS
+        floor.flush_words(again, "what was that sound?")
+
+
+def _first_sign(floor: Floor) -> bool:
+    return floor.voice.sign and not floor.voice.burst.dismissed
+
+
+def _duck(floor: Floor, reason: str) -> None:
+    floor.held_over = floor.state
+    floor.decide(d.Duck, reason)
+    floor.enter(State.HELD)
+
+
+def _resume(floor: Floor, reason: str) -> None:
+    floor.voice.burst.dismissed = True
+    floor.decide(d.Resume, reason)
+    floor.resumed = floor.now
+    floor.enter(floor.held_over)
+
+
+def _dismiss(floor: Floor, verdict: Verdict, reason: str) -> None:
+    """The sound was nobody's turn."""
+    floor.unjudged = False
+    if verdict is Verdict.IGNORE:
+        floor.ignore(reason)
+    elif meaning(floor.words.text) is Meaning.ACKNOWLEDGE and floor.agent_asks:
+        floor.early_answer = floor.now
+    else:
+        floor.backchannel(reason)
+
+
+def _give_way(floor: Floor, reason: str) -> None:
+    """The agent gives up the floor, or, before its first sound, the turn it was about to answer."""
+    unheard = (floor.held_over if floor.state is State.HELD else floor.state) is State.THINKING
+    if floor.after_ms(floor.committed_at) < CUT_IN_MS:
+        silence_ms = (floor.committed_at - floor.stopped) / SAMPLES_PER_MS
+        floor.patience.learn(silence_ms + floor.after_ms(floor.committed_at))
+    if unheard:
+        floor.carried = floor.committed
+        floor.decide(d.DropSpeculation, f"{reason} before the reply")
+    else:
+        floor.decide(d.Interrupt, reason)
+    floor.audible = floor.thinking = False
+    began = floor.voice.burst.began
+    if floor.words.words:
+        began = min(began, floor.words.words[0].start_samples)
+    floor.start_turn(reason, began, after_interrupt=not unheard)
