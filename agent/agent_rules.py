@@ -10,7 +10,7 @@ from agent.floor import Floor, State
 
 QUIET_MS = 60  # three frames: the sound is over
 FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
-FLUSH_AGAIN_MS = 400
+FLUSH_AGAIN_MS = 160
 RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
 EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
 CUT_IN_MS = 1500  # a caller who speaks up so soon after the end of their turn had not finished it

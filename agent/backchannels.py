@@ -37,7 +37,7 @@ class Meaning(StrEnum):
     NOTHING = "nothing"
     VOCAL = "vocal"  # "mm-hm": never a turn
     ACKNOWLEDGE = "acknowledge"  # "right": a turn only as the answer to a question
-    BEGINNING = "beginning"  # "I": of a phrase like "I see", or of a sentence
+    BEGINNING = "beginning"  # "makes": of a phrase like "makes sense", or of a sentence
     CONTENT = "content"
     TAKES_FLOOR = "takes floor"  # "wait": an interruption from its first word
 

@@ -111,7 +111,7 @@ def harmless(doubt: Doubt) -> bool:
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:
-    if doubt.on_after_word_ms >= TALKS_ON_MS:
+    if doubt.on_after_word_ms >= TALKS_ON_MS and (doubt.confidence or 1.0) >= UNSURE_CONFIDENCE:
         return Verdict.INTERRUPT, "the caller talks on"
     if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and (
         doubt.words_final or doubt.quiet_ms >= WORDLESS_QUIET_MS

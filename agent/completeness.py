@@ -108,7 +108,7 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
         return (0.9, "answers the question") if agent_text.rstrip().endswith("?") else (
             0.7, "a short answer")  # fmt: skip
     if last in _MAY_BE_OPEN:
-        return 0.45, f"“{last}” may go on"
+        return (0.66, "a question") if asks else (0.45, f"“{last}” may go on")
     if asks:
         return 0.86, "a question"
     if len(words) == 1:

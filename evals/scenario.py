@@ -1,8 +1,8 @@
 """Scenario files: what a caller does, and what the agent should do about it.
 
-One YAML file per family; each item is one conversation: the family's timeline, then its own. `[0.7]` inside a text is a pause of 0.7 s;
-`[pause_s]` takes the value of a name that the family varies. The same files drive the virtual world
-(`evals/virtual`) and a real caller.
+One YAML file per family; each item is one conversation: the family's timeline, then its own. `[0.7]`
+inside a text is a pause of 0.7 s; `{pause_s}` takes the value of a name that the family varies, `{text}`
+that of the item. The same files drive the virtual world (`evals/virtual`) and a real caller.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def load_all(folder: Path = FOLDER) -> list[Scenario]:
 def _expand(family: _Family) -> Iterator[Scenario]:
     for item in family.items:
         for values in itertools.product(*family.vary.values()):
-            chosen = {"text": item.text, **dict(zip(family.vary, map(str, values), strict=True))}
+            chosen = dict(zip(family.vary, map(str, values), strict=True))
+            chosen["text"] = str(_filled(item.text, chosen))
             steps = (*family.timeline, *item.timeline)
             yield Scenario(
                 id="_".join([family.family, item.id, *map(str, values)]),
