@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,9 +36,11 @@ def encode(
     import numpy as np
     import torch
 
+    from cli.output import check_writable
     from common.audiofile import read_audio
     from common.errors import AudioError
 
+    check_writable(codes)
     model = _load(checkpoint)
     wave = torch.from_numpy(read_audio(recording, model.config.sampling_rate))
     if not len(wave):
@@ -56,7 +58,7 @@ def encode(
             age += part.shape[1]
             made.append(part[0])
     result = torch.cat(made).numpy().astype(np.int16)
-    with _writable(codes) as file:
+    with codes.open("wb") as file:  # given a path, np.save adds .npy to names of one's own choosing
         np.save(file, result)
     typer.echo(f"{codes}: {result.shape[0]} frames of {result.shape[1]} codes")
 
@@ -75,8 +77,10 @@ def decode(
     import numpy as np
     import torch
 
+    from cli.output import check_writable
     from common.audiofile import write_wav
 
+    check_writable(out)
     model = _load(checkpoint)
     frames = torch.from_numpy(_read_codes(codes, model).astype(np.int64))[None]
     memory, age, made = torch.zeros(1, model.decoder_values), torch.zeros(1).long(), []
@@ -86,7 +90,6 @@ def decode(
             age += chunk.shape[1]
             made.append(part[0])
     pcm = torch.cat(made).float().numpy()
-    _writable(out).close()
     write_wav(out, pcm, model.config.sampling_rate)
     typer.echo(f"{out}: {len(pcm) / model.config.sampling_rate:.1f} s")
 
@@ -132,12 +135,3 @@ def _shown(chunks: Iterable[Tensor], what: str) -> Iterable[Tensor]:
     return track(
         list(chunks), what, console=console, transient=True, disable=not console.is_terminal
     )
-
-
-def _writable(path: Path) -> BinaryIO:
-    from common.errors import AudioError
-
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise AudioError(f"Cannot write {path}: {error.strerror}.", "Check the path.") from error

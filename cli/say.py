@@ -65,12 +65,16 @@ async def _say(
     codes: Path | None,
     as_json: bool,
 ) -> None:
+    from cli.output import check_writable
     from common.audiofile import write_wav
-    from common.errors import AudioError, ParleyError
+    from common.errors import ParleyError
     from tts.interface import SAMPLE_RATE_HZ
 
     if not text.strip():
         raise ParleyError("There is nothing to say.", "Give a text, or send one to stdin.")
+    for path in (out, codes):
+        if path is not None:
+            check_writable(path)
     began = time.perf_counter()
     engine = await _open(spec)
     try:
@@ -83,12 +87,9 @@ async def _say(
         raise ParleyError("Nothing in this text can be spoken.", "Give it some words.")
     if codes is not None and spoken.codes is None:
         raise ParleyError(f"{engine.info.name} has no codes.", "Use a Voxtral TTS checkpoint.")
-    try:
-        write_wav(out, spoken.pcm, SAMPLE_RATE_HZ)
-        if codes is not None and spoken.codes is not None:
-            _save_codes(codes, spoken.codes)
-    except OSError as error:
-        raise AudioError(f"Cannot write {error.filename}: {error.strerror}.") from error
+    write_wav(out, spoken.pcm, SAMPLE_RATE_HZ)
+    if codes is not None and spoken.codes is not None:
+        _save_codes(codes, spoken.codes)
     seconds = len(spoken.pcm) / SAMPLE_RATE_HZ
     if as_json:
         report = _report(spoken, seconds) | {"voice": voice, "load_s": round(load_s, 3)}

@@ -133,6 +133,8 @@ class ClausePlanner:
         # Without a closing mark the model tends to go on after the last word.
         closed = spoken if spoken[-1] in _CLOSED else f"{spoken}."
         ids, spans = self._units.encode(closed)
+        if not ids:
+            return None  # a script the front end cannot read
         return Clause(tuple(ids), tuple(_located(words, spans, len(spoken))), len(closed))
 
 

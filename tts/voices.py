@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import re
 import shutil
 from dataclasses import dataclass
@@ -129,8 +130,7 @@ class VoiceShelf:
         """
         voice = self._all()[name]
         if voice.path.suffix == ".pt":
-            rows: Tensor = torch.load(voice.path, map_location="cpu", weights_only=True)
-            return self._checked(rows, name), False
+            return self._checked(_preset_rows(voice.path), name), False
         held = load_file(voice.path / _TENSORS)
         if "rows" in held:
             return self._checked(held["rows"], name), False
@@ -232,6 +232,16 @@ def encode(codec: Codec, reference: Reference) -> Tensor:
 def consent_of(who: str, what_for: str) -> Consent:
     """A consent recorded today."""
     return Consent(who=who, when=date.today().isoformat(), what_for=what_for)
+
+
+def _preset_rows(path: Path) -> Tensor:
+    try:
+        rows = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} is no preset voice.", "Download it again.") from error
+    if not isinstance(rows, Tensor):
+        raise CheckpointError(f"{path} is no preset voice.", "It must hold a bare tensor.")
+    return rows
 
 
 def _preset(name: str) -> VoiceInfo:

@@ -1,0 +1,20 @@
+"""Where commands write their results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from common.errors import AudioError
+
+
+def check_writable(path: Path) -> None:
+    """Make sure a file can be written, before work is spent on what goes into it.
+
+    Raises:
+        AudioError: Its folder is missing or closed to us, or the path is a folder.
+    """
+    if not path.absolute().parent.is_dir():
+        raise AudioError(f"There is no folder {path.parent}.", "Create it, or write elsewhere.")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise AudioError(f"{path} cannot be written.", "Choose another path.")
