@@ -53,7 +53,8 @@ _CONFUSED = word_set("no now know not nor on")  # alike in sound, opposite in me
 
 _SOUNDS = (
     (r"x", "ks"), (r"^kn", "n"), (r"^wr", "r"), (r"^ps", "s"), (r"^wh", "w"), (r"igh", "y"),
-    (r"ough", "o"), (r"gh", ""), (r"ph", "f"), (r"sch|sh|ch|tch|tion|sion|cia", "x"), (r"th", "t"), (r"dge?", "t"),
+    (r"ough", "o"), (r"gh", ""), (r"ph", "f"),
+    (r"sch|sh|ch|tch|tion|sion|cia", "x"), (r"th", "t"), (r"dge?", "t"),
     (r"ck|q|c(?![eiy])", "k"), (r"c", "s"), (r"[gj](?=[eiy])|j", "x"), (r"g", "k"),
     (r"[zs]+", "s"), (r"v", "f"), (r"b", "p"), (r"mb$", "m"), (r"[mn]+", "n"),
     (r"(?<=[a-z])e$", ""), (r"h", ""), (r"[aeiouyw]+", "a"),

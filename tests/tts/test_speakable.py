@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tts.speakable import Spoken, speakable
+
+
+def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") -> str:
+    return " ".join(w.spoken for w in speakable(text, lexicon, language=language) if w.spoken)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        # markdown
+        ("This is **very** _important_!", "This is very important!"),
+        ("# Title\n\n- one\n* two\n> three", "Title one two three"),
+        ("Use `pip` and ~~never~~ ***this***.", "Use pip and never this."),
+        ("See [our page](https://a.b/c) now", "See our page now"),
+        ("![a cat](cat.png) sat", "a cat sat"),
+        ("```python\nprint\n```", "print"),
+        ("| a | b |\n|---|---|", "a b"),
+        ("<b>bold</b> move<br/>", "bold move"),
+        ("snake_case name", "snake case name"),
+        # addresses
+        ("Visit https://www.example.com/path?q=1.", "Visit example dot com."),
+        ("docs.parley.dev helps", "docs dot parley dot dev helps"),
+        ("Mail jo.b@example.org!", "Mail jo dot b at example dot org!"),
+        # emoji and symbols
+        ("Great 🎉 job 👍🏽!", "Great job"),
+        ("I ❤️ it 👨‍👩‍👧", "I it"),
+        ("salt & pepper", "salt and pepper"),
+        ("rock&roll", "rock and roll"),
+        ("2 + 2 = 4", "two plus two equals four"),
+        ("and/or", "and or"),
+        # numbers
+        ("I have 3 cats and 21 dogs", "I have three cats and twenty-one dogs"),
+        ("1,234,567 people", "one million two hundred and thirty-four thousand five hundred and "
+         "sixty-seven people"),
+        ("3.14 or -5", "three point one four or minus five"),
+        ("the 1st, 22nd and 103rd", "the first, twenty-second and one hundred and third"),
+        ("50% of 3/4 and ½", "fifty percent of three quarters and one half"),
+        ("code 0815, agent 007", "code zero eight one five, agent zero zero seven"),
+        ("pages 5-10, 24/7", "pages five to ten, twenty-four seven"),
+        ("v1.14.0 on an H200", "one point fourteen point zero on an H two hundred"),
+        ("mp3 #1", "mp three number one"),
+        # money
+        ("$7.50, €1 and £0.99", "seven dollars and fifty cents, one euro and ninety-nine pence"),
+        ("$5 million or $3.5bn", "five million dollars or three point five billion dollars"),
+        ("20€ (or 3k$)", "twenty euros (or three thousand dollars)"),
+        # dates, times, years
+        ("at 7:30 pm, 19:05 or 8:00", "at seven thirty p m, nineteen oh five or eight o'clock"),
+        ("7pm to 9 a.m. today", "seven p m to nine a m today"),
+        ("I am here", "I am here"),
+        ("on 2026-11-21", "on November twenty-first, twenty twenty-six"),
+        ("12/31/1999", "December thirty-first, nineteen ninety-nine"),
+        ("31.12.1999", "December thirty-first, nineteen ninety-nine"),
+        ("May 3, 2005", "May third, two thousand and five"),
+        ("3 May 1984", "the third of May nineteen eighty-four"),
+        ("in 1789 and the 1990s", "in seventeen eighty-nine and the nineteen nineties"),
+        ("the '80s", "the eighties"),
+        ("1500 people", "one thousand five hundred people"),
+        # phones
+        ("call +33 1 23 45 67 89", "call plus three three one two three four five six seven eight "
+         "nine"),
+        ("555-0100 or 212-555-0100", "five five five zero one zero zero or two one two five five "
+         "five zero one zero zero"),
+        # units and abbreviations
+        ("5 km, 1 kg, 60mph and 20°C", "five kilometres, one kilogram, sixty miles per hour and "
+         "twenty degrees Celsius"),
+        ("Dr. Smith, e.g. No. 5, etc.", "Doctor Smith, for example number five, et cetera"),
+        ("No. I said no.", "No. I said no."),
+        ("St. Peter lives on Main St. today", "Saint Peter lives on Main Street today"),
+        # left alone
+        ("\"Don't,\" she said – it's well-known.", "\"Don't,\" she said – it's well-known."),
+        ("Čau, naïve café!", "Čau, naïve café!"),
+    ],
+)  # fmt: skip
+def test_read_aloud(written, said):
+    assert say(written) == said
+
+
+def test_the_lexicon_has_the_first_word():
+    lexicon = {"YAML": "yammel", "parley": "par lee", "C++": "see plus plus", "GPT4": "G P T four"}
+    assert say("Parley reads YAML, (c++) and GPT4!", lexicon) == (
+        "par lee reads yammel, (see plus plus) and G P T four!"
+    )
+
+
+def test_each_word_keeps_its_original():
+    assert speakable("Pay **$5** now 🙂") == [
+        Spoken("Pay", "Pay"),
+        Spoken("**$5**", "five dollars"),
+        Spoken("now", "now"),
+        Spoken("🙂", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "said"),
+    [
+        ("**Bonjour**, il est 7:30 🎉", "fr", "Bonjour, il est 7:30"),
+        ("これは*テスト*です。", "ja", "これはテストです。"),
+        ("Das kostet 3,50 € – [hier](http://x.de)", "de-DE", "Das kostet 3,50 € hier"),
+        ("مرحبا", "ar", "مرحبا"),
+        ("हिन्दी", "hi", "हिन्दी"),
+    ],
+)
+def test_other_languages_pass_through_safely(text, language, said):
+    assert say(text, language=language) == said
+
+
+MEAN = st.text(
+    alphabet=st.one_of(
+        st.sampled_from("0123456789 .,:;-/#*_`[]()<>|~!@$€£%&+='\"\n°²½Ⅷ٣🎉👍ab TMaykmpst"),
+        st.characters(exclude_categories=("Cs",)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(MEAN)
+def test_originals_joined_are_the_words_of_the_text(text):
+    assert [word.original for word in speakable(text)] == text.split()
+
+
+@settings(max_examples=300, deadline=None)
+@given(MEAN)
+def test_nothing_unspeakable_is_left(text):
+    said = say(text)
+    assert not re.search(r"[\d*_`#<>|\[\]{}~\\^$€£%&@=+/]", said)
+    assert not [c for c in said if c.isnumeric() and not c.isalpha()]
+    assert not re.search("[\U0001f300-\U0001faff\u2600-\u27bf\ufe0f]", said)
+
+
+@settings(max_examples=200, deadline=None)
+@given(MEAN)
+def test_what_is_speakable_stays(text):
+    once = say(text)
+    assert say(once) == once
+
+
+@pytest.mark.parametrize("text", ["", " \n", "🎉🎉", "***", "```", "\x00\x07", "|||", "---"])
+def test_nothing_to_say(text):
+    assert say(text) == ""
+
+
+def test_a_long_text_is_quick():
+    text = "On May 3, 2026 we paid $1,234.56 for 20 km to example.com. " * 300
+    began = time.process_time()
+    speakable(text)
+    assert time.process_time() - began < 2.0
