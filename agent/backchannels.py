@@ -59,6 +59,8 @@ def meaning(text: str) -> Meaning:
         return Meaning.ACKNOWLEDGE
     if any(word in _TAKES_FLOOR for word in flat.split()[:2]):
         return Meaning.TAKES_FLOOR
+    if flat == "i":
+        return Meaning.NOTHING  # "I see" or "I want": the next word tells
     if any(phrase.startswith(flat + " ") for phrase in _PHRASES):
         return Meaning.BEGINNING
     return Meaning.CONTENT

@@ -107,6 +107,8 @@ def harmless(doubt: Doubt) -> bool:
     """Whether an undecided sound is so likely to be nothing that the agent need not stay silent for it."""
     if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.meaning.backchannel:
         return True
+    if doubt.meaning is Meaning.BEGINNING:
+        return True
     return not doubt.word_count and (doubt.confidence or 1.0) < UNSURE_CONFIDENCE
 
 

@@ -11,6 +11,8 @@ def word_set(words: str) -> frozenset[str]:
 
 
 _FILLERS = word_set("""um uh er erm hmm hm eh ah like so well umm uhh mm let's""")
+# These announce a correction or a detail.
+_HEDGES = re.compile(r"\b(?:actually|basically|probably|i mean|you know|sort of|kind of|rather)$")
 # After these something must follow.
 _OPEN_END = word_set(
     """a an the my your his her its our their of to and or but because with for at from
@@ -48,6 +50,17 @@ _OPENERS = re.compile(
 _TELLS_THAT = re.compile(
     r"\b(?:told(?: me)?|sa(?:id|ys?)|think|thought|know|hear|heard|is|so|sure) that$"
 )
+# "When I turn it on" wants a main clause; "when do you open" does not.
+_CLAUSE_FIRST = re.compile(
+    r"(?:when|whenever|if|because|since|while|after|before|although|once|unless|as soon as) "
+    r"(?:i|i'm|i've|you|we|we're|he|she|it|it's|they|there|that|the|a|an|my|your|our|his|her|their) "
+)
+_SHORT_CLAUSE = 6
+_WANTS_OBJECT = word_set(
+    """bought lost ordered booked found got get take give put make send bring buy find want need
+    received returned rented"""
+)
+_WH = word_set("""what what's who who's where where's which""")
 # A question may end in one of these: "where are you from", "what is it about".
 _STRANDED = word_set("""from for about with like at""")
 
@@ -78,7 +91,7 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     last = words[-1]
     flat = " ".join(words)
     ending = text.rstrip()[-1]
-    if last in _FILLERS and flat != "so":
+    if last in _FILLERS:
         return 0.03, f"ends in “{last}”"
     if text.rstrip().endswith(("...", "…", "-", "–", "—")):
         return 0.05, "trails off"
@@ -95,9 +108,15 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
         return _dictation(dictated)
     if _TELLS_THAT.search(flat):
         return 0.05, "is about to tell what"
+    if _HEDGES.search(flat):
+        return 0.15, "hesitates"
+    if _CLAUSE_FIRST.match(flat) and len(words) <= _SHORT_CLAUSE:
+        return 0.15, "only the first clause"
     asks = words[0] in _QUESTION_START and len(words) >= 3
-    if asks and last in _STRANDED:
+    if words[0] in _WH and last in _STRANDED:
         return 0.5, f"a question ending in “{last}”"
+    if last in _WANTS_OBJECT:
+        return 0.2, f"“{last}” what?"
     if last in _OPEN_END:
         return 0.05, f"something must follow “{last}”"
     if ending == ",":
