@@ -132,7 +132,7 @@ async def _serve(
             most_calls=max_calls,
             log_dir=log_dir,
             log_words=log_words,
-            on_entry=metrics.observe,
+            on_event=metrics.observe,
         )
         for percent in (50, 95, 99):
             metrics.gauge(
@@ -142,8 +142,14 @@ async def _serve(
             )
         offered = catalogue(personas, engines, choice)
         app = create_app(calls, offered, settings, metrics=metrics)
-        server = DrainingServer(app, settings, lambda: calls.drain(drain_s))
-    _greet(console, settings, offered, choice, max_calls, time.monotonic() - began_s)
+        server = DrainingServer(
+            app,
+            settings,
+            drain=lambda: calls.drain(drain_s),
+            on_ready=lambda: _greet(
+                console, settings, offered, choice, max_calls, time.monotonic() - began_s
+            ),
+        )
     try:
         await server.run_until_stopped()
     finally:

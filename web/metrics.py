@@ -47,18 +47,18 @@ class Metrics:
         """Publish a value that is read at every scrape, for example an engine's batch size."""
         Gauge(name, about, registry=self.registry).set_function(read)
 
-    def observe(self, entry: Mapping[str, Any]) -> None:
-        """Take in one entry of a call's event log; most kinds count for nothing here."""
-        match entry:
-            case {"kind": "latency", "total_ms": total_ms, "parts": parts}:
+    def observe(self, event: Mapping[str, Any]) -> None:
+        """Take in one event of a call as its page is told it; most count for nothing here."""
+        match event:
+            case {"event": "latency", "total_ms": total_ms, "parts": parts}:
                 self.turn_s.observe(total_ms / 1000)
                 for part in parts:
                     self.turn_part_s.labels(part["name"]).observe(part["ms"] / 1000)
-            case {"kind": "agent_cut"}:
+            case {"event": "agent_cut"}:
                 self.interruptions.inc()
-            case {"kind": "underrun"}:
+            case {"event": "underrun"}:
                 self.underruns.inc()
-            case {"kind": "error"}:
+            case {"event": "error"}:
                 self.errors.labels("call").inc()
 
     def text(self) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
@@ -17,7 +18,22 @@ from web.settings import WebSettings
 class DrainingServer(uvicorn.Server):
     """Serves until told to stop, then until its calls are over."""
 
-    def __init__(self, app: FastAPI, settings: WebSettings, drain: Callable[[], Awaitable[None]]):
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: WebSettings,
+        *,
+        drain: Callable[[], Awaitable[None]],
+        on_ready: Callable[[], None] = lambda: None,
+    ):
+        """Create it.
+
+        Args:
+            app: What to serve.
+            settings: Where.
+            drain: Waits for the calls to end.
+            on_ready: Called when the port is open.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -31,6 +47,7 @@ class DrainingServer(uvicorn.Server):
             )
         )
         self._drain = drain
+        self._on_ready = on_ready
         self._stopping: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self) -> None:
@@ -47,6 +64,12 @@ class DrainingServer(uvicorn.Server):
                 f"Port {self.config.port} of {self.config.host} cannot be listened on.",
                 "Another program may hold it; choose another with --port.",
             ) from error
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn before it serves."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn at SIGINT and SIGTERM."""

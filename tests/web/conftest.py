@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from tests.web.catalogue import CATALOGUE
 from tests.web.stand_in import EXCHANGES, StandInCalls, flite, write_wav
@@ -71,14 +72,14 @@ def caller_wav(flite_installed: None, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Callable[..., Browser]]:
     """Starts Chromium; `wav` becomes its microphone, `allow` answers the permission question."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:
-        started: list[Browser] = []
 
+        @cache
         def start(wav: Path | None = None, *, allow: bool = True) -> Browser:
             args = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
             args.append("--use-fake-device-for-media-stream")
@@ -86,18 +87,29 @@ def chromium() -> Iterator[Callable[..., Browser]]:
                 args.append("--use-fake-ui-for-media-stream")
             if wav:
                 args.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
-            started.append(playwright.chromium.launch(executable_path=CHROMIUM, args=args))
-            return started[-1]
+            return playwright.chromium.launch(executable_path=CHROMIUM, args=args)
 
         yield start
-        for browser in started:
-            browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Callable[..., Browser]) -> Iterator[Callable[..., Page]]:
+    """Opens pages in contexts of their own, closed with the test."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(wav: Path | None = None, *, allow: bool = True, **context: Any) -> Page:
+        contexts.append(chromium(wav, allow=allow).new_context(**context))
+        return contexts[-1].new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 @contextmanager
 def no_page_errors(page: Page) -> Iterator[None]:
     """Fail on any uncaught exception in the page."""
     broken: list[Error] = []
-    page.on("pageerror", broken.append)
+    page.on("pageerror", lambda error: broken.append(error))
     yield
     assert not broken

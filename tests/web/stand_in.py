@@ -14,6 +14,7 @@ import time
 import wave
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ _CUT_AFTER_MS = 240
 _TURN_END_MS = 500
 
 
+@cache
 def flite(text: str, voice: str) -> np.ndarray:
     """Speech at 48 kHz, float32."""
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:

@@ -271,17 +271,17 @@ async def test_every_answer_carries_the_security_headers() -> None:
     assert (await visitor.get("/static/../server.py")).status_code == 404
 
 
-async def test_log_entries_become_metrics() -> None:
+async def test_page_events_become_metrics() -> None:
     calls = Switchboard()
     app = create_app(calls, CATALOGUE, WebSettings())
-    for entry in (
-        {"kind": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
-        {"kind": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
-        {"kind": "underrun"},
-        {"kind": "error", "message": "m", "cure": ""},
-        {"kind": "something new"},
+    for event in (
+        {"event": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
+        {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
+        {"event": "underrun"},
+        {"event": "error", "message": "m", "cure": ""},
+        {"event": "something new"},
     ):
-        app.state.metrics.observe(entry)
+        app.state.metrics.observe(event)
     app.state.metrics.gauge("parley_engine_batch", "Streams in the last step.", lambda: 3)
     visitor = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     text = (await visitor.get("/metrics")).text

@@ -59,7 +59,7 @@ async function begin({ typing = false } = {}) {
   settings.listMicrophones();
   transcript.clear();
   ribbon.clear();
-  $('agent-name').textContent = settings.personaTitle;
+  $('agent-name').textContent = transcript.agentName = settings.personaTitle;
   you.listen(context, new MediaStream([track]));
   call = new Call(door, { iceServers: page.ice_servers, wishes: settings.wishes });
   call.addEventListener('phase', ({ detail }) => onPhase(detail, typing));

@@ -6,6 +6,7 @@ const NEAR_END_PX = 120;
 
 export class Transcript {
   #region; #exchanges = new Map();
+  agentName = 'Parley';
 
   constructor(region) {
     this.#region = region;
@@ -19,8 +20,8 @@ export class Transcript {
   callerWords({ turn, text, final }) {
     const { said } = this.#exchange(turn);
     this.#keepingEnd(() => {
-      said.textContent = text;
-      said.classList.toggle('partial', !final);
+      said.lastChild.textContent = text;
+      said.className = final ? 'said' : 'said partial';
     });
   }
 
@@ -93,8 +94,9 @@ export class Transcript {
     let exchange = this.#exchanges.get(turn);
     if (exchange) return exchange;
     const row = Object.assign(document.createElement('div'), { className: 'exchange' });
-    const said = Object.assign(document.createElement('p'), { className: 'said' });
-    const reply = Object.assign(document.createElement('p'), { className: 'reply' });
+    const said = line('said unsaid', 'You');
+    const reply = line('reply', this.agentName);
+    said.append(document.createTextNode(''));
     row.dataset.turn = turn;
     row.append(said, reply);
     exchange = { row, said, reply, words: [], spoken: 0, ended: false };
@@ -110,4 +112,11 @@ export class Transcript {
     change();
     if (atEnd) region.scrollTop = region.scrollHeight;
   }
+}
+
+// Who says it is told by place and colour; a screen reader is told in words.
+function line(className, who) {
+  const paragraph = Object.assign(document.createElement('p'), { className });
+  paragraph.append(Object.assign(document.createElement('span'), { className: 'visually-hidden', textContent: `${who}: ` }));
+  return paragraph;
 }

@@ -1,0 +1,198 @@
+"""The page in headless Chromium, served by an agent whose every word is known beforehand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Request, expect
+
+from tests.web.conftest import no_page_errors
+from tests.web.stand_in import EXCHANGES, GREETING, PARTS, StandInCalls
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=12_000)  # a busy machine is not a broken page
+StandIn = tuple[str, StandInCalls]
+SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+
+
+def live(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("button", name="Talk").click()
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+
+
+def violations(page: Page) -> str:
+    found = Axe().run(page)
+    return found.generate_report() if found.violations_count else ""
+
+
+def test_it_loads_from_this_server_only(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, _ = stand_in
+    page = new_page()
+    asked: list[Request] = []
+    refused: list[str] = []
+    page.on("request", lambda request: asked.append(request))
+    page.on("console", lambda said: refused.append(said.text) if said.type == "error" else None)
+    with no_page_errors(page):
+        page.goto(url)
+        expect(page.get_by_label("Harbour office")).to_be_checked()
+    assert {request.url[: len(url)] for request in asked} == {url}
+    fonts = page.evaluate("document.fonts.ready.then(all => [...all].map(one => one.status))")
+    assert fonts == ["loaded", "loaded"]
+    assert not refused
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_finds_nothing(
+    stand_in: StandIn, new_page: Callable[..., Page], scheme: str, size: str
+) -> None:
+    url, _ = stand_in
+    page = new_page(color_scheme=scheme, viewport=SIZES[size], reduced_motion="reduce")
+    page.goto(url)
+    expect(page.get_by_label("Harbour office")).to_be_checked()
+    assert not violations(page)
+    page.get_by_role("button", name="Settings").click()
+    assert not violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Talk").click()
+    expect(page.locator(".reply .heard").nth(3)).to_be_visible()
+    page.get_by_label("Type a message").fill("Is there a berth?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".steps")).to_be_visible()
+    expect(page.locator("del")).to_be_visible()
+    assert not violations(page)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= SIZES[size]["width"]
+
+
+def test_a_conversation_is_shown_as_it_happens(
+    stand_in: StandIn, new_page: Callable[..., Page], caller_wav: Path
+) -> None:
+    url, _ = stand_in
+    page = new_page(caller_wav)
+    with no_page_errors(page):
+        live(page, url)
+        greeting = page.locator('[data-turn="0"] .reply')
+        expect(greeting).to_contain_text(GREETING)
+        expect(greeting.locator(".now")).to_have_count(1)
+        expect(greeting.locator(".heard")).to_have_count(len(GREETING.split()), timeout=8000)
+
+        said = page.locator('[data-turn="1"] .said')
+        expect(said).to_have_class(re.compile("partial"), timeout=8000)
+        expect(said).to_contain_text(EXCHANGES[0][0], timeout=8000)
+        expect(said).not_to_have_class(re.compile("partial"))
+        steps = page.get_by_role("list", name=re.compile("Answered in 500 milliseconds"))
+        expect(steps.get_by_role("listitem")).to_have_count(len(PARTS))
+
+        expect(page.locator("body")).to_have_attribute("data-state", "ducked", timeout=12000)
+        struck = page.locator('[data-turn="1"] del')
+        expect(struck).to_have_count(1)
+        heard = page.locator('[data-turn="1"] .heard').all_inner_texts()
+        assert " ".join(heard) + " " + struck.inner_text() == EXCHANGES[0][1]
+
+        answer = page.locator('[data-turn="2"] .reply')
+        expect(answer.locator(".heard")).to_have_count(7, timeout=12000)
+        expect(page.locator("body")).to_have_attribute("data-state", "listening", timeout=8000)
+        expect(page.locator("#network")).to_have_attribute("data-bars", re.compile("[1-4]"))
+
+
+def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, calls = stand_in
+    page = new_page()
+    page.goto(url)
+    page.get_by_role("button", name="Type instead").click()
+    expect(page.get_by_label("Type a message")).to_be_focused()
+    page.keyboard.type("A berth for tonight?")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-turn="1"] .said')).to_contain_text("A berth for tonight?")
+    assert next(iter(calls.calls.values())).typed == ["A berth for tonight?"]
+    expect(page.locator("body")).to_have_attribute("data-state", "speaking")
+    expect(page.locator('[data-turn="1"] .heard').first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator('[data-turn="1"] del')).to_have_count(1)
+    page.locator("#transcript").focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Muted")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Type a message")).to_be_focused()
+    page.get_by_role("button", name="End", exact=True).click()
+    expect(page.get_by_role("button", name="Talk again")).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("You hung up.")
+
+
+def test_a_refused_microphone_is_explained(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page(allow=False)
+    page.goto(url)
+    page.get_by_role("button", name="Talk").click()
+    expect(page.get_by_role("alert")).to_contain_text("The browser kept the microphone to itself.")
+    page.get_by_role("alert").get_by_role("button", name="Type instead").click()
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+
+
+def test_a_full_server_is_explained(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, calls = stand_in
+    calls.most = 1
+    live(new_page(), url)
+    second = new_page()
+    second.goto(url)
+    second.get_by_role("button", name="Talk").click()
+    expect(second.get_by_role("alert")).to_contain_text("all lines are busy")
+    calls.most = 2
+    second.get_by_role("alert").get_by_role("button", name="Try again").click()
+    expect(second.locator("body")).to_have_attribute("data-phase", "live")
+    expect(second.get_by_role("alert")).to_be_empty()
+
+
+def test_a_gone_server_is_explained(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.goto(url)
+    page.route("**/api/offer", lambda route: route.abort())
+    page.get_by_role("button", name="Talk").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+
+
+def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.add_init_script(
+        "Object.defineProperty(RTCPeerConnection.prototype, 'onicecandidate', {set() {}});"
+        "RTCPeerConnection.prototype.setRemoteDescription = async () => {};"
+    )
+    page.clock.install()
+    page.goto(url)
+    page.get_by_role("button", name="Talk").click()
+    expect(page.locator("body")).to_have_attribute("data-phase", "connecting")
+    page.wait_for_timeout(500)
+    page.clock.run_for(11_000)
+    expect(page.get_by_role("alert")).to_contain_text("found no way out to the network")
+
+
+def test_a_lost_connection_is_tried_once_more(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, calls = stand_in
+    page = new_page()
+    page.add_init_script(
+        "const Native = RTCPeerConnection; window.pcs = [];"
+        "window.RTCPeerConnection = class extends Native {"
+        "  constructor(...a) { super(...a); pcs.push(this); }"
+        "  get connectionState() { return this.lost ? 'failed' : super.connectionState; } };"
+    )
+    lose = "pcs.at(-1).lost = true; pcs.at(-1).onconnectionstatechange()"
+    live(page, url)
+    (first,) = calls.calls
+    page.evaluate(lose)
+    expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    assert list(calls.calls) == [first], "the same call goes on"
+    page.evaluate(lose)
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
