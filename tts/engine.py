@@ -164,14 +164,13 @@ class VoxtralTtsEngine:
             ParleyError: No such voice; the message lists those there are.
         """
         loop = asyncio.get_running_loop()
-        planner = ClausePlanner(self._units, lexicon)
         stream = VoxtralSpeechStream(
             write=lambda text: self._stepper.post(lambda: speaker.write(text, time.monotonic())),
             end_text=lambda: self._stepper.post(lambda: speaker.end_text()),
             cancel=lambda: self._stepper.post(lambda: self._leave(speaker)),
         )
         speaker = await self._stepper.call(
-            lambda: self._join(voice, seed, planner, stream.sender(loop))
+            lambda: self._join(voice, seed, lexicon, stream.sender(loop))
         )
         return stream
 
@@ -192,18 +191,19 @@ class VoxtralTtsEngine:
         self,
         voice: str | None,
         seed: int | None,
-        planner: ClausePlanner,
+        lexicon: Mapping[str, str] | None,
         send: Callable[[Item], None],
     ) -> Speaker:
         if len(self._speakers) >= self._max_streams:
             raise EngineFull(f"All {self._max_streams} voices of this machine are speaking.")
-        name = self._shelf.find(voice)
-        self._add_voice(name)
+        info = self._shelf.find(voice)
+        self._add_voice(info.name)
         taken = {speaker.row for speaker in self._speakers}
         row = next(row for row in range(self._batch.rows) if row not in taken)
         self._batch.reset(row)
         max_chars = self._batch.model.sizes.audio.max_text_chars
-        speaker = Speaker(row, name, seed, planner, max_chars, send)
+        planner = ClausePlanner(self._units, lexicon, info.language)
+        speaker = Speaker(row, info.name, seed, planner, max_chars, send)
         self._speakers.append(speaker)
         return speaker
 
@@ -267,7 +267,7 @@ class VoxtralTtsEngine:
 
     def _prepare(self) -> None:
         """Have the default voice ready, warm everything up, and know the limits."""
-        default = self._shelf.find(None)
+        default = self._shelf.find(None).name
         self._add_voice(default)
         self._max_streams = self._max_streams or self._capacity(default)
 

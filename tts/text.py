@@ -111,18 +111,23 @@ class ClausePlanner:
     Args:
         units: Of the model.
         lexicon: Spellings by which particular words are to be spoken.
+        language: BCP 47 tag of the voice: in what language numbers are read.
     """
 
-    def __init__(self, units: TextUnits, lexicon: Mapping[str, str] | None = None):
-        self._units = units
-        self._lexicon = lexicon or {}
+    def __init__(
+        self,
+        units: TextUnits,
+        lexicon: Mapping[str, str] | None = None,
+        language: str = "en",
+    ):
+        self._units, self._lexicon, self._language = units, lexicon, language
 
     def plan(self, text: str) -> Clause | None:
         """Make a piece of text from `cut` speakable; None when there is nothing to speak in it."""
         words: list[tuple[str, int]] = []  # original, end in the speakable text
         parts: list[str] = []
         length = 0
-        for word in speakable(text, self._lexicon):
+        for word in speakable(text, self._lexicon, language=self._language):
             if word.spoken:
                 parts.append(word.spoken)
                 length += len(word.spoken) + (len(parts) > 1)

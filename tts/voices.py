@@ -95,29 +95,32 @@ class VoiceShelf:
     def __init__(self, checkpoint: Path, config: TtsConfig, own: Path | None = None):
         self._checkpoint, self._config = checkpoint, config
         self.own = own or user_voices_dir()
+        self._roots = (checkpoint / "voices", self.own)
+        self._stamp: tuple[int, ...] = ()
+        self._voices: dict[str, _Voice] = {}
 
     def infos(self) -> tuple[VoiceInfo, ...]:
         """All voices, the checkpoint's first."""
         return tuple(voice.info for voice in self._all().values())
 
-    def find(self, name: str | None) -> str:
-        """The exact name of a voice; None is the default.
+    def find(self, name: str | None) -> VoiceInfo:
+        """The voice of that name; None is the default.
 
         Raises:
             ParleyError: There is no such voice; the message lists those there are.
         """
-        names = list(self._all())
-        if not names:
+        voices = self._all()
+        if not voices:
             raise CheckpointError(
                 f"{self._checkpoint} has no voices.", "Add one with `parley voice add`."
             )
         if name is None:
-            return names[0]
-        if name.lower() not in names:
+            return next(iter(voices.values())).info
+        if name.lower() not in voices:
             raise ParleyError(
-                f"There is no voice {name!r}.", "Choose one of: " + ", ".join(names) + "."
+                f"There is no voice {name!r}.", "Choose one of: " + ", ".join(voices) + "."
             )
-        return name.lower()
+        return voices[name.lower()].info
 
     def tensors(self, name: str, codec: Codec) -> tuple[Tensor, bool]:
         """What a voice is made of.
@@ -171,13 +174,15 @@ class VoiceShelf:
             )
         reference = read_reference(recording)
         codes = encode(codec, reference)
-        folder = self.own / name
-        folder.mkdir(parents=True)
+        folder, making = self.own / name, self.own / f".{name}"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
         made = VoiceCard(name=name, consent=consent, codec=fingerprint(codec), **card)
-        write_wav(folder / _REFERENCE, reference.pcm, SAMPLE_RATE_HZ)
-        save_file({"codes": codes.to(torch.int16)}, folder / _TENSORS)
+        write_wav(making / _REFERENCE, reference.pcm, SAMPLE_RATE_HZ)
+        save_file({"codes": codes.to(torch.int16)}, making / _TENSORS)
         text = yaml.safe_dump(made.model_dump(), sort_keys=False, allow_unicode=True)
-        (folder / _CARD).write_text(text, encoding="utf-8")  # last: a folder without it is no voice
+        (making / _CARD).write_text(text, encoding="utf-8")
+        making.rename(folder)  # a running engine sees all of it or nothing
         return folder, reference
 
     def remove(self, name: str) -> Path:
@@ -186,7 +191,7 @@ class VoiceShelf:
         Raises:
             ParleyError: There is none, or it belongs to the checkpoint.
         """
-        voice = self._all()[self.find(name)]
+        voice = self._all()[self.find(name).name]
         if voice.path.parent != self.own:
             raise ParleyError(
                 f"The voice {name!r} is part of {self._checkpoint}.", "Only added voices go."
@@ -195,13 +200,20 @@ class VoiceShelf:
         return voice.path
 
     def _all(self) -> dict[str, _Voice]:
+        """All voices by name; read again only when a folder of voices has changed."""
+        stamp = tuple(root.stat().st_mtime_ns if root.is_dir() else 0 for root in self._roots)
+        if stamp != self._stamp:
+            self._stamp, self._voices = stamp, self._read()
+        return self._voices
+
+    def _read(self) -> dict[str, _Voice]:
         presets = sorted(
             (self._checkpoint / "voice_embedding").glob("*.pt"),
             key=lambda path: self._config.voices.get(path.stem, len(self._config.voices)),
         )
         voices = {path.stem: _Voice(_preset(path.stem), path) for path in presets}
-        for root in (self._checkpoint / "voices", self.own):
-            for card_path in sorted(root.glob(f"*/{_CARD}")):
+        for root in self._roots:
+            for card_path in sorted(root.glob(f"[!.]*/{_CARD}")):
                 card = load_yaml(card_path, VoiceCard)
                 info = VoiceInfo(
                     card.name,

@@ -17,7 +17,7 @@ from tts.engine import VoxtralTtsEngine
 from tts.interface import SpeechFrame
 from tts.stream import VoxtralSpeechStream
 
-TEXT = "Good morning, and welcome. How can I help?"
+TEXT = "Good day, how are you?"
 
 
 @pytest.fixture
