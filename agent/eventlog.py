@@ -22,6 +22,7 @@ from typing import Any
 
 from agent.decisions import Decision
 from agent.evidence import Evidence
+from agent.pace import TurnOptions
 
 FORMAT = 1
 # Every field that can hold what somebody said, in evidence, decisions and the pipeline's own entries.
@@ -71,6 +72,10 @@ class EventLog:
             callback(line)
         if self._thread is not None:
             self._queue.put(line)
+
+    def rules(self, options: TurnOptions) -> None:
+        """Note how patient turn-taking is in this call; a replay needs it."""
+        self.write("rules", 0, **asdict(options))
 
     def evidence(self, evidence: Evidence) -> None:
         """Note what turn-taking was told."""

@@ -85,9 +85,10 @@ class OwnVoiceGate:
             return 0.0
         if self._delay is None:
             return self._search(block, near)
-        if self._received_count % (SEARCH_EVERY * FRAME) == 0:
-            self._search(block, near)
-        return self._explained(block, near)
+        explained = self._explained(block, near)
+        if explained < 0.5 or self._received_count % (SEARCH_EVERY * FRAME) == 0:
+            explained = max(explained, self._search(block, near))  # perhaps the delay has changed
+        return explained
 
     def _align(self) -> None:
         """Hold the two directions at a fixed offset; packets come in bunches, clocks do not."""

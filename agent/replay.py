@@ -13,7 +13,7 @@ from agent import evidence as known_evidence
 from agent.decisions import Decision
 from agent.eventlog import FORMAT
 from agent.evidence import Evidence
-from agent.pace import options_for
+from agent.pace import BALANCED, TurnOptions, options_for
 from agent.turns import TurnTaking
 from asr.interface import Hypothesis, Word
 from common.errors import ConfigError
@@ -54,7 +54,7 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
         raise ConfigError(
             f"{log} was written without words.", "Turn-taking judges words: record it with them."
         )
-    turns = TurnTaking(options_for(pace or header.get("pace", "balanced")))
+    turns = TurnTaking(options_for(pace) if pace else _rules(entries))
     evidence_count = 0
     decided: list[Decision] = []
     recorded: list[Decision] = []
@@ -74,6 +74,14 @@ def _entries(log: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ConfigError(f"{log}, line {number}: {error.msg}.") from error
+
+
+def _rules(entries: list[dict[str, Any]]) -> TurnOptions:
+    for entry in entries:
+        if entry["kind"] == "rules":
+            told = {key: value for key, value in entry.items() if key not in ("kind", "at")}
+            return TurnOptions(**{**told, "patience_ms": tuple(told["patience_ms"])})
+    return BALANCED
 
 
 def _evidence(entry: dict[str, Any]) -> Evidence:

@@ -112,7 +112,9 @@ class Conversation:
         self._to_client = to_client
         self._tasks = Tasks()
         idle_s = persona.idle_after_s or _NEVER_S
-        turns = TurnTaking(replace(options_for(persona.pace), idle_s=idle_s))
+        rules = replace(options_for(persona.pace), idle_s=idle_s)
+        self.log.rules(rules)
+        turns = TurnTaking(rules)
         self._manners = Manners(persona)
         self._conductor = conductor = Conductor(self._manners, self.tell, self.end, time.monotonic)
         self._playout = Playout(conductor.on_audible, conductor.on_done)
