@@ -38,14 +38,12 @@ class KvCache:
     sit a step out write there.
 
     Attributes:
-        keys: Per layer, [B, ring + 1, kv_heads, head_dim].
-        values: Likewise.
+        rings: Per layer, keys and values, [B, ring + 1, 2, kv_heads, head_dim].
         lengths: Tokens each row has seen so far, int64 [B].
         windows: Per layer, keys a query sees; None for all.
     """
 
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
+    rings: tuple[Tensor, ...]
     lengths: Tensor
     windows: tuple[int | None, ...]
 
@@ -78,16 +76,19 @@ class KvCache:
             min(size for size in (window and window + step_tokens - 1, max_tokens) if size)
             for window in windows
         ]
-        shapes = [(rows, size + 1, config.n_kv_heads, config.head_dim) for size in sizes]
-        keys = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
-        values = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
-        return cls(keys, values, torch.zeros(rows, dtype=torch.int64, device=device), windows)
+        shapes = [(rows, size + 1, 2, config.n_kv_heads, config.head_dim) for size in sizes]
+        rings = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
+        return cls(rings, torch.zeros(rows, dtype=torch.int64, device=device), windows)
+
+    @property
+    def keys(self) -> tuple[Tensor, ...]:
+        """Per layer, [B, ring + 1, kv_heads, head_dim], in ring order."""
+        return tuple(ring[:, :, 0] for ring in self.rings)
 
     def rows(self, start: int, stop: int) -> KvCache:
         """Rows start..stop as views: what is written there is written here."""
-        keys = tuple(key[start:stop] for key in self.keys)
-        values = tuple(value[start:stop] for value in self.values)
-        return KvCache(keys, values, self.lengths[start:stop], self.windows)
+        rings = tuple(ring[start:stop] for ring in self.rings)
+        return KvCache(rings, self.lengths[start:stop], self.windows)
 
     def copy_row(self, to: int, source: KvCache, row: int, *, tokens: int | None = None) -> None:
         """Overwrite a row with a row of `source` (another cache of the same model, or this one).
@@ -99,7 +100,7 @@ class KvCache:
             tokens: How many tokens the row has seen, when the caller knows; saves asking the device.
         """
         seen = int(source.lengths[row]) if tokens is None else tokens
-        for mine, theirs in zip(self.keys + self.values, source.keys + source.values, strict=True):
+        for mine, theirs in zip(self.rings, source.rings, strict=True):
             used = min(seen, mine.shape[1] - 1)
             mine[to, :used].copy_(theirs[row, :used])
         self.lengths[to] = source.lengths[row]
@@ -152,20 +153,20 @@ class KvCache:
         hidden = (distance < 0) | (slot_order < 0)[:, None]
         if held is not None:
             hidden |= distance >= held
-        mask = torch.zeros(hidden.shape, dtype=self.keys[0].dtype, device=device)
+        mask = torch.zeros(hidden.shape, dtype=self.rings[0].dtype, device=device)
         mask.masked_fill_(hidden, float("-inf"))
         return RingPlan((slots + first).flatten(), mask[:, None], extent)
 
-    def update(self, layer: int, k: Tensor, v: Tensor, plan: RingPlan) -> tuple[Tensor, Tensor]:
-        """Write a layer's new keys and values [B, S, kv_heads, head_dim]; return all that matter.
+    def update(self, layer: int, kv: Tensor, plan: RingPlan) -> tuple[Tensor, Tensor]:
+        """Write a layer's new keys and values [B * S, 2, kv_heads, head_dim]; return all that matter.
 
         Returns:
             Keys and values, [B, extent, kv_heads, head_dim], in ring order (the mask knows).
         """
-        keys, values = self.keys[layer], self.values[layer]
-        keys.flatten(0, 1).index_copy_(0, plan.slots, k.flatten(0, 1))
-        values.flatten(0, 1).index_copy_(0, plan.slots, v.flatten(0, 1))
-        return keys[:, : plan.extent], values[:, : plan.extent]
+        ring = self.rings[layer]
+        ring.flatten(0, 1).index_copy_(0, plan.slots, kv)
+        held = ring[:, : plan.extent]
+        return held[:, :, 0], held[:, :, 1]
 
     def advance(self, new: int, active: Tensor | None) -> None:
         """Count the tokens of a finished step."""

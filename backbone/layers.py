@@ -67,7 +67,7 @@ class Attention(nn.Module):
             q = q * at.temperature.type_as(q)
         if at.cache is not None and at.plans is not None:
             plan = at.plans[self.layer]
-            k, v = at.cache.update(self.layer, k, v, plan)
+            k, v = at.cache.update(self.layer, torch.stack((k, v), 2).flatten(0, 1), plan)
             out = attend(q, k, v, mask=plan.mask)
         elif (window := self.window or x.shape[1]) < x.shape[1] or q.requires_grad:
             out = attend_band(q, k, v, window)

@@ -121,7 +121,7 @@ def random_model(parameters: dict, seed: int = 0) -> VoxtralRealtime:
             if name.endswith("norm.weight"):
                 parameter.copy_(1 + 0.1 * noise)
             elif "tok_embeddings" in name:
-                parameter.copy_(noise)
+                parameter.copy_(0.3 * noise)
             else:
                 parameter.copy_(noise / max(parameter[0].numel(), 8) ** 0.5 * 1.5)
     return model.eval().requires_grad_(False)

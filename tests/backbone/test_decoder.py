@@ -34,9 +34,10 @@ def build(config: DecoderConfig) -> Decoder:
     return decoder
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
-def test_continuing_from_the_cache_equals_the_whole_sequence(name):
+def test_continuing_from_the_cache_equals_the_whole_sequence(name, fused):
     config = CONFIGS[name]
     decoder = build(config)
     x = torch.randn(2, 40, config.dim)
@@ -45,6 +46,8 @@ def test_continuing_from_the_cache_equals_the_whole_sequence(name):
     if config.ada_rms_norm_t_cond:
         scale = decoder.ada_scale(rotary_timescale(torch.tensor([6.0, 2.0]), config.dim))
     whole = decoder(x, positions, ada_scale=scale)
+    if fused:
+        decoder.fuse()
     cache = KvCache.allocate(config, 2, step_tokens=4, max_tokens=40)
     pieces, start = [], 0
     for size in (1, 4, 3, 4, 4, 2, 1, 4, 4, 4, 4, 4, 1):

@@ -1,0 +1,133 @@
+"""The two computations of a decision, for a range of rows: encode 80 ms, choose a token."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from asr.config import TOKEN_SAMPLES
+from asr.frontend import LOOK_AHEAD_SAMPLES, LOOK_BACK_SAMPLES, LogMel
+from asr.model import VoxtralRealtime
+from asr.state import BLOCK_TOKENS, StreamState
+from asr.words import StreamingIds
+
+CONTEXT_SAMPLES = LOOK_BACK_SAMPLES + LOOK_AHEAD_SAMPLES
+"""Samples a block of audio carries beyond its own length."""
+
+
+class Steps:
+    """A model, the state of its streams, and the constant beginning they all share.
+
+    Args:
+        model: On its device; its layers are fused for stepping.
+        ids: Its streaming tokens.
+        rows: Streams there is room for.
+        left: Tokens of silence before the caller's first sample.
+    """
+
+    def __init__(self, model: VoxtralRealtime, ids: StreamingIds, rows: int, left: int = 32):
+        model.decoder.fuse()
+        model.whisper_encoder.transformer.fuse()
+        self.model = model
+        self.ids = ids
+        self.left = left
+        self.device = model.tok_embeddings.weight.device
+        self.mel = LogMel(model.config.num_mel_bins, model.config.global_log_mel_max, self.device)
+        self.state = StreamState.allocate(model, rows)
+        self.view = lru_cache(maxsize=256)(self.state.rows)
+        self._beginning = lru_cache(maxsize=30)(self._begin)
+        self._silence: tuple[StreamState, Tensor] | None = None
+
+    def seat(self, row: int, delay: int) -> None:
+        """Put a new stream on a row: the silence and the prompt before its first sample are done.
+
+        All but the last of the `left` tokens of silence are constant for a delay, so they are
+        computed once. The last one sees 40 samples of the caller, and is left for the first step.
+        """
+        self.state.copy_row(row, self._beginning(delay), 0)
+
+    def set_delay(self, row: int, delay: int) -> None:
+        """Change the delay that a running stream is conditioned on."""
+        self.state.scale[row] = self._scale(delay)[0]
+
+    def encode(self, start: int, stop: int, pcm: Tensor, active: Tensor | None = None) -> Tensor:
+        """Encode the same number of tokens of audio for each row of a range.
+
+        Args:
+            start: First row.
+            stop: One past the last.
+            pcm: float32 [stop - start, T * 1280 + 240] with T up to `BLOCK_TOKENS`.
+            active: bool [stop - start]; rows that are False keep their state. None for all.
+
+        Returns:
+            Audio embeddings, [stop - start, T, dim].
+        """
+        state = self.view(start, stop).encoder
+        return self.model.encode(self.mel.frames(pcm), state, active=active)
+
+    def decode(
+        self,
+        start: int,
+        stop: int,
+        audio: Tensor,
+        tokens: Tensor,
+        active: Tensor | None = None,
+        penalty: Tensor | None = None,
+    ) -> Tensor:
+        """Choose the next token of each row of a range.
+
+        Args:
+            start: First row.
+            stop: One past the last.
+            audio: Audio embeddings, [stop - start, 1, dim].
+            tokens: The tokens before, int64 [stop - start].
+            active: bool [stop - start]; rows that are False keep their state. None for all.
+            penalty: Taken off the logit of saying nothing, float32 [stop - start].
+
+        Returns:
+            float32 [stop - start, 3]: token, its probability, probability of saying nothing.
+        """
+        state = self.view(start, stop)
+        logits = self.model.decode(
+            audio, tokens[:, None], state.scale, state.decoder, active=active
+        )
+        return self._choose(logits[:, 0].float(), penalty)
+
+    def _choose(self, logits: Tensor, penalty: Tensor | None) -> Tensor:
+        if penalty is not None:
+            logits[:, self.ids.pad] -= penalty
+        best, token = logits.max(-1)
+        chosen = torch.stack((best, logits[:, self.ids.pad]), -1)
+        probabilities = (chosen - logits.logsumexp(-1, keepdim=True)).exp()
+        return torch.cat((token[:, None].float(), probabilities), -1)
+
+    def _begin(self, delay: int) -> StreamState:
+        """State of one row after all but the last token of the left padding."""
+        if self._silence is None:
+            self._silence = self._encode_silence()
+        silence, audio = self._silence
+        cache = StreamState.allocate(self.model, 1, max_tokens=self.left).decoder
+        state = StreamState(silence.encoder, cache, self._scale(delay))
+        for position in range(self.left - 1):
+            token = self.ids.start if position == 0 else self.ids.pad
+            self.model.decode(
+                audio[:, position : position + 1],
+                torch.tensor([[token]], device=self.device),
+                state.scale,
+                cache,
+            )
+        return state
+
+    def _encode_silence(self) -> tuple[StreamState, Tensor]:
+        state, pieces, left = StreamState.allocate(self.model, 1, max_tokens=1), [], self.left - 1
+        while left:
+            count = min(left, BLOCK_TOKENS)
+            zeros = torch.zeros(1, count * TOKEN_SAMPLES + CONTEXT_SAMPLES, device=self.device)
+            pieces.append(self.model.encode(self.mel.frames(zeros), state.encoder))
+            left -= count
+        return state, torch.cat(pieces, 1)
+
+    def _scale(self, delay: int) -> Tensor:
+        return self.model.delay_scale(torch.tensor([delay], device=self.device))

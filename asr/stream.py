@@ -1,0 +1,167 @@
+"""One caller: where they are in their audio, and what came of it so far.
+
+The streaming algorithm of Voxtral Realtime (arXiv 2602.11298) without the tensors: which samples
+the next decision needs, which token goes in, which moment the chosen token speaks of.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
+from asr.frontend import LOOK_BACK_SAMPLES
+from asr.interface import Hypothesis
+from asr.steps import CONTEXT_SAMPLES
+from asr.words import Decision, StreamingIds, Transcript, aligned_samples
+from backbone.tekken import Tekken
+from common.errors import AudioError
+
+RUT_TOKENS = 200
+"""Sixteen seconds of saying nothing; healthy silences are shorter, ruts last minutes."""
+RUT_PENALTY_STEP = 0.5
+RUT_PENALTY_MAX = 7.0
+
+
+class Listener:
+    """Host-side state of one stream; the tensors are a row of `StreamState`.
+
+    Attributes:
+        delay: In tokens.
+        position: Decoder position of the next decision.
+        transcript: The words so far.
+        heard_samples: How much of the caller's own audio has been decided upon.
+        tokens: Every token since the prompt, when asked to keep them.
+    """
+
+    def __init__(
+        self,
+        tekken: Tekken,
+        ids: StreamingIds,
+        delay: int,
+        *,
+        left: int = 32,
+        keep_tokens: bool = False,
+        break_ruts: bool = False,
+    ):
+        self.delay = delay
+        self.position = left - 1
+        self.transcript = Transcript(tekken, ids)
+        self.tokens: list[int] | None = [] if keep_tokens else None
+        self._ids, self._left, self._break_ruts = ids, left, break_ruts
+        self._previous = ids.start if left == 1 else ids.pad
+        self._inbox: deque[np.ndarray] = deque()
+        # The last token of silence before the caller, with the samples its first frame looks back.
+        self._pcm = np.zeros(LOOK_BACK_SAMPLES + TOKEN_SAMPLES, np.float32)
+        self._fed_samples = 0
+        self._own_samples: int | None = None
+
+    def feed(self, pcm: np.ndarray) -> None:
+        """Take in audio of any length. May be called from another thread than all else here.
+
+        Raises:
+            AudioError: Not float32 mono.
+        """
+        if not isinstance(pcm, np.ndarray) or pcm.dtype != np.float32 or pcm.ndim != 1:
+            what = f"{pcm.dtype} {pcm.shape}" if isinstance(pcm, np.ndarray) else type(pcm).__name__
+            raise AudioError(
+                f"The recogniser takes float32 mono audio at 16 kHz, not {what}.",
+                "Convert it first: divide int16 by 32768, average the channels, resample.",
+            )
+        if len(pcm):
+            self._inbox.append(pcm.copy())
+
+    def ready_tokens(self) -> int:
+        """Take in what was fed; how many decisions the audio now allows."""
+        if self._inbox:
+            fresh = [self._inbox.popleft() for _ in range(len(self._inbox))]
+            self._fed_samples += sum(map(len, fresh))
+            self._pcm = np.concatenate((self._pcm, *map(_clean, fresh)))
+        return max((len(self._pcm) - CONTEXT_SAMPLES) // TOKEN_SAMPLES, 0)
+
+    @property
+    def heard_samples(self) -> int:
+        """The caller's audio up to which decisions have been made."""
+        heard = (self.position - self._left) * TOKEN_SAMPLES
+        return min(max(heard, 0), self._caller_samples)
+
+    @property
+    def _caller_samples(self) -> int:
+        return self._fed_samples if self._own_samples is None else self._own_samples
+
+    def take(self, tokens: int) -> np.ndarray:
+        """Samples of the next tokens with their context, float32 [tokens * 1280 + 240]."""
+        samples = self._pcm[: tokens * TOKEN_SAMPLES + CONTEXT_SAMPLES]
+        self._pcm = self._pcm[tokens * TOKEN_SAMPLES :]
+        return samples
+
+    def finish(self, extra_tokens: int = OFFLINE_EXTRA_TOKENS) -> int:
+        """Append the silence after which the last words are out; nothing more may be fed.
+
+        Returns:
+            How many decisions are now ready: at least delay + 1 beyond the caller's audio.
+        """
+        self.ready_tokens()
+        self._own_samples = self._fed_samples
+        align = -self._fed_samples % TOKEN_SAMPLES
+        self.append_silence(self.delay + 1 + extra_tokens, align + CONTEXT_SAMPLES)
+        return self.ready_tokens()
+
+    def append_silence(self, tokens: int, samples: int = 0) -> None:
+        """Let so much silence follow."""
+        zeros = np.zeros(tokens * TOKEN_SAMPLES + samples, np.float32)
+        self._pcm = np.concatenate((self._pcm, zeros))
+
+    @property
+    def input_token(self) -> int:
+        """The token before the next decision: the prompt's while it lasts, then the model's own."""
+        return self._previous
+
+    @property
+    def penalty(self) -> float:
+        """What to take off the logit of saying nothing when the model seems stuck in a blank rut."""
+        if not self._break_ruts:
+            return 0.0
+        excess = self.transcript.blank_run - RUT_TOKENS
+        return min(max(excess, 0) * RUT_PENALTY_STEP, RUT_PENALTY_MAX)
+
+    def decide(self, decision: Decision) -> bool:
+        """Take in what the model said at the current position; returns whether a word changed.
+
+        The end-of-text token is fed back like any other: it never ends a live stream.
+        """
+        position, self.position = self.position, self.position + 1
+        if position < self._left + self.delay:
+            self._previous = self._ids.pad
+            return False
+        self._previous = decision.token
+        if self.tokens is not None:
+            self.tokens.append(decision.token)
+        at_samples = aligned_samples(position, self.delay, self._left)
+        return self.transcript.push(decision, at_samples)
+
+    def hypothesis(self, *, final: bool = False) -> Hypothesis:
+        """What was understood so far."""
+        return self.transcript.hypothesis(self.heard_samples, final=final)
+
+    def fork(self) -> Listener:
+        """A listener that goes on from here by itself, with all audio fed so far."""
+        self.ready_tokens()
+        twin = Listener.__new__(Listener)
+        twin.__dict__.update(self.__dict__)
+        twin.transcript = self.transcript.copy()
+        twin.tokens = None
+        twin._inbox = deque()
+        return twin
+
+
+def _clean(pcm: np.ndarray) -> np.ndarray:
+    """Audio the model can stand: no NaN, nothing beyond full scale."""
+    return np.clip(np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+
+
+def decisions(rows: np.ndarray) -> Iterator[Decision]:
+    """Unpack what `Steps.decode` returned."""
+    return (Decision(int(token), float(own), float(pad)) for token, own, pad in rows)
