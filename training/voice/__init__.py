@@ -1,0 +1,1 @@
+"""How the nano voice is made: a spoken corpus, a codec, a speech model, and their checkpoint."""

@@ -1,0 +1,288 @@
+"""Train the codec: waveforms through encoder, quantiser and decoder, judged by their spectra.
+
+A training-only probe must read the phone of every 10 ms from the semantic codeword: where the
+published codec distils a recogniser (arXiv 2603.25551 §2.1), our teacher knows its phones.
+
+Most of a step's time goes into the waveform's spectra. An iSTFT head states its magnitudes outright,
+so for the first part of a run they are compared with the target's directly, which is several times
+cheaper, and only some steps look at the waveform; at the end all do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from loguru import logger
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.voice.data import LABELS_PER_FRAME, PHONES, SpokenCorpus
+from training.voice.losses import RESOLUTIONS, spectral_distance
+from training.voice.optimise import Schedule, optimisers
+from tts.codec import Codec
+from tts.codec.convs import CausalConv, CausalConvTranspose
+from tts.codec.heads import IstftHead
+from tts.config import CodecConfig
+
+# Hann-windowed analysis and synthesis overlap to 3/4 of the waveform on average.
+_OVERLAP_GAIN = 4 / 3
+_FLOOR = 1e-3
+_PLAIN = ("probes.", "input_proj", "output_proj", "encoder_blocks.7.conv")
+_HEAD_LEVEL = 0.5
+_UNSATURATED = 1.5  # before tanh; further out the gradient is gone
+
+
+@dataclass(frozen=True, slots=True)
+class CodecRun:
+    """How the codec is trained.
+
+    Attributes:
+        minutes: Time budget; a resumed run goes on counting.
+        batch: Pieces per step.
+        frames: 80 ms frames per piece.
+        resolutions: Spectral resolutions drawn per step.
+        matrix_lr: Muon's rate.
+        other_lr: AdamW's rate for gains and small matrices.
+        plain_lr: AdamW's rate for the first and last layers.
+        decay_share: Last part of the budget over which the rates fall to zero.
+        wave_share: Part of the steps that look at the waveform, at first.
+        wave_from: Part of the budget after which every step does.
+        phone_weight: Of the phone probe.
+        magnitude_weight: Of the head's log magnitudes against the target's (iSTFT head only).
+        saturation_weight: Of acoustic latents beyond what tanh can tell apart.
+        commitment_weight: Of the encoder's distance to its codewords (0.1 as published).
+        delay_samples: How much later than it came in the waveform is asked for.
+        seed: Of weights and batches.
+    """
+
+    minutes: float = 60.0
+    batch: int = 20
+    frames: int = 16
+    resolutions: int = 2
+    matrix_lr: float = 0.02
+    other_lr: float = 2e-3
+    plain_lr: float = 4e-4
+    decay_share: float = 0.5
+    wave_share: float = 0.25
+    wave_from: float = 0.6
+    phone_weight: float = 0.3
+    magnitude_weight: float = 0.5
+    saturation_weight: float = 0.1
+    commitment_weight: float = 0.1
+    delay_samples: int = 0
+    seed: int = 0
+
+
+class Probes(nn.Module):
+    """Training-only readers of the latents."""
+
+    def __init__(self, config: CodecConfig):
+        super().__init__()
+        self.phones = nn.Sequential(
+            nn.Linear(config.semantic_dim, 128),
+            nn.GELU(),
+            nn.Linear(128, LABELS_PER_FRAME * len(PHONES)),
+        )
+
+
+class CodecTrainer(nn.Module):
+    """Codec and probes with one differentiable training pass."""
+
+    def __init__(self, config: CodecConfig, run: CodecRun):
+        super().__init__()
+        torch.manual_seed(run.seed)
+        self.run = run
+        self.codec = Codec(config)
+        self.probes = Probes(config)
+        self._begun = False
+
+    @torch.no_grad()
+    def level(self, wave: Tensor) -> None:
+        """Scale every convolution of a new codec so that real speech comes out of it at unit level.
+
+        The residual stream has no norm between stages; only the weight norm's gains hold its level,
+        and transformer layers add nothing audible to a stream that is far above theirs.
+        """
+        codec, patch = self.codec, self.codec.config.pretransform_patch_size
+        x = wave.unflatten(1, (-1, patch)) * codec.config.pretransform_gain
+        for block in (codec.input_proj, *codec.encoder_blocks):
+            x = _levelled(block, x, 1.0)
+        semantic, acoustic = x.split((codec.config.semantic_dim, codec.config.acoustic_dim), -1)
+        x = torch.cat([semantic, acoustic.tanh()], -1)
+        for block in codec.decoder_blocks:
+            x = _levelled(block, x, 1.0)
+        _levelled(codec.output_proj, x, _HEAD_LEVEL)
+
+    def losses(
+        self, wave: Tensor, labels: Tensor, resolutions: tuple[int, ...]
+    ) -> dict[str, Tensor]:
+        """Every term for float32 [B, samples] and int64 [B, frames * 8].
+
+        Without `resolutions` the waveform is never made and `spectra` is left out.
+        """
+        codec = self.codec
+        with torch.autocast(wave.device.type, torch.bfloat16):
+            latents = codec.latents(wave)
+            if self.training and not self._begun:
+                self._begin_codebook(latents)
+            quantised = codec.quantizer(latents)
+            hidden = quantised.latent
+            for block in codec.decoder_blocks:
+                hidden = block(hidden)
+            channels = codec.output_proj(hidden)
+            phones = self.probes.phones(quantised.semantic)
+        target = functional.pad(wave, (self.run.delay_samples, 0))[:, : wave.shape[1]]
+        terms = {
+            "phones": functional.cross_entropy(
+                phones.float().reshape(-1, len(PHONES)), labels.flatten()
+            ),
+            "commitment": quantised.commitment,
+            "saturation": (
+                (latents[..., codec.config.semantic_dim :].float().abs() - _UNSATURATED)
+                .relu()
+                .square()
+                .mean()
+            ),
+        }
+        if isinstance(codec.output_head, IstftHead):
+            terms["magnitude"] = _magnitude_distance(codec.output_head, channels, target)
+        if resolutions:
+            made = codec.output_head(channels).float()
+            terms["spectra"] = spectral_distance(made, target, resolutions)
+        return terms
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum that is minimised."""
+        run = self.run
+        weights = {
+            "spectra": 1.0,
+            "magnitude": run.magnitude_weight,
+            "phones": run.phone_weight,
+            "commitment": run.commitment_weight,
+            "saturation": run.saturation_weight,
+        }
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def _begin_codebook(self, latents: Tensor) -> None:
+        codebook = self.codec.quantizer.semantic_codebook
+        semantic = latents[..., : self.codec.config.semantic_dim].detach()
+        if float(codebook.cluster_usage.std()) == 0.0:
+            codebook.start_from(codebook.normalise(semantic).flatten(0, 1))
+        self._begun = True
+
+
+def _levelled(block: nn.Module, x: Tensor, level: float) -> Tensor:
+    """The output of `block`, whose gain is set for it to have RMS `level` if it is a convolution."""
+    if not isinstance(block, CausalConv | CausalConvTranspose):
+        return block(x)
+    gain = block.conv.parametrizations.weight.original0
+    gain *= level / block(x).square().mean().sqrt()
+    return block(x)
+
+
+def _magnitude_distance(head: IstftHead, channels: Tensor, target: Tensor) -> Tensor:
+    """Mean distance of log magnitudes: [B, steps, n_fft + 2] against windows of [B, samples]."""
+    with torch.no_grad():
+        windows = functional.pad(target, (0, head.n_fft - head.patch_samples)).unfold(
+            1, head.n_fft, head.patch_samples
+        )
+        magnitude = torch.fft.rfft(windows * head.window).abs() * _OVERLAP_GAIN
+        theirs = (magnitude + _FLOOR * head.n_fft**0.5).log()
+    ours = channels.float()[..., : theirs.shape[-1]] + head.resting
+    return (ours - theirs).abs().mean()
+
+
+def read_config(path: Path) -> tuple[CodecConfig, CodecRun]:
+    """Read a YAML file of two sections, `codec` (as in params.json) and `run`."""
+    sections: dict[str, Any] = yaml.safe_load(path.read_text())
+    return CodecConfig(**sections["codec"]), CodecRun(**sections["run"])
+
+
+def train(folder: Path, config_path: Path, corpus: Path, validation: Path) -> None:
+    """Train, or go on training, in `folder`; `state.pt` there is always a whole, resumable state."""
+    config, run = read_config(config_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = CodecTrainer(config, run)
+    steppers = optimisers(trainer, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
+    schedule = Schedule(steppers, 30, run.decay_share)
+    step, spent_s = 0, 0.0
+    state_path = folder / "state.pt"
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        trainer.load_state_dict(state["model"])
+        for stepper, saved in zip(steppers, state["steppers"], strict=True):
+            stepper.load_state_dict(saved)
+        step, spent_s = state["step"], state["spent_s"]
+        logger.info("going on at step {}, {:.1f} min", step, spent_s / 60)
+    speech = SpokenCorpus(corpus)
+    unseen = SpokenCorpus(validation)
+    check = [unseen.crops(8, 24, np.random.default_rng(5)) for _ in range(2)]
+    chance = np.random.default_rng([run.seed, step])
+    torch.manual_seed(run.seed * 1_000_003 + step)
+    if not step:
+        trainer.level(speech.crops(run.batch, run.frames, chance)[0])
+    sums: dict[str, list[float]] = {}
+    since, saved_s, began_s = 0, spent_s, time.monotonic() - spent_s
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        Progress(
+            TextColumn("codec {task.fields[loss]}"), BarColumn(), TimeRemainingColumn()
+        ) as progress,
+    ):
+        bar = progress.add_task("", total=run.minutes * 60, completed=spent_s, loss="")
+        while spent_s < run.minutes * 60:
+            schedule.set(step, spent_s / (run.minutes * 60))
+            wave, labels = speech.crops(run.batch, run.frames, chance)
+            heard = spent_s > run.wave_from * run.minutes * 60 or chance.random() < run.wave_share
+            drawn = chance.choice(len(RESOLUTIONS), run.resolutions * heard, replace=False)
+            terms = trainer.losses(wave, labels, tuple(drawn))
+            for stepper in steppers:
+                stepper.zero_grad(set_to_none=True)
+            trainer.total(terms).backward()
+            nn.utils.clip_grad_norm_(trainer.parameters(), 5.0)
+            for stepper in steppers:
+                stepper.step()
+            step, since = step + 1, since + 1
+            for name, term in terms.items():
+                sums.setdefault(name, []).append(term.item())
+            spent_s = time.monotonic() - began_s
+            progress.update(bar, completed=spent_s)
+            if since == 100 or spent_s >= run.minutes * 60:
+                line = {name: round(float(np.mean(sums[name])), 4) for name in sums}
+                line |= _validate(trainer, check)
+                line |= {"step": step, "minutes": round(spent_s / 60, 2)}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                progress.update(bar, loss=f"{line['val_spectra']:.3f}")
+                sums, since = {}, 0
+            if spent_s - saved_s > 120 or spent_s >= run.minutes * 60:
+                saved_s = spent_s
+                state = {
+                    "model": trainer.state_dict(),
+                    "steppers": [stepper.state_dict() for stepper in steppers],
+                    "step": step,
+                    "spent_s": spent_s,
+                    "config": asdict(config),
+                    "run": asdict(run),
+                }
+                torch.save(state, state_path.with_suffix(".part"))
+                state_path.with_suffix(".part").replace(state_path)
+
+
+def _validate(trainer: CodecTrainer, batches: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    trainer.eval()
+    with torch.no_grad():
+        rows = [trainer.losses(*batch, tuple(range(len(RESOLUTIONS)))) for batch in batches]
+    trainer.train()
+    return {
+        f"val_{name}": round(float(np.mean([row[name].item() for row in rows])), 4)
+        for name in rows[0]
+    }

@@ -1,0 +1,425 @@
+"""Train the speech model on a frozen codec's codes: what comes next, given a voice and a text.
+
+Each example is a whole prompt as at run time: some frames of the same speaker saying something else,
+the text units, then the frames to be learnt. Two things are added to the published losses (semantic
+cross-entropy and conditional flow matching, Voxtral TTS, arXiv 2603.25551 §3): a few attention heads
+are asked to look at the units spoken in the frame being predicted and in the next one, which makes
+reading out a text learnable in minutes; and frames fed back are disturbed, so that the model learns
+to recover from its own mistakes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from loguru import logger
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backbone.rope import rotate
+from training.voice.aligned import FRAME_S, Aligned
+from training.voice.optimise import Schedule, optimisers
+from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
+from tts.model import TtsModel
+from tts.prompt import prompt_ids, rope_positions
+
+_PLAIN = ("semantic_codebook_output", "acoustic_codebook_output", "input_projection")
+_CODEC = "audio_tokenizer"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRun:
+    """How the speech model is trained.
+
+    Attributes:
+        minutes: Time budget; a resumed run goes on counting.
+        batch: Utterances per step, of similar length.
+        shortest_voice_frames: Fewest frames of reference in front.
+        longest_voice_frames: Most frames of reference.
+        long_voices: Part of the examples whose reference may be three times as long.
+        flow_draws: Noise draws per frame.
+        guide_weight: Of the guided heads at the start; falls to a fifth.
+        guided_layers: Layers whose head 0 follows the present frame and head 1 the next.
+        unconditioned: Share of frames whose hidden state is zeroed for the flow.
+        disturbed: Share of frames fed back whose levels are jittered, by up to `jitter_levels`.
+        jitter_levels: Largest standard deviation of that jitter.
+        mistaken: Share of frames fed back whose semantic code is a random one.
+        dropped: Share of frames fed back as nothing.
+        matrix_lr: Muon's rate.
+        other_lr: AdamW's rate for tables and gains.
+        plain_lr: AdamW's rate for the heads.
+        decay_share: Last part of the budget over which the rates fall to zero.
+        seed: Of weights and batches.
+    """
+
+    minutes: float = 30.0
+    batch: int = 16
+    shortest_voice_frames: int = 12
+    longest_voice_frames: int = 40
+    long_voices: float = 0.15
+    flow_draws: int = 2
+    guide_weight: float = 1.0
+    guided_layers: tuple[int, ...] = (1, 3)
+    unconditioned: float = 0.1
+    disturbed: float = 0.6
+    jitter_levels: float = 2.5
+    mistaken: float = 0.06
+    dropped: float = 0.06
+    matrix_lr: float = 0.015
+    other_lr: float = 2e-3
+    plain_lr: float = 1e-3
+    decay_share: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Prompts with their targets, padded on the right.
+
+    Attributes:
+        ids: int64 [B, S] token ids; what stands at frames is ignored.
+        positions: int64 [B, S] RoPE positions.
+        frame_at: bool [B, S] where frames (of voice or target) are embedded.
+        codes: int64 [F, codebooks] those frames, row by row.
+        target: bool [F] whether a frame is of the target (and may be disturbed).
+        predicts: bool [B, S] positions whose hidden state predicts a frame or END.
+        semantic: int64 [P] emitted semantic code wanted there.
+        sounding: bool [P] whether it is a frame and not END.
+        acoustic: float32 [Q, codes] latents wanted at sounding positions.
+        attend: float32 [P, 2, S] where heads 0 and 1 should look.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    frame_at: Tensor
+    codes: Tensor
+    target: Tensor
+    predicts: Tensor
+    semantic: Tensor
+    sounding: Tensor
+    acoustic: Tensor
+    attend: Tensor
+
+
+class SpeechExamples:
+    """Draws batches of utterances of similar length, each with a voice of its own speaker."""
+
+    def __init__(self, sizes: TtsConfig, utterances: list[Aligned], run: SpeechRun):
+        self.sizes, self.utterances, self.run = sizes, utterances, run
+        self._lengths = np.array([len(u.codes) + len(u.ids) for u in utterances])
+        self._of_speaker: dict[int, list[int]] = defaultdict(list)
+        for index, utterance in enumerate(utterances):
+            self._of_speaker[utterance.speaker].append(index)
+
+    def draw(self, chance: np.random.Generator) -> Batch:
+        """A random batch."""
+        like = self._lengths[chance.integers(len(self._lengths))]
+        near = np.argsort(np.abs(self._lengths - like) + chance.random(len(self._lengths)) * 4)
+        rows = chance.choice(near[: self.run.batch * 4], self.run.batch, replace=False)
+        return self.collate([int(row) for row in rows], chance)
+
+    def collate(self, rows: list[int], chance: np.random.Generator) -> Batch:
+        """The given utterances, each after a random voice of its speaker."""
+        parts = [(self.utterances[row], self._voice(row, chance)) for row in rows]
+        prompts = [prompt_ids(self.sizes, len(v), u.ids.tolist()) for u, v in parts]
+        longest = max(len(p) + len(u.codes) for p, (u, _) in zip(prompts, parts, strict=True))
+        shape = (len(parts), longest)
+        ids, positions = (
+            torch.zeros(shape, dtype=torch.int64),
+            torch.zeros(shape, dtype=torch.int64),
+        )
+        frame_at, predicts = (
+            torch.zeros(shape, dtype=torch.bool),
+            torch.zeros(shape, dtype=torch.bool),
+        )
+        codes, target, semantic, acoustic, attend = [], [], [], [], []
+        for b, ((utterance, voice), prompt) in enumerate(zip(parts, prompts, strict=True)):
+            n, t = len(prompt), len(utterance.codes)
+            ids[b, :n] = torch.tensor(prompt)
+            at = rope_positions(self.sizes, len(voice), len(utterance.ids), t)
+            positions[b, : n + t] = at
+            frame_at[b, 2 : 2 + len(voice)] = True
+            frame_at[b, n : n + t] = True
+            predicts[b, n - 1 : n + t] = True
+            codes += [voice, utterance.codes]
+            target += [np.zeros(len(voice), bool), np.ones(t, bool)]
+            semantic += [utterance.codes[:, 0] + N_SPECIAL_CODES, [END_AUDIO]]
+            acoustic.append(utterance.acoustic)
+            attend.append(_attention_wanted(utterance, len(voice) + 3, longest))
+        wanted = torch.from_numpy(np.concatenate(semantic).astype(np.int64))
+        return Batch(
+            ids,
+            positions,
+            frame_at,
+            torch.from_numpy(np.concatenate(codes).astype(np.int64)),
+            torch.from_numpy(np.concatenate(target)),
+            predicts,
+            wanted,
+            wanted != END_AUDIO,
+            torch.from_numpy(np.concatenate(acoustic).astype(np.float32)),
+            torch.from_numpy(np.concatenate(attend)),
+        )
+
+    def _voice(self, row: int, chance: np.random.Generator) -> np.ndarray:
+        """Raw codes [frames + 1, codebooks] of the speaker saying something else; END last."""
+        others = [i for i in self._of_speaker[self.utterances[row].speaker] if i != row] or [row]
+        run = self.run
+        longest = run.longest_voice_frames
+        if chance.random() < run.long_voices:
+            longest *= 3
+        wanted = int(chance.integers(run.shortest_voice_frames, longest + 1))
+        pieces, length = [], 0
+        while length < wanted:
+            pieces.append(self.utterances[others[chance.integers(len(others))]].codes)
+            length += len(pieces[-1])
+        codes = np.concatenate(pieces)
+        first = int(chance.integers(0, length - wanted + 1))
+        end = np.full_like(codes[:1], -N_SPECIAL_CODES)
+        end[:, 0] = END_AUDIO - N_SPECIAL_CODES
+        return np.concatenate([codes[first : first + wanted], end])
+
+
+def _attention_wanted(utterance: Aligned, text_start: int, length: int) -> np.ndarray:
+    """float32 [frames + 1, 2, length]: share of each unit in the frame predicted, and in the next."""
+    n_units, n_frames = len(utterance.ids), len(utterance.codes)
+    frame_s = np.arange(n_frames)[:, None] * FRAME_S
+    start_s, end_s = utterance.times_s.T
+    overlap = np.minimum(end_s, frame_s + FRAME_S) - np.maximum(start_s, frame_s)
+    overlap = np.clip(overlap, 0.0, None)
+    empty = overlap.sum(1) < 1e-6
+    overlap[empty, -1] = 1.0
+    overlap /= overlap.sum(1, keepdims=True)
+    wanted = np.zeros((n_frames + 1, 2, length), np.float32)
+    text = slice(text_start, text_start + n_units)
+    wanted[:-1, 0, text] = overlap
+    wanted[:-2, 1, text] = overlap[1:]
+    wanted[-1, 0, text.stop - 1] = wanted[-2:, 1, text.stop - 1] = 1.0
+    return wanted
+
+
+class SpeechTrainer:
+    """Losses of a speech model over batches."""
+
+    def __init__(self, model: TtsModel, run: SpeechRun):
+        self.model, self.run = model, run
+        self._seen: dict[int, tuple[Tensor, Any]] = {}
+        for layer in run.guided_layers:
+            attention = model.layers[layer].get_submodule("attention")
+            attention.register_forward_pre_hook(self._remember)
+
+    def _remember(self, attention: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._seen[attention.layer] = inputs  # type: ignore[index]
+
+    def losses(self, batch: Batch, *, disturb: bool) -> dict[str, Tensor]:
+        """Semantic cross-entropy and accuracy, flow error, guided-head cross-entropy and hits."""
+        model, run = self.model, self.run
+        x = model.embed_text(batch.ids)
+        frames = model.embed_frames(self._disturbed(batch) if disturb else batch.codes)
+        if disturb:
+            kept = (torch.rand(len(frames), 1) >= run.dropped) | ~batch.target[:, None]
+            frames = frames * kept
+        x = x.masked_scatter(batch.frame_at[..., None], frames)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model(x, batch.positions)[batch.predicts]
+            logits = model.acoustic_transformer.semantic_logits(hidden)
+            guide, hits = self._guided(batch)
+        terms = {
+            "semantic": functional.cross_entropy(logits, batch.semantic),
+            "guide": guide,
+            "flow": self._flow(hidden[batch.sounding], batch.acoustic, disturb),
+        }
+        with torch.no_grad():
+            terms["right"] = (logits.argmax(-1) == batch.semantic).float().mean()
+            terms["hits"] = hits
+        return terms
+
+    def _flow(self, hidden: Tensor, data: Tensor, training: bool) -> Tensor:
+        draws = self.run.flow_draws if training else 4
+        hidden, data = hidden.repeat(draws, 1), data.repeat(draws, 1)
+        t = torch.rand(len(data)) if training else torch.linspace(0.02, 0.98, len(data))
+        noise = torch.randn_like(data)
+        between = noise.lerp(data, t[:, None])
+        if training:
+            hidden = hidden * (torch.rand(len(data), 1) >= self.run.unconditioned)
+        with torch.autocast("cpu", torch.bfloat16):
+            velocity = self.model.acoustic_transformer.velocity(between, t, hidden)
+        return functional.mse_loss(velocity.float(), data - noise)
+
+    def _disturbed(self, batch: Batch) -> Tensor:
+        """The frames as a model that errs would feed them back."""
+        run, codes, n = self.run, batch.codes, len(batch.codes)
+        size = torch.rand(n, 1) * run.jitter_levels * (torch.rand(n, 1) < run.disturbed)
+        top = self.model.sizes.audio.acoustic_codebook_size - 1
+        levels = codes[:, 1:] + (torch.randn(n, codes.shape[1] - 1) * size).round().long()
+        random = torch.randint(self.model.sizes.audio.semantic_codebook_size, (n, 1))
+        semantic = torch.where(torch.rand(n, 1) < run.mistaken, random, codes[:, :1])
+        disturbed = torch.cat([semantic, levels.clamp(0, top)], dim=1)
+        return torch.where(batch.target[:, None], disturbed, codes)
+
+    def _guided(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy between heads 0 and 1 of the guided layers and where they should look."""
+        config = self.model.config
+        group = config.n_heads // config.n_kv_heads
+        total, hits = torch.zeros(()), torch.zeros(())
+        length = batch.ids.shape[1]
+        later = torch.ones(length, length, dtype=torch.bool).triu(1)
+        for layer, (x, at) in self._seen.items():
+            attention = self.model.layers[layer].get_submodule("attention")
+            width = 2 * config.head_dim
+            q = rotate((x @ attention.wq.weight[:width].T).unflatten(-1, (2, -1)), at.rotation)
+            k_rows = attention.wk.weight[: -(-2 // group) * config.head_dim]
+            k = rotate((x @ k_rows.T).unflatten(-1, (-1, config.head_dim)), at.rotation)
+            k = k.repeat_interleave(group, dim=2)[:, :, :2]
+            scores = torch.einsum("bqhd,bkhd->bqhk", q, k).float() * config.head_dim**-0.5
+            scores = scores.masked_fill(later[:, None], -torch.inf)[batch.predicts]
+            log_attention = scores.log_softmax(-1).clamp(min=-30)
+            total = total - (batch.attend * log_attention).sum(-1).mean()
+            with torch.no_grad():
+                hit = log_attention[:, 0].argmax(-1) == batch.attend[:, 0].argmax(-1)
+                hits = hits + hit.float().mean() / len(self._seen)
+        return total / len(self._seen), hits
+
+
+def read_config(path: Path, codec: dict[str, Any]) -> tuple[dict[str, Any], SpeechRun]:
+    """Read a YAML file of `params` (as in params.json, without the codec) and `run`."""
+    sections: dict[str, Any] = yaml.safe_load(path.read_text())
+    params = sections["params"]
+    params["multimodal"]["audio_tokenizer_args"] = codec
+    run = sections["run"]
+    if "guided_layers" in run:
+        run["guided_layers"] = tuple(run["guided_layers"])
+    return params, SpeechRun(**run)
+
+
+def train(
+    folder: Path,
+    params: dict[str, Any],
+    run: SpeechRun,
+    utterances: list[Aligned],
+    validation: list[Aligned],
+    *,
+    start_from: Path | None = None,
+) -> None:
+    """Train, or go on training, in `folder`; `state.pt` there is always a whole, resumable state.
+
+    Args:
+        folder: Where state and log are kept.
+        params: As for `params.json`, codec included.
+        run: How to train.
+        utterances: What to learn.
+        validation: What to measure on.
+        start_from: A `state.pt` of another run whose weights a new run begins with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(run.seed)
+    model = TtsModel(TtsConfig.from_params(params))
+    del model.audio_tokenizer  # frozen; its codes are all that is needed here
+    _initialise(model)
+    trainer = SpeechTrainer(model, run)
+    steppers = optimisers(model, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
+    schedule = Schedule(steppers, 40, run.decay_share)
+    step, spent_s = 0, 0.0
+    state_path = folder / "state.pt"
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        model.load_state_dict(state["model"])
+        for stepper, saved in zip(steppers, state["steppers"], strict=True):
+            stepper.load_state_dict(saved)
+        step, spent_s = state["step"], state["spent_s"]
+        logger.info("going on at step {}, {:.1f} min", step, spent_s / 60)
+    elif start_from is not None:
+        model.load_state_dict(torch.load(start_from, weights_only=True)["model"])
+    sizes = TtsConfig.from_params(params)
+    examples = SpeechExamples(sizes, utterances, run)
+    unseen = SpeechExamples(sizes, validation, run)
+    rows = np.array_split(np.argsort([len(u.codes) for u in validation]), len(validation) // 24)
+    checks = [unseen.collate(part.tolist(), np.random.default_rng(3)) for part in rows]
+    chance = np.random.default_rng([run.seed, step])
+    torch.manual_seed(run.seed * 1_000_003 + step)
+    sums: dict[str, list[float]] = defaultdict(list)
+    saved_s, began_s = spent_s, time.monotonic() - spent_s
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        Progress(
+            TextColumn("speech {task.fields[loss]}"), BarColumn(), TimeRemainingColumn()
+        ) as progress,
+    ):
+        bar = progress.add_task("", total=run.minutes * 60, completed=spent_s, loss="")
+        while spent_s < run.minutes * 60:
+            done = spent_s / (run.minutes * 60)
+            schedule.set(step, done)
+            terms = trainer.losses(examples.draw(chance), disturb=True)
+            guide = run.guide_weight * max(0.2, 1.0 - done)
+            for stepper in steppers:
+                stepper.zero_grad(set_to_none=True)
+            (terms["semantic"] + terms["flow"] + guide * terms["guide"]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+            for stepper in steppers:
+                stepper.step()
+            step += 1
+            for name, term in terms.items():
+                sums[name].append(term.item())
+            spent_s = time.monotonic() - began_s
+            over = spent_s >= run.minutes * 60
+            progress.update(bar, completed=spent_s)
+            if step % 50 == 0 or over:
+                line = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
+                line |= _validate(trainer, checks)
+                line |= {"step": step, "minutes": round(spent_s / 60, 2)}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                progress.update(bar, loss=f"{line['val_semantic']:.2f} {line['val_flow']:.3f}")
+                sums.clear()
+            if spent_s - saved_s > 120 or over:
+                saved_s = spent_s
+                state = {
+                    "model": model.state_dict(),
+                    "steppers": [stepper.state_dict() for stepper in steppers],
+                    "step": step,
+                    "spent_s": spent_s,
+                    "run": asdict(run),
+                }
+                torch.save(state, state_path.with_suffix(".part"))
+                state_path.with_suffix(".part").replace(state_path)
+
+
+def _initialise(model: TtsModel) -> None:
+    """Residual branches start silent; levels of one acoustic code start on a line."""
+    audio = model.sizes.audio
+    with torch.no_grad():
+        for layer in [*model.layers, *model.acoustic_transformer.layers]:
+            layer.get_submodule("feed_forward.w2").weight.zero_()
+            layer.get_submodule("attention.wo").weight.zero_()
+        model.acoustic_transformer.acoustic_codebook_output.weight.zero_()
+        model.mm_audio_embeddings.tok_embeddings.weight.normal_(std=0.5)
+        table = model.mm_audio_embeddings.audio_codebook_embeddings["embeddings"].weight
+        table.normal_(std=0.02)
+        table[: audio.semantic_rows].normal_(std=0.5)
+        line = torch.linspace(-1, 1, audio.acoustic_codebook_size)[:, None]
+        for offset in audio.offsets[1:]:
+            rows = slice(offset + N_SPECIAL_CODES, offset + N_SPECIAL_CODES + len(line))
+            direction = torch.randn(1, table.shape[1]) * 0.6 / audio.n_acoustic_codebook**0.5
+            table[rows] += line * direction
+
+
+def _validate(trainer: SpeechTrainer, checks: list[Batch]) -> dict[str, float]:
+    state = torch.random.get_rng_state()
+    torch.manual_seed(1)
+    trainer.model.eval()
+    with torch.no_grad():
+        rows = [trainer.losses(check, disturb=False) for check in checks]
+    trainer.model.train()
+    torch.random.set_rng_state(state)
+    return {
+        f"val_{name}": round(float(np.mean([row[name].item() for row in rows])), 4)
+        for name in rows[0]
+    }
