@@ -1,0 +1,1 @@
+"""Calls over telephone lines: SIP with G.711, and the media streams of phone carriers."""

@@ -1,0 +1,143 @@
+"""RTP (RFC 3550) with G.711 and telephone events (RFC 4733): one call's audio, paced every 20 ms."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections.abc import Callable
+
+from loguru import logger
+
+from pipelines.media.conceal import Concealer
+from pipelines.media.jitter import AudioPacket, JitterBuffer, signed_distance
+from pipelines.phone import g711
+from pipelines.phone.line import LINE_HZ, PACKET_SAMPLES, PhoneLine
+from pipelines.phone.sip_message import MediaOffer
+
+_HEADER = struct.Struct("!BBHII")
+_VERSION = 0x80
+_MARKER = 0x80
+_EVENT_END = 0x80
+_DIGITS = "0123456789*#ABCD"
+_LONGEST_GAP_SAMPLES = LINE_HZ  # a longer silence is a hold, not a loss
+_SILENT_LINE_S = 30.0
+
+
+class RtpSession(asyncio.DatagramProtocol):
+    """Both directions of one call.
+
+    Attributes:
+        port: Local UDP port.
+        lost: Packets that never came.
+    """
+
+    def __init__(self, on_digit: Callable[[str], None], on_silent: Callable[[], None]):
+        """Create it; `open` binds the port.
+
+        Args:
+            on_digit: Called once for each key the caller presses.
+            on_silent: Called when nothing has come for 30 s: the other side is gone.
+        """
+        self._on_digit = on_digit
+        self._on_silent = on_silent
+        self._transport: asyncio.DatagramTransport | None = None
+        self._offer: MediaOffer | None = None
+        self._line: PhoneLine | None = None
+        self._remote: tuple[str, int] = ("", 0)
+        self._jitter = JitterBuffer()
+        self._concealer = Concealer(LINE_HZ)
+        self._expected: int | None = None
+        self._last_event: int | None = None
+        self._heard_s = 0.0
+        self._clock: asyncio.Task[None] | None = None
+        self.port = 0
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came."""
+        return self._jitter.lost
+
+    async def open(self, host: str, offer: MediaOffer) -> None:
+        """Bind a free port for what the other side offers."""
+        self._offer, self._remote = offer, (offer.host, offer.port)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+        self._transport = transport
+        self.port = transport.get_extra_info("sockname")[1]
+
+    def start(self, line: PhoneLine) -> None:
+        """Begin to talk; audio that came before is not for the conversation."""
+        self._line = line
+        self._heard_s = asyncio.get_running_loop().time()
+        self._clock = asyncio.create_task(self._send(), name="rtp-clock")
+
+    def close(self) -> None:
+        """Stop the clock and free the port. Idempotent."""
+        if self._clock is not None:
+            self._clock.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One packet. Whatever is not ours is ignored: the port is open to anyone."""
+        if self._line is None or self._offer is None or len(data) < _HEADER.size:
+            return
+        first, kind, sequence, timestamp, _ = _HEADER.unpack_from(data)
+        start = _HEADER.size + 4 * (first & 15)
+        if first & 0x10 and len(data) >= start + 4:  # header extension
+            start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
+        payload, kind = data[start:], kind & 0x7F
+        if first >> 6 != 2 or not payload:
+            return
+        # Symmetric RTP: behind NAT the address in the description is not where it comes from.
+        self._remote = addr
+        self._heard_s = asyncio.get_running_loop().time()
+        if kind == self._offer.dtmf_type:
+            self._take_event(payload, timestamp)
+        elif kind == self._offer.payload_type:
+            for packet in self._jitter.add(AudioPacket(sequence, timestamp, payload)):
+                self._hear(packet)
+
+    def _take_event(self, payload: bytes, timestamp: int) -> None:
+        """A key: its end is sent three times with the same timestamp."""
+        if len(payload) >= 4 and payload[1] & _EVENT_END and timestamp != self._last_event:
+            self._last_event = timestamp
+            if payload[0] < len(_DIGITS):
+                self._on_digit(_DIGITS[payload[0]])
+
+    def _hear(self, packet: AudioPacket) -> None:
+        assert self._line is not None
+        assert self._offer is not None
+        if self._expected is not None:
+            gap = signed_distance(packet.timestamp, self._expected, 32)
+            if 0 < gap <= _LONGEST_GAP_SAMPLES:
+                self._line.hear(self._concealer.fill(gap))
+        pcm = g711.decode(packet.payload, self._offer.law)
+        self._concealer.heard(pcm)
+        self._line.hear(pcm)
+        self._expected = packet.timestamp + len(pcm) & 0xFFFFFFFF
+
+    async def _send(self) -> None:
+        """One packet every 20 ms on an absolute schedule, silence included: it keeps NAT open."""
+        assert self._line is not None
+        assert self._offer is not None
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        sequence, timestamp = random.randrange(1 << 16), random.randrange(1 << 32)
+        source, begun_s, sent = random.randrange(1 << 32), loop.time(), 0
+        while True:
+            payload = g711.encode(self._line.pull(), self._offer.law)
+            kind = self._offer.payload_type | (_MARKER if sent == 0 else 0)
+            header = _HEADER.pack(_VERSION, kind, sequence, timestamp, source)
+            self._transport.sendto(header + payload, self._remote)
+            sequence, timestamp = (
+                sequence + 1 & 0xFFFF,
+                timestamp + PACKET_SAMPLES & 0xFFFFFFFF,
+            )
+            sent += 1
+            if loop.time() - self._heard_s > _SILENT_LINE_S:
+                logger.info("a phone line fell silent for {} s", _SILENT_LINE_S)
+                self._on_silent()
+                return
+            await asyncio.sleep(max(0.0, begun_s + sent * 0.020 - loop.time()))

@@ -1,0 +1,310 @@
+"""A SIP endpoint (RFC 3261, UDP) that answers calls: point a trunk, a PBX extension or a softphone at it.
+
+It takes calls and hangs up; registration, TLS and transfers belong to the PBX or provider in front.
+Whom it answers is decided by address: there are no passwords here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Network, ip_address
+
+from loguru import logger
+
+from common.errors import ConfigError, EngineFull, ParleyError
+from pipelines.conversation import Conversation
+from pipelines.phone.line import PhoneLine
+from pipelines.phone.rtp import RtpSession
+from pipelines.phone.sip_message import (
+    MediaOffer,
+    SipMessage,
+    parse,
+    read_offer,
+    user_of,
+    write_answer,
+)
+from pipelines.tasks import Tasks
+
+Answer = Callable[[str, str], Awaitable[Conversation]]
+Address = tuple[str, int]
+
+_T1_S, _T2_S = 0.5, 4.0  # RFC 3261 17.1.1.1
+_LINE_DELAY_MS = 60.0  # a phone's own jitter buffer
+_BETWEEN_KEYS_S = 1.5
+_ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+
+
+class SipServer(asyncio.DatagramProtocol):
+    """Answers INVITEs with conversations.
+
+    Attributes:
+        calls: Calls under way, by Call-ID.
+    """
+
+    def __init__(self, answer: Answer, allowed: Sequence[IPv4Network] = ()):
+        """Create it; `listen` opens the port.
+
+        Args:
+            answer: Given the called and the calling number, a conversation that is not started.
+                May raise EngineFull (busy) or ConfigError (nobody answers that number).
+            allowed: Networks that may call; empty for any.
+        """
+        self._answer = answer
+        self._allowed = allowed
+        self._transport: asyncio.DatagramTransport | None = None
+        self._answers: dict[str, bytes] = {}
+        self._tasks = Tasks()
+        self.calls: dict[str, SipCall] = {}
+        self.host, self.port = "", 0
+
+    async def listen(self, host: str, port: int) -> None:
+        """Open the UDP port.
+
+        Raises:
+            ParleyError: It is taken.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: self, local_addr=(host, port)
+            )
+        except OSError as error:
+            raise ParleyError(
+                f"SIP cannot listen on {host}:{port} ({error.strerror}).", "Choose another port."
+            ) from error
+        self._transport = transport
+        self.host, self.port = transport.get_extra_info("sockname")[:2]
+
+    async def close(self) -> None:
+        """Hang up everywhere and close the port. Idempotent."""
+        await asyncio.gather(*(call.hang_up() for call in list(self.calls.values())))
+        await self._tasks.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """One message; junk and strangers get no answer."""
+        message = parse(data)
+        if message is None or not self._may_call(addr):
+            return
+        if message.is_response:
+            call = self.calls.get(message.get("call-id"))
+            if call is not None and message.get("cseq").endswith("BYE"):
+                call.goodbye_heard.set()
+            return
+        self._tasks.start(self._handle(message, addr), "SIP request")
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Put a datagram on the wire."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(data, to)
+
+    def _may_call(self, addr: Address) -> bool:
+        return not self._allowed or any(ip_address(addr[0]) in network for network in self._allowed)
+
+    async def _handle(self, request: SipMessage, addr: Address) -> None:
+        call = self.calls.get(request.get("call-id"))
+        match request.method:
+            case "INVITE":
+                await self._invite(request, addr, call)
+            case "ACK":
+                if call is not None:
+                    call.acknowledged.set()
+            case "BYE":
+                self._reply(request, addr, 200 if call else 481)
+                if call is not None:
+                    call.goodbye_heard.set()
+                    await call.hang_up()
+            case "CANCEL":
+                self._reply(request, addr, 200 if call else 481)
+                if call is not None and not call.acknowledged.is_set():
+                    call.goodbye_heard.set()
+                    await call.hang_up()
+            case "OPTIONS":
+                self._reply(request, addr, 200)
+            case _:
+                self._reply(request, addr, 405)
+
+    async def _invite(self, request: SipMessage, addr: Address, call: SipCall | None) -> None:
+        key = request.get("call-id") + request.get("cseq")
+        if key in self._answers:  # a retransmission
+            self.send(self._answers[key], addr)
+            return
+        self._answers[key] = self._reply(request, addr, 100)
+        offer = read_offer(request.body)
+        if offer is None:
+            self._answers[key] = self._reply(request, addr, 488)
+        elif call is not None:  # hold, resume or a session timer: the same answer once more
+            self._answers[key] = self._reply(request, addr, 200, call.description)
+        else:
+            self._answers[key] = await self._take_call(request, addr, offer)
+        if len(self._answers) > 1000:
+            self._answers.pop(next(iter(self._answers)))
+
+    async def _take_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> bytes:
+        called, caller = user_of(request.start), user_of(request.get("from"))
+        conversation: Conversation | None = None
+        try:
+            conversation = await self._answer(called, caller)
+            await conversation.start()
+        except ParleyError as error:
+            if conversation is not None:
+                await conversation.close()
+            return self._refuse(request, addr, error)
+        call = SipCall(self, request, addr, conversation)
+        await call.open(offer)
+        self.calls[request.get("call-id")] = call
+        answer = self._reply(request, addr, 200, call.description, call.tag)
+        self._tasks.start(call.run(answer), "phone call")
+        return answer
+
+    def _refuse(self, request: SipMessage, addr: Address, error: ParleyError) -> bytes:
+        logger.warning("a phone call was refused: {}", error)
+        if isinstance(error, EngineFull):
+            return self._reply(
+                request, addr, 503, extra=[("retry-after", f"{error.retry_after_s:.0f}")]
+            )
+        return self._reply(request, addr, 404 if isinstance(error, ConfigError) else 500)
+
+    def _reply(
+        self,
+        request: SipMessage,
+        addr: Address,
+        status: int,
+        body: str = "",
+        tag: str = "",
+        extra: Sequence[tuple[str, str]] = (),
+    ) -> bytes:
+        to = request.get("to")
+        if ";tag=" not in to and status != 100:
+            to += f";tag={tag or 'parley'}"
+        first, *others = request.all("via") or [""]
+        first = first.replace(";rport", f";rport={addr[1]};received={addr[0]}", 1)
+        headers = [("via", via) for via in (first, *others)]
+        headers += [("record-route", route) for route in request.all("record-route")]
+        headers += [
+            ("from", request.get("from")),
+            ("to", to),
+            ("call-id", request.get("call-id")),
+            ("cseq", request.get("cseq")),
+            ("contact", f"<sip:parley@{self.host}:{self.port}>"),
+            ("allow", _ALLOW),
+            *extra,
+        ]
+        if body:
+            headers.append(("content-type", "application/sdp"))
+        data = SipMessage(f"SIP/2.0 {status} {_REASONS[status]}", headers, body).encode()
+        self.send(data, addr)
+        return data
+
+
+_REASONS = {
+    100: "Trying",
+    200: "OK",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    481: "Call/Transaction Does Not Exist",
+    488: "Not Acceptable Here",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+}
+
+
+class SipCall:
+    """One call, from its 200 to its BYE.
+
+    Attributes:
+        tag: Our tag in the dialog.
+        description: Our session description.
+        acknowledged: The caller knows that we answered.
+        goodbye_heard: The other side hung up, or knows that we did.
+    """
+
+    def __init__(
+        self, server: SipServer, invite: SipMessage, addr: Address, conversation: Conversation
+    ):
+        self.tag = f"{random.randrange(1 << 32):08x}"
+        self.description = ""
+        self.acknowledged = asyncio.Event()
+        self.goodbye_heard = asyncio.Event()
+        self._server = server
+        self._invite = invite
+        self._addr = addr
+        self._conversation = conversation
+        self._rtp = RtpSession(self._on_digit, lambda: conversation.end("the line went silent"))
+        self._digits = ""
+        self._keys: asyncio.TimerHandle | None = None
+
+    async def open(self, offer: MediaOffer) -> None:
+        """Bind the media port and describe it."""
+        await self._rtp.open(self._server.host, offer)
+        self.description = write_answer(
+            offer, self._server.host, self._rtp.port, random.randrange(1 << 30)
+        )
+
+    async def run(self, answer: bytes) -> None:
+        """Repeat the answer until it is acknowledged, talk, and say goodbye."""
+        wait_s = _T1_S
+        while not self.acknowledged.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.acknowledged.wait(), wait_s)
+                break
+            if wait_s > 8 * _T2_S:
+                self._conversation.end("the answer was never acknowledged")
+                break
+            self._server.send(answer, self._addr)
+            wait_s *= 2
+        self._conversation.set_downstream_ms(_LINE_DELAY_MS)
+        self._rtp.start(PhoneLine(self._conversation))
+        self._conversation.greet()
+        await self._conversation.ended.wait()
+        await self._say_bye()
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Free everything. Idempotent."""
+        self._conversation.end("the caller hung up")
+        self._rtp.close()
+        await self._conversation.close()
+        self._server.calls.pop(self._invite.get("call-id"), None)
+
+    async def _say_bye(self) -> None:
+        """Tell the other side, repeating until it answers (RFC 3261 15.1.1)."""
+        if self.goodbye_heard.is_set():
+            return
+        contact = self._invite.get("contact")
+        target = contact[contact.find("<") + 1 : contact.find(">")] if "<" in contact else contact
+        headers = [
+            (
+                "via",
+                f"SIP/2.0/UDP {self._server.host}:{self._server.port};branch=z9hG4bK{self.tag}",
+            ),
+            ("max-forwards", "70"),
+            *(("route", route) for route in self._invite.all("record-route")),
+            ("from", f"{self._invite.get('to')};tag={self.tag}"),
+            ("to", self._invite.get("from")),
+            ("call-id", self._invite.get("call-id")),
+            ("cseq", "1 BYE"),
+        ]
+        bye = SipMessage(f"BYE {target} SIP/2.0", headers).encode()
+        wait_s = _T1_S
+        while not self.goodbye_heard.is_set() and wait_s <= _T2_S:
+            self._server.send(bye, self._addr)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.goodbye_heard.wait(), wait_s)
+            wait_s *= 2
+
+    def _on_digit(self, digit: str) -> None:
+        """Keys pressed one after the other are one message."""
+        self._digits += digit
+        if self._keys is not None:
+            self._keys.cancel()
+        loop = asyncio.get_running_loop()
+        self._keys = loop.call_later(_BETWEEN_KEYS_S, self._typed)
+
+    def _typed(self) -> None:
+        digits, self._digits = self._digits, ""
+        self._conversation.typed(digits)
