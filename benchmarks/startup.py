@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
-import httpx
 import numpy as np
 import typer
 from rich.console import Console
@@ -26,41 +19,9 @@ from rich.table import Table
 
 from evals.caller import Caller
 from evals.run import offer_over_http
+from evals.server import serving
 
-_READY_LIMIT_S = 60.0
 _GREETING_LIMIT_S = 10.0
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[tuple[str, float]]:
-    """Run `parley serve` on a free port; yields its address and the seconds it took to be ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    parley = Path(sys.executable).with_name("parley")
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [parley, "serve", "--port", str(port), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while not _is_ready(url):
-            if process.poll() is not None or time.perf_counter() - began > _READY_LIMIT_S:
-                raise SystemExit("parley serve did not become ready; run it by hand to see why")
-            time.sleep(0.02)
-        yield url, time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=1).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 async def _call(url: str) -> tuple[float, float]:

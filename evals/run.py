@@ -1,15 +1,17 @@
 """`python -m evals.run`: call a running Parley, play scenarios, print the scorecard.
 
-    parley serve --port 7860 &
-    python -m evals.run --url http://127.0.0.1:7860 --out runs/evals
+    python -m evals.run --out runs/evals
+    python -m evals.run --family I --limit 20 -- --asr nano --tts espeak
 
-Items on which the machine was too busy are void and played again, at most twice.
+Without `--url` it starts `parley serve` with the examined persona; what follows `--` are that
+server's options. Items on which the machine was too busy are void and played again, at most twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -27,24 +29,27 @@ from evals.heard import SAMPLE_RATE_HZ
 from evals.measure import Measurement, measure
 from evals.report import scorecard
 from evals.scenario import Scenario, load_all
+from evals.server import serving
 
+PERSONA = Path(__file__).parent / "persona.yaml"
 _TRIES = 3
 _BETWEEN_CALLS_S = 0.5
 
 
 def run(
-    url: Annotated[
-        str, typer.Option(help="Address of a running Parley.")
-    ] = "http://127.0.0.1:7860",
+    options: Annotated[list[str] | None, typer.Argument(help="Options for parley serve.")] = None,
+    url: Annotated[str, typer.Option(help="A Parley that is already running.")] = "",
     family: Annotated[
         list[str] | None, typer.Option(help="Only these families, by letter.")
     ] = None,
     limit: Annotated[int, typer.Option(help="At most this many per family; 0 is all.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for recordings and results.")] = None,
 ) -> None:
-    """Play scenarios against a running Parley and print what a caller experienced."""
+    """Play scenarios on live calls and print what a caller experienced."""
     chosen = _choose(load_all(), family, limit)
-    items, void = asyncio.run(_play_all(url, chosen, out))
+    server = ["--persona", str(PERSONA), "--llm", "script", *(options or [])]
+    with nullcontext((url, 0.0)) if url else serving(*server) as (address, _):
+        items, void = asyncio.run(_play_all(address, chosen, out))
     console = Console()
     console.print(scorecard(items, void))
     if out is not None:
