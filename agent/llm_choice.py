@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+from loguru import logger
 
 from agent.discovery import USUAL_PORTS, find_local_server, list_models
-from agent.llm import FallbackModel, LanguageModel, LlmOptions
+from agent.llm import FallbackModel, LanguageModel, LlmError, LlmOptions
 from agent.llm_script import ScriptModel
 from agent.persona import Persona
 from common.errors import ParleyError, RemoteError
@@ -43,6 +44,14 @@ class LlmChoice:
         if self.script_behind or not models:
             models.append(ScriptModel(persona))
         return models[0] if len(models) == 1 else FallbackModel(models)
+
+    async def warm(self) -> None:
+        """Have the servers load their models before the first caller waits; failures are logged."""
+        for server in self.servers:
+            try:
+                await server.warm()
+            except LlmError as error:
+                logger.warning("{} {}", error.cause, error.cure)
 
     async def close(self) -> None:
         """Close the connections."""

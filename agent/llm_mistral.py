@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -79,6 +80,18 @@ class ChatCompletionsModel:
         """Close the connections."""
         await self._http.aclose()
 
+    async def warm(self, patience_s: float = 60.0) -> None:
+        """Have the server load the model and open the connection before the first caller waits.
+
+        Raises:
+            LlmError: It cannot answer.
+        """
+        patient = replace(self._options, first_token_s=patience_s, total_s=patience_s, max_tokens=1)
+        hello = [{"role": "user", "content": "Hi"}]
+        async with aclosing(self._attempt(hello, (), patient)) as pieces:
+            async for _ in pieces:
+                return
+
     async def reply(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema]
     ) -> AsyncGenerator[Piece, None]:
@@ -91,7 +104,7 @@ class ChatCompletionsModel:
         for attempt in range(1, self._options.attempts + 1):
             begun = False
             try:
-                async with aclosing(self._attempt(prompt, tools)) as pieces:
+                async with aclosing(self._attempt(prompt, tools, self._options)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -106,16 +119,16 @@ class ChatCompletionsModel:
                     await asyncio.sleep(self._options.retry_after_s * 2 ** (attempt - 1))
 
     async def _attempt(
-        self, messages: list[Message], tools: Sequence[ToolSchema]
+        self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> AsyncGenerator[Piece, None]:
-        options, loop = self._options, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         refusal: LlmError | None = None
         reader = ReplyReader(self.name, options.thought_tokens)
         deadline = loop.time() + options.total_s
         patience_s = options.first_token_s
         try:
             async with asyncio.timeout(patience_s):
-                stream = await self._request(messages, tools)
+                stream = await self._request(messages, tools, options)
             async with stream:
                 while not reader.done:
                     async with asyncio.timeout(min(patience_s, deadline - loop.time())):
@@ -148,14 +161,14 @@ class ChatCompletionsModel:
             yield piece
 
     async def _request(
-        self, messages: list[Message], tools: Sequence[ToolSchema]
+        self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        optional: dict[str, Any] = {"tools": list(tools), "temperature": self._options.temperature}
+        optional: dict[str, Any] = {"tools": list(tools), "temperature": options.temperature}
         stream = await self._sdk.chat.stream_async(
             model=self._model,
             messages=cast(Any, messages),
-            max_tokens=self._options.max_tokens,
-            timeout_ms=int(self._options.total_s * 1000),
+            max_tokens=options.max_tokens,
+            timeout_ms=int(options.total_s * 1000),
             **{
                 key: value for key, value in optional.items() if value not in (None, [])
             },  # a null is not "not given"

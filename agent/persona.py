@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script
 from common.errors import ConfigError
 from common.yamlfile import StrictModel, load_yaml
@@ -16,14 +17,14 @@ from common.yamlfile import StrictModel, load_yaml
 PERSONAS_DIR = Path(__file__).parent / "personas"
 _SMALL_TALK = PERSONAS_DIR / "_small_talk.yaml"
 
-SPOKEN_STYLE = """\
+SPOKEN_STYLE = f"""\
 You are on a live voice call: what you write is spoken aloud as you write it.
 - Answer in one to three short sentences, then let the caller speak. Ask at most one question.
 - Write only words to be spoken: no markdown, lists, emoji, headings or stage directions.
 - The caller's words come from a speech recogniser and may be mis-heard. Guess kindly; when it
   matters, ask.
-- A reply of yours that ends in an interruption mark was cut off there: the caller did not hear
-  the rest. Do not repeat what was heard.
+- A reply of yours that ends in "{CUT_NOTE}" was cut off there: the caller did not hear the rest.
+  Do not repeat what was heard, and never write that note yourself.
 - Never invent facts about orders, people or prices. Say plainly when you do not know."""
 
 

@@ -19,8 +19,13 @@ from pipecat.frames.frames import (
     UserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import LLMUsageMetricsData, TTFBMetricsData
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMAssistantAggregatorParams,
+    LLMContextAggregatorPair,
+)
 from pipecat.tests.utils import SleepFrame, run_test
 
 from agent.llm import LlmOptions
@@ -28,6 +33,7 @@ from agent.llm_mistral import ChatCompletionsModel
 from agent.llm_script import ScriptModel
 from agent.persona import Persona, load_persona
 from agent.service import MAX_TOOL_ROUNDS, AgentTurn, tool_rounds
+from agent.summary import summary_settings
 from agent.tools import Tool, ToolBox, as_tool, find_tool, tool
 
 PERSONA = Persona(name="ann", instructions="You are Ann.", failure="My head is empty, sorry.")
@@ -139,6 +145,30 @@ async def test_a_withdrawn_speculation_leaves_no_trace(chat_server, turn):
         ],
     )
     assert spoken(down) == ""
+
+
+async def test_a_long_conversation_is_summarised_by_the_model_itself(chat_server, turn):
+    long = LLMContext([{"role": "system", "content": "Be kind."}])
+    for n in range(20):
+        long.add_message({"role": "user", "content": f"My number is {n}. " * 20})
+        long.add_message({"role": "assistant", "content": f"Noted, {n}. " * 20})
+    long.add_message({"role": "user", "content": "What was my first number?"})
+    chat_server.say("It was nought.")  # the reply, then the summary
+    chat_server.say("The caller gave the numbers nought to nineteen.")
+    settings = LLMAssistantAggregatorParams(
+        enable_auto_context_summarization=True,
+        auto_context_summarization_config=summary_settings(max_context_tokens=500),
+    )
+    aggregators = LLMContextAggregatorPair(long, assistant_params=settings)
+    await run_test(
+        Pipeline([turn, aggregators.assistant()]),
+        frames_to_send=[LLMContextFrame(long), SleepFrame(sleep=0.5)],
+    )
+    asked = chat_server.requests[1]["messages"]
+    assert "numbers and times exactly as said" in asked[0]["content"]
+    texts = [str(message["content"]) for message in long.get_messages()]
+    assert any("Earlier in this call: The caller gave the numbers" in text for text in texts)
+    assert len(texts) < 15
 
 
 def booking(ran: list[str]) -> Tool:

@@ -158,11 +158,10 @@ async def test_silence_before_the_first_token(chat_server, chat_event):
 async def test_silence_in_mid_reply_keeps_what_was_said(chat_server, chat_event):
     chat_server.replies = [[chat_event({"content": "Well"}), 2.0]]
     model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
-    heard = []
+    pieces = model.reply(HELLO, ())
+    assert await anext(pieces) == TextDelta("Well")
     with pytest.raises(LlmError, match="fell silent"):
-        async for piece in model.reply(HELLO, ()):
-            heard.append(piece)
-    assert spoken(heard) == "Well"
+        await anext(pieces)
     assert len(chat_server.requests) == 1  # never a second voice over the first
     await model.close()
 
@@ -199,6 +198,16 @@ async def test_nobody_there():
     model = ChatCompletionsModel("tiny", url="http://127.0.0.1:9", options=QUICK)
     with pytest.raises(LlmError, match="broke off"):
         [piece async for piece in model.reply(HELLO, ())]
+    await model.close()
+
+
+async def test_warming_waits_longer_and_asks_for_one_token(chat_server, chat_event):
+    chat_server.replies = [[0.7, chat_event({"content": "H"}, "length"), "[DONE]"]]
+    model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
+    await model.warm(patience_s=2.0)
+    assert chat_server.requests[0]["max_tokens"] == 1
+    with pytest.raises(LlmError, match="took too long"):
+        await model.warm(patience_s=0.2)
     await model.close()
 
 

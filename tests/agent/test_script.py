@@ -187,7 +187,7 @@ def test_the_same_words_from_the_same_state_get_the_same_answer():
 WORDS = "yes no book a table four friday seven cancel joke time what how you name anna honey the"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(WORDS.split()), max_size=6), max_size=8))
 @pytest.mark.parametrize("name", ["parley", "restaurant", "quizmaster", "listener"])
 def test_never_a_blank_stare(name, turns):
