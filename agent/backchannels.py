@@ -57,7 +57,8 @@ def meaning(text: str) -> Meaning:
     flat = " ".join(word for word in words if word not in _VOCAL)
     if flat in _PHRASES or all(word in _ACKNOWLEDGE for word in flat.split()):
         return Meaning.ACKNOWLEDGE
-    if any(word in _TAKES_FLOOR for word in flat.split()[:2]):
+    first = next(word for word in flat.split() if word not in _ACKNOWLEDGE)
+    if first in _TAKES_FLOOR:
         return Meaning.TAKES_FLOOR
     if flat == "i":
         return Meaning.NOTHING  # "I see" or "I want": the next word tells

@@ -48,7 +48,7 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
     header = entries[0] if entries else {}
     if header.get("kind") != "call" or header.get("format") != FORMAT:
         raise ConfigError(
-            f"{log} is not an event log of this version.", "Record one with `parley call --log`."
+            f"{log} is no event log of this version.", "Record one with `parley call --log`."
         )
     if not header.get("with_words"):
         raise ConfigError(

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from common.yamlfile import StrictModel, load_yaml
 
@@ -105,7 +105,7 @@ class _Family(StrictModel):
     reply: str
     notice: str = ""
     expect: Behaviour
-    vary: dict[str, tuple[float | str, ...]] = {}
+    vary: dict[str, tuple[float | str, ...]] = Field(default_factory=dict)
     timeline: tuple[Step, ...] = ()
     items: tuple[_Item, ...]
 

@@ -52,7 +52,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
             stopped = sum(o.silenced_ms >= STOP_MS or o.hard_stop for o in members) / len(members)
             held = [o.silenced_ms for o in members]
             line += f"stopped {stopped:.3f}  hard {share(members, 'hard_stop'):.3f}  "
-            line += f"silenced p50 {percentile(held, 0.5):3.0f} p95 {percentile(held, 0.95):3.0f} ms  "
+            line += (
+                f"silenced p50 {percentile(held, 0.5):3.0f} p95 {percentile(held, 0.95):3.0f} ms  "
+            )
             line += f"answered {share(members, 'answered'):.3f}"
         lines.append(line)
     return "\n".join(lines)

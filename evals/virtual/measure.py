@@ -112,7 +112,9 @@ def _first_onset_ms(run: Run, after: int) -> float | None:
 
 def _onsets(run: Run, after: int) -> int:
     """Replies that began after a tick (a reply that goes on after being held is not a new one)."""
-    return sum(1 for reply in run.replies if reply.ready_at >= after * FRAME_SAMPLES or not reply.played)
+    return sum(
+        1 for reply in run.replies if reply.ready_at >= after * FRAME_SAMPLES or not reply.played
+    )
 
 
 def _took_over(run: Run) -> bool:

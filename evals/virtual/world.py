@@ -9,11 +9,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent import decisions as d
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
+from agent.eventlog import EventLog
 from agent.evidence import AgentAudio, AgentThinking, Evidence, Finished
 from agent.heard import HeardLedger
 from agent.pace import BALANCED, TurnOptions
@@ -21,7 +23,7 @@ from agent.turns import TurnTaking
 from evals.scenario import Scenario
 from evals.virtual.caller import Caller
 from evals.virtual.recogniser import Recogniser
-from evals.virtual.speech import Microphone, spoken
+from evals.virtual.speech import Microphone, Utterance, spoken
 
 ECHO_SAMPLES = 120 * SAMPLES_PER_MS
 TAIL_MS = 9_000  # after the script: long enough for a late answer and for the miss limit of 8 s
@@ -80,7 +82,6 @@ class Run:
 
     Attributes:
         decisions: All of them, in order.
-        evidence: All of it, in order.
         agent: Whether the agent was audible, per tick.
         caller: Whether the caller was voiced, per tick.
         replies: Every reply that became audible, with what was heard of it.
@@ -89,11 +90,10 @@ class Run:
     """
 
     decisions: list[d.Decision] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
     agent: list[bool] = field(default_factory=list)
     caller: list[bool] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
-    spoken: list[tuple[int, object]] = field(default_factory=list)
+    spoken: list[tuple[int, Utterance]] = field(default_factory=list)
     valid: bool = True
 
 
@@ -101,18 +101,25 @@ class World:
     """Runs one scenario."""
 
     def __init__(
-        self, scenario: Scenario, engines: Engines = FAST, options: TurnOptions = BALANCED
+        self,
+        scenario: Scenario,
+        engines: Engines = FAST,
+        options: TurnOptions = BALANCED,
+        log: EventLog | None = None,
     ):
+        """Set it up; `log` takes down all evidence and all decisions, as in a real call."""
         self.scenario = scenario
         self.engines = engines
         self.now = 0
         self.run = Run()
         rng = random.Random(scenario.seed)
+        self._log = log or EventLog()
         self._turns = TurnTaking(options)
         self._caller = Caller(scenario, rng)
         self._recogniser = Recogniser(engines, rng)
         self._microphone = Microphone(rng)
         self._rng = rng
+        self._inbox: deque[Evidence] = deque()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._reply: Reply | None = None
@@ -148,10 +155,16 @@ class World:
             self._observe(heard)
 
     def _observe(self, evidence: Evidence) -> None:
-        self.run.evidence.append(evidence)
-        for decision in self._turns.observe(evidence):
-            self.run.decisions.append(decision)
-            self._act(decision)
+        self._inbox.append(evidence)
+        if len(self._inbox) > 1:  # carrying out a decision makes new evidence: that waits its turn
+            return
+        while self._inbox:
+            self._log.evidence(self._inbox[0])
+            for decision in self._turns.observe(self._inbox[0]):
+                self._log.decision(decision)
+                self.run.decisions.append(decision)
+                self._act(decision)
+            self._inbox.popleft()
 
     def _later(self, after_ms: float, action: Callable[[], None]) -> None:
         due = self.now + int(after_ms * SAMPLES_PER_MS)
