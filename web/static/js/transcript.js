@@ -18,8 +18,10 @@ export class Transcript {
   }
 
   callerWords({ turn, text, final }) {
-    const { said } = this.#exchange(turn);
+    const exchange = this.#exchange(turn);
+    const { said } = exchange;
     this.#keepingEnd(() => {
+      if (final && !exchange.spoken) this.#unsay(exchange);
       said.lastChild.textContent = text;
       said.className = final ? 'said' : 'said partial';
     });
@@ -28,6 +30,7 @@ export class Transcript {
   agentText({ turn, text }) {
     const exchange = this.#exchange(turn);
     this.#keepingEnd(() => {
+      if (exchange.ended) this.#another(exchange);
       for (const word of text.split(/\s+/).filter(Boolean)) {
         const span = Object.assign(document.createElement('span'), { className: 'word', textContent: word });
         exchange.reply.append(span, ' ');
@@ -62,14 +65,17 @@ export class Transcript {
   }
 
   latency({ turn, total_ms, parts }) {
-    const { said } = this.#exchange(turn);
-    this.#keepingEnd(() => said.after(...waterfall(total_ms, parts)));
+    const { row, said } = this.#exchange(turn);
+    this.#keepingEnd(() => {
+      row.querySelectorAll('.steps, .total').forEach((old) => old.remove());
+      said.after(...waterfall(total_ms, parts));
+    });
   }
 
   /** The agent fell silent: nothing is being said now. */
   rest() {
     for (const exchange of this.#exchanges.values()) {
-      if (exchange.ended || exchange.spoken < exchange.words.length) continue;
+      if (exchange.ended || !exchange.words.length || exchange.spoken < exchange.words.length) continue;
       exchange.ended = true;
       this.#light(exchange);
     }
@@ -81,6 +87,19 @@ export class Transcript {
       exchange.ended = true;
       this.#light(exchange);
     }
+  }
+
+  // A reply that begins; what was said earlier in this turn stays as it is.
+  #another(exchange) {
+    const reply = line('reply', this.agentName);
+    exchange.replies.append(reply);
+    Object.assign(exchange, { reply, words: [], spoken: 0, ended: false });
+  }
+
+  // The caller went on before any of the reply was heard: another one will come.
+  #unsay({ reply, words }) {
+    words.splice(0);
+    reply.replaceChildren(reply.firstChild);
   }
 
   #light({ words, spoken, ended }) {
@@ -95,11 +114,12 @@ export class Transcript {
     if (exchange) return exchange;
     const row = Object.assign(document.createElement('div'), { className: 'exchange' });
     const said = line('said unsaid', 'You');
-    const reply = line('reply', this.agentName);
+    const replies = Object.assign(document.createElement('div'), { className: 'replies' });
     said.append(document.createTextNode(''));
     row.dataset.turn = turn;
-    row.append(said, reply);
-    exchange = { row, said, reply, words: [], spoken: 0, ended: false };
+    row.append(said, replies);
+    exchange = { row, said, replies };
+    this.#another(exchange);
     this.#exchanges.set(turn, exchange);
     this.#keepingEnd(() => this.#region.append(row));
     return exchange;

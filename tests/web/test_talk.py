@@ -1,0 +1,163 @@
+"""The whole loop in a browser: `parley serve`, a synthesised voice as the microphone, sound measured."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.conftest import free_port
+from tests.web.stand_in import flite, write_wav
+
+pytestmark = pytest.mark.browser
+QUESTION = "What time do you open tomorrow?"
+INTERRUPTION = "Wait a moment. What about next Sunday?"
+PERSONA = """
+name: harbour
+title: Harbour office
+greeting: ["Hello, this is the harbour office."]
+script:
+  small_talk: false
+  fallback:
+    - "We open at nine in the morning, and the pilot station answers all night. The fuel berth
+       follows an hour later, weather permitting, and stays open until the evening tide. In winter
+       we keep shorter hours, and on holidays nobody is here but the lighthouse keeper and his cat."
+"""
+# A microphone that says what the test hands it, when the test says so.
+MICROPHONE = """
+navigator.mediaDevices.getUserMedia = async () => {
+  const context = new AudioContext({ sampleRate: 48000 });
+  const out = context.createMediaStreamDestination();
+  new ConstantSourceNode(context, { offset: 0 }).connect(out);
+  window.speak = async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const source = context.createBufferSource();
+    source.buffer = await context.decodeAudioData(bytes.buffer);
+    source.connect(out);
+    const over = new Promise((done) => { source.onended = done; });
+    source.start();
+    await over;
+  };
+  return out.stream;
+};
+"""
+
+
+@dataclass
+class Talk:
+    """A page in a call with a real Parley."""
+
+    page: Page
+    folder: Path
+
+    def say(self, text: str, *, wait: bool = True) -> None:
+        path = self.folder / "line.wav"
+        write_wav(path, flite(text, "rms"))
+        spoken = base64.b64encode(path.read_bytes()).decode()
+        said = "window.speak" if wait else "(line) => { window.speak(line); }"
+        self.page.evaluate(said, spoken)
+
+    def level_dbfs(self) -> int:
+        return int(self.page.locator("#level-agent").get_attribute("aria-valuenow") or -60)
+
+    def wait_for_sound(self, *, within_s: float) -> float:
+        """Until the agent is audible; how long that took."""
+        return self._wait(lambda: self.level_dbfs() > -40, within_s, "no sound came back")
+
+    def wait_for_silence(self, *, within_s: float, lasting_s: float = 1.0) -> float:
+        """Until the agent is silent and stays so; how long it took to fall silent."""
+        quiet_since = None
+        began = time.monotonic()
+        while time.monotonic() - began < within_s + lasting_s:
+            if self.level_dbfs() > -50:
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= lasting_s:
+                return quiet_since - began
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"still speaking after {within_s} s")
+
+    def _wait(self, happened: Callable[[], bool], within_s: float, otherwise: str) -> float:
+        began = time.monotonic()
+        while not happened():
+            assert time.monotonic() - began < within_s, otherwise
+            self.page.wait_for_timeout(20)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def served(tmp_path: Path, flite_installed: None) -> Iterator[str]:
+    """`parley serve` with the offline script and a voice that needs no model."""
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed: the agent has no voice")
+    persona = tmp_path / "harbour.yaml"
+    persona.write_text(PERSONA)
+    port = free_port()
+    parley = Path(sys.executable).with_name("parley")
+    command = [str(parley), "serve", "--port", str(port), "--llm", "script"]
+    command += ["--tts", "espeak", "--persona", str(persona)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"http://localhost:{port}/readyz").raise_for_status()
+                break
+            except httpx.HTTPError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"http://localhost:{port}/"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+
+
+@pytest.mark.timeout(240)
+def test_talking_interrupting_and_talking_again(
+    served: str, new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = new_page()
+    page.add_init_script(MICROPHONE)
+    page.goto(served)
+    page.get_by_role("button", name="Talk").click()
+    talk = Talk(page, tmp_path)
+    expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=15_000)
+    talk.wait_for_sound(within_s=10)  # the greeting
+    expect(page.locator('[data-turn="0"] .reply')).to_contain_text("harbour office")
+    expect(page.locator("body")).to_have_attribute("data-state", "listening", timeout=15_000)
+    talk.wait_for_silence(within_s=5)
+
+    talk.say(QUESTION)
+    said = page.locator('[data-turn="1"] .said')
+    expect(said).to_be_visible(timeout=15_000)
+    talk.wait_for_sound(within_s=15)
+    heard = set(said.inner_text().lower().strip("?.").split())
+    assert len(heard & set(QUESTION.lower().strip("?").split())) >= 3, said.inner_text()
+    expect(page.locator('[data-turn="1"] .heard').nth(5)).to_be_visible(timeout=15_000)
+    expect(page.locator('[data-turn="1"] .steps li')).not_to_have_count(0)
+
+    talk.say(INTERRUPTION, wait=False)
+    talk.wait_for_silence(within_s=4)
+    expect(page.locator('[data-turn="1"] del').first).to_contain_text("lighthouse keeper")
+
+    expect(page.locator('[data-turn="2"] .said')).to_be_visible(timeout=15_000)
+    talk.wait_for_sound(within_s=15)
+    expect(page.locator('[data-turn="2"] .heard').nth(3)).to_be_visible(timeout=15_000)
+    page.get_by_role("button", name="End", exact=True).click()
+    expect(page.get_by_role("button", name="Talk again")).to_be_visible()
+    metrics = httpx.get(f"{served}metrics").text
+    assert 'parley_offers_total{outcome="answered"} 1.0' in metrics
+    interruptions = re.search(r"parley_interruptions_total (\d)", metrics)
+    assert interruptions is not None
+    assert int(interruptions[1]) >= 1
