@@ -34,28 +34,20 @@ class Route(StrictModel):
         persona: Name of a shipped persona, or path of a YAML file beside this one.
         voice: Instead of the persona's own.
         language: Instead of the persona's own.
-        llm: Language model, as for `--llm`; instead of the installation's.
-        asr: Recogniser, as for `--asr`; instead of the installation's.
-        tts: Voice engine, as for `--tts`; instead of the installation's.
-        max_calls: Most calls at once here; 0 for no limit of its own.
     """
 
     persona: str = "parley"
     voice: str = ""
     language: str = ""
-    llm: str = ""
-    asr: str = ""
-    tts: str = ""
-    max_calls: int = Field(default=0, ge=0)
 
 
 class Deployment(StrictModel):
     """An installation.
 
     Attributes:
-        llm: Language model for all routes that name no other.
-        asr: Recogniser, likewise.
-        tts: Voice engine, likewise.
+        llm: Language model, as for `--llm`.
+        asr: Recogniser, as for `--asr`; empty for the default.
+        tts: Voice engine, as for `--tts`; empty for the default.
         numbers: Route by called number (E.164), `sip:` address, or `*` for every other.
         pages: Route by path of the page, `/` being the first.
         personas: What callers may choose from on the page; all shipped ones when empty.

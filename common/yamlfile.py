@@ -26,6 +26,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_QUOTES = "Mend the YAML; texts with `:`, `#`, `?`, `,` or brackets may want quotes."
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -61,7 +63,7 @@ def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}, line {line}: {error.problem}.", "Mend the YAML.") from error
+        raise ConfigError(f"{name}, line {line}: {error.problem}.", _QUOTES) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {error}", "Mend the YAML.") from error
     if not isinstance(data, dict):

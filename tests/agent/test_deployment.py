@@ -14,7 +14,7 @@ numbers:
   "*": {persona: parley}
 pages:
   /: {persona: parley}
-  /mine: {persona: mine.yaml, llm: "http://localhost:8000", max_calls: 3}
+  /mine: {persona: mine.yaml, language: fr}
 personas: [parley, mine.yaml]
 """
 
@@ -35,12 +35,8 @@ def test_numbers_and_pages_find_their_persona(deploy):
     restaurant = deployment.persona(deployment.for_number("+33 (1) 23.45.67.89"))
     assert (restaurant.name, restaurant.voice) == ("restaurant", "ann")
     assert deployment.for_number("+1 555 0100").persona == "parley"
-    mine = deployment.for_page("/mine")
-    assert (deployment.persona(mine).title, mine.llm, mine.max_calls) == (
-        "Mine",
-        "http://localhost:8000",
-        3,
-    )
+    mine = deployment.persona(deployment.for_page("/mine"))
+    assert (mine.title, mine.language) == ("Mine", "fr")
     assert deployment.for_page("/unknown").persona == "parley"
     assert [persona.name for persona in deployment.choice] == ["parley", "mine"]
 
@@ -59,7 +55,7 @@ def test_an_empty_file_serves_the_host_on_the_front_page(deploy):
         ("numbers:\n  '+331234567':\n    perzona: parley\n", 3, "unknown key"),
         ("numbers:\n  hello: {}\n", 2, "international form"),
         ("pages:\n  /x: {}\n", 1, "no route for '/'"),
-        ("pages:\n  /: {max_calls: -1}\n", 2, "max_calls"),
+        ("pages:\n  /: {voice: [1]}\n", 2, "voice"),
     ],
 )
 def test_mistakes_name_key_and_line(deploy, text, line, words):

@@ -1,0 +1,38 @@
+"""What docs/personas.md shows must work as shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from agent.deployment import Deployment
+from agent.persona import Persona
+from agent.script import Dialogue, ScriptPlayer
+from agent.tools import as_tool
+from common.yamlfile import parse_yaml
+
+DOCS = (Path(__file__).parents[2] / "docs" / "personas.md").read_text(encoding="utf-8")
+YAML = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+
+def test_the_bakery_takes_an_order():
+    persona = parse_yaml(YAML[0], Persona, name="bakery.yaml")
+    player, state = ScriptPlayer(persona.script), Dialogue()
+    for heard in ("can i order some bread", "to", "on tuesday", "my name is jo", "yes please"):
+        state, said = player.reply(state, heard, datetime(2026, 11, 21, 9))
+    assert said == "Done, Jo. See you Tuesday."
+
+
+def test_the_deployment_loads():
+    deployment = parse_yaml(YAML[1], Deployment, name="deployment.yaml")
+    assert deployment.for_page("/quiz").voice == "ann"
+    assert deployment.persona(deployment.for_number("+33123456789")).name == "restaurant"
+
+
+def test_the_tool_is_one():
+    names: dict = {}
+    exec(PYTHON[0], names)
+    tool = as_tool(names["free_tables"])
+    assert (tool.options.time_limit_s, tool.description) == (5, "Find free tables on a day.")
