@@ -19,6 +19,10 @@ class Decoder(nn.Module):
 
     Without a cache it is a plain differentiable causal (or banded) forward over whole sequences;
     with one it continues each row of the batch where that row stands. Both give the same numbers.
+
+    Attributes:
+        watched: Put a layer's index in, and each forward leaves that layer's rotated queries there,
+            [B, S, heads, head_dim]: with the cache's keys they tell where a head looks.
     """
 
     def __init__(self, config: DecoderConfig):
@@ -27,6 +31,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config, i) for i in range(config.n_layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.fused: FusedLayers | None = None
+        self.watched: dict[int, Tensor] = {}
         self._frequencies: Tensor | None = None
 
     def forward(
@@ -58,7 +63,7 @@ class Decoder(nn.Module):
         rotation = rotations(self.config, self._frequencies, positions)
         temperature = query_temperature(self.config, positions)
         plans = None if cache is None else cache.plan(x.shape[1], active, extent)
-        at = Positions(rotation, temperature, cache, plans)
+        at = Positions(rotation, temperature, cache, plans, self.watched)
         if self.fused is not None and cache is not None:
             x = self.fused(x, at, ada_scale)
         else:

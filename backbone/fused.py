@@ -58,8 +58,11 @@ class FusedLayers:
             turned = torch.view_as_real(pairs * rotation).flatten(2).to(x.dtype)
             kv = turned[:, heads:].unflatten(1, (2, self._kv_heads))
             k, v = at.cache.update(index, kv, plan)
+            q = turned[:, :heads].unflatten(0, (batch, new))
+            if index in at.watched:
+                at.watched[index] = q
             out = F.scaled_dot_product_attention(
-                turned[:, :heads].unflatten(0, (batch, new)).transpose(1, 2),
+                q.transpose(1, 2),
                 k.transpose(1, 2),
                 v.transpose(1, 2),
                 attn_mask=plan.mask,

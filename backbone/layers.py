@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -36,12 +36,14 @@ class Positions:
         temperature: Scale of the queries, float32 [B, S, 1, 1], or None.
         cache: Keys and values so far, or None for a plain causal forward.
         plans: Where to write and what to see, one per layer; None without a cache.
+        watched: Layers that leave their queries here, [B, S, heads, head_dim].
     """
 
     rotation: Tensor
     temperature: Tensor | None = None
     cache: KvCache | None = None
     plans: tuple[RingPlan, ...] | None = None
+    watched: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Attention(nn.Module):
@@ -65,6 +67,8 @@ class Attention(nn.Module):
         v = self.wv(x).unflatten(-1, (-1, self.head_dim))
         if at.temperature is not None:
             q = q * at.temperature.type_as(q)
+        if self.layer in at.watched:
+            at.watched[self.layer] = q
         if at.cache is not None and at.plans is not None:
             plan = at.plans[self.layer]
             k, v = at.cache.update(self.layer, torch.stack((k, v), 2).flatten(0, 1), plan)

@@ -8,14 +8,12 @@ position is the time passed over the time expected, at a pace learnt from the cl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbone.cache import KvCache
 from backbone.decoder import Decoder
-from backbone.rope import rotate
 from tts.interface import FRAME_SAMPLES, SpokenWord
 from tts.text import Clause
 
@@ -34,28 +32,29 @@ class AlignmentProbe:
     """
 
     def __init__(self, decoder: Decoder, heads: Sequence[tuple[int, int]]):
-        self._heads = heads
+        self._decoder, self._heads = decoder, heads
         self._group = decoder.config.n_heads // decoder.config.n_kv_heads
-        self._dim = decoder.config.head_dim
-        self._attention: dict[int, Any] = {}
-        self._seen: dict[int, tuple[Tensor, Tensor]] = {}
-        for layer in {layer for layer, _ in heads}:
-            self._attention[layer] = decoder.layers[layer].get_submodule("attention")
-            self._attention[layer].register_forward_pre_hook(self._remember)
+        decoder.watched.update({layer: torch.empty(0) for layer, _ in heads})
 
-    def _remember(self, attention: nn.Module, inputs: tuple[Any, ...]) -> None:
-        x, at = inputs
-        self._seen[attention.layer] = (x[:, -1], at.rotation[:, -1])  # type: ignore[index]
+    def scores(self, cache: KvCache, extent: int, last: Tensor | None = None) -> Tensor:
+        """How strongly a token of the forward just made looks at those before it.
 
-    def scores(self, cache: KvCache, extent: int) -> Tensor:
-        """Of the last token just run: log-attention to the first `extent` tokens, [B, extent]."""
+        Args:
+            cache: What it was made with.
+            extent: How many tokens to look at.
+            last: int64 [B] which of the forward's tokens; None is the last.
+
+        Returns:
+            Attention logits, summed over heads, fp32 [B, extent].
+        """
         total = torch.zeros((), device=cache.lengths.device)
         for layer, head in self._heads:
-            x, rotation = self._seen[layer]
-            rows = slice(head * self._dim, (head + 1) * self._dim)
-            q = rotate((x @ self._attention[layer].wq.weight[rows].T)[:, None], rotation)
+            queries = self._decoder.watched[layer][:, :, head]
+            row = torch.arange(len(queries), device=queries.device)
+            query = queries[:, -1] if last is None else queries[row, last]
             keys = cache.keys[layer][:, :extent, head // self._group]
-            total = total + (keys @ q.transpose(1, 2))[..., 0].float() * self._dim**-0.5
+            logits = (keys @ query[:, :, None])[..., 0].float()
+            total = total + logits * self._decoder.config.head_dim**-0.5
         return total
 
 

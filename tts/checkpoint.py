@@ -36,6 +36,7 @@ def load_model(folder: Path, device: torch.device) -> TtsModel:
     load_weights(model, files, device=device, dtype=kept_precise)
     model.to(device).eval().requires_grad_(False)
     model.audio_tokenizer.fold()
+    model.fuse()
     return model
 
 

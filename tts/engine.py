@@ -24,7 +24,7 @@ from backbone.stepper import Stepper
 from common.errors import EngineFull, ParleyError
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
-from tts.speaking import NOTHING_SAID, SpeakingBatch
+from tts.speaking import NOTHING_SAID, SpeakingBatch, Start
 from tts.stream import FRAME_S, Item, Speaker, VoxtralSpeechStream
 from tts.text import ClausePlanner, TextUnits
 from tts.voices import VoiceShelf
@@ -233,20 +233,27 @@ class VoxtralTtsEngine:
             return least_s - self._ahead_s + FRAME_S / 2
         limit_s = COMFORT_S if least_s < HURRY_S else self._ahead_s
         due = [speaker for speaker in speaking if speaker.lead_s(now_s) < limit_s]
-        if (new := next((speaker for speaker in due if not speaker.begun), None)) is not None:
-            self._begin(new)
+        if new := [speaker for speaker in due if not speaker.begun]:
+            # Taking in a prompt takes longer than a frame: with someone near silence, one at a time.
+            hurried = any(s.begun and s.lead_s(now_s) < HURRY_S for s in speaking)
+            self._begin(new[:1] if hurried else new)
         self._speak([speaker for speaker in due if speaker.begun])
         self._step_ms.append((time.monotonic() - now_s) * 1000)
         return 0.0
 
-    def _begin(self, speaker: Speaker) -> None:
+    def _begin(self, speakers: list[Speaker]) -> None:
+        firsts = self._batch.begin([self._start(speaker) for speaker in speakers])
+        for speaker, first_unit in zip(speakers, firsts, strict=True):
+            assert speaker.row is not None
+            speaker.begin(first_unit, self._batch.room(speaker.row))
+
+    def _start(self, speaker: Speaker) -> Start:
         assert speaker.clause is not None
         assert speaker.row is not None
-        ids, said = speaker.clause.ids, NOTHING_SAID
-        if self._carry_on and len(speaker.said.ids) + len(ids) <= speaker.max_text_chars:
-            said = speaker.said
-        first_unit = self._batch.begin(speaker.row, speaker.voice, ids, said)
-        speaker.begin(first_unit, self._batch.room(speaker.row))
+        ids, said = speaker.clause.ids, speaker.said
+        if not self._carry_on or len(said.ids) + len(ids) > speaker.max_text_chars:
+            said = NOTHING_SAID
+        return Start(speaker.row, speaker.voice, ids, said)
 
     def _speak(self, due: list[Speaker]) -> None:
         rows = [speaker.row for speaker in due if speaker.row is not None]
@@ -278,8 +285,7 @@ class VoxtralTtsEngine:
         clock = time.thread_time if self._batch.hidden.device.type == "cpu" else time.monotonic
         capacity, rows = 1, 1
         while rows <= self._batch.rows:
-            for row in range(rows):
-                self._batch.begin(row, voice, tuple(ids), NOTHING_SAID)
+            self._batch.begin([Start(row, voice, tuple(ids)) for row in range(rows)])
             took_s = []
             for _ in range(_PROBE_STEPS):
                 begun_s = clock()

@@ -6,10 +6,12 @@ changes what another one says. Lives on the engine's thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from backbone.cache import KvCache
 from tts.alignment import AlignmentProbe
@@ -52,6 +54,23 @@ class Said:
 NOTHING_SAID = Said((), torch.zeros(0, 0, dtype=torch.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A clause for a row to speak.
+
+    Attributes:
+        row: The speaker.
+        voice: One given to `add_voice`.
+        ids: Text units.
+        said: What stands before it.
+    """
+
+    row: int
+    voice: str
+    ids: tuple[int, ...]
+    said: Said = NOTHING_SAID
+
+
 class SpeakingBatch:
     """Rows of speakers.
 
@@ -83,8 +102,8 @@ class SpeakingBatch:
         self._staging = torch.zeros(rows, audio.n_acoustic_codebook + 2)
         heads = audio.alignment_heads
         self._probe = AlignmentProbe(model, heads) if heads else None
-        self._scores: dict[int, Tensor] = {}  # per row, from its prefill
-        self._prefixes: dict[str, tuple[Tensor, KvCache]] = {}
+        self._scores: list[Tensor | None] = [None] * rows  # from the prompt, for the first frame
+        self._prefixes: dict[str, tuple[int, KvCache]] = {}
         self._held_voice: list[str | None] = [None] * rows
         self._tokens = [0] * rows
         self._waiting = [False] * rows  # host copy of `pending`
@@ -107,7 +126,7 @@ class SpeakingBatch:
             self.model.config, 1, max_tokens=len(ids), device=x.device, dtype=x.dtype
         )
         self.model(x[None], torch.arange(len(ids), device=x.device)[None], cache, extent=len(ids))
-        self._prefixes[name] = (rows, cache)
+        self._prefixes[name] = (len(ids), cache)
 
     def forget_voice(self, name: str) -> None:
         """Let go of a voice that was removed or replaced."""
@@ -119,42 +138,60 @@ class SpeakingBatch:
         self.memory[row] = 0
         self.age[row] = 0
 
-    def begin(self, row: int, voice: str, ids: tuple[int, ...], said: Said) -> int:
-        """Take in a clause; the next step gives its first frame.
+    def begin(self, starts: Sequence[Start]) -> list[int]:
+        """Take in clauses; the next step gives their first frames.
 
-        Args:
-            row: The speaker.
-            voice: One given to `add_voice`.
-            ids: Text units of the clause.
-            said: What stands before it, or `NOTHING_SAID`.
+        Neighbouring rows are taken in together, the shorter ones padded: what a row reads beyond its
+        own prompt is forgotten again before anything looks at it.
 
         Returns:
-            Index of the clause's first unit among the row's tokens.
+            For each, the index of the clause's first unit among its row's tokens.
         """
-        rows, prefix = self._prefixes[voice]
-        n_prefix = len(rows) + TEXT_MARGIN
-        if self._held_voice[row] == voice:
-            self.cache.lengths[row] = n_prefix  # what follows the prefix is overwritten
+        first_units = [self._prefixes[s.voice][0] + len(s.said.ids) for s in starts]
+        for run in _neighbours(sorted(starts, key=lambda start: start.row)):
+            self._begin_run(run)
+        return first_units
+
+    def _begin_run(self, starts: list[Start]) -> None:
+        device, sizes = self.hidden.device, self.model.sizes
+        inputs, positions, tokens = [], [], []
+        for start in starts:
+            n_prefix, prefix = self._prefixes[start.voice]
+            self._rewind(start, n_prefix, prefix)
+            text, codes = (*start.said.ids, *start.ids), start.said.codes
+            ids = torch.tensor(suffix_ids(sizes, text), device=device)
+            x = self.model.embed_text(ids)
+            if len(codes):
+                x = torch.cat([x, self.model.embed_frames(codes.to(device))])
+            at = rope_positions(sizes, n_prefix - TEXT_MARGIN, len(text), len(codes) + 1)
+            inputs.append(x)
+            positions.append(at[n_prefix:].to(device))
+            tokens.append(n_prefix + len(x))
+        rows = slice(starts[0].row, starts[-1].row + 1)
+        cache = self.cache.rows(rows.start, rows.stop)
+        x, at = (pad_sequence(parts, batch_first=True) for parts in (inputs, positions))
+        seen = torch.tensor(tokens, device=device)
+        last = torch.tensor([len(part) - 1 for part in inputs], device=device)
+        extent = int(cache.lengths.max()) + x.shape[1]
+        hidden = self.model(x, at[:, : x.shape[1]], cache, extent=extent)
+        each = torch.arange(len(starts), device=device)
+        self.hidden[rows] = hidden[each, last]
+        self.positions[rows] = at[each, last + 1]
+        self.pending[rows] = False
+        cache.lengths.copy_(seen)
+        scores = None if self._probe is None else self._probe.scores(cache, extent, last).cpu()
+        for index, start in enumerate(starts):
+            row = start.row
+            self._tokens[row], self._waiting[row], self._first[row] = tokens[index], False, True
+            self._scores[row] = None if scores is None else scores[index]
+
+    def _rewind(self, start: Start, n_prefix: int, prefix: KvCache) -> None:
+        """Leave nothing in the row but its voice."""
+        if self._held_voice[start.row] == start.voice:
+            self.cache.lengths[start.row] = n_prefix  # what follows will be overwritten
         else:
-            self.cache.copy_row(row, prefix, 0, tokens=n_prefix)
-            self._held_voice[row] = voice
-        text = (*said.ids, *ids)
-        device = self.hidden.device
-        x = self.model.embed_text(torch.tensor(suffix_ids(self.model.sizes, text), device=device))
-        if len(said.codes):
-            x = torch.cat([x, self.model.embed_frames(said.codes.to(device))])
-        at = rope_positions(self.model.sizes, len(rows), len(text), len(said.codes) + 1).to(device)
-        tokens = n_prefix + len(x)
-        hidden = self.model(
-            x[None], at[None, n_prefix:-1], self.cache.rows(row, row + 1), extent=tokens
-        )
-        self.hidden[row] = hidden[0, -1]
-        self.positions[row] = at[-1]
-        self.pending[row] = False
-        self._tokens[row], self._waiting[row], self._first[row] = tokens, False, True
-        if self._probe is not None:
-            self._scores[row] = self._probe.scores(self.cache.rows(row, row + 1), tokens)[0].cpu()
-        return n_prefix + len(said.ids)
+            self.cache.copy_row(start.row, prefix, 0, tokens=n_prefix)
+            self._held_voice[start.row] = start.voice
 
     def room(self, row: int) -> int:
         """Frames the row can still make before its cache is full."""
@@ -180,10 +217,8 @@ class SpeakingBatch:
         made = []
         for row in rows:
             ended = bool(codes[row, 0] < 0)
-            heard = self._scores.pop(row, None) if self._first[row] else scores
-            if heard is scores and scores is not None:
-                heard = scores[row]
-            made.append(Spoken(codes[row].clone(), None if ended else wave[row].clone(), heard))
+            seen = self._scores[row] if self._first[row] or scores is None else scores[row]
+            made.append(Spoken(codes[row].clone(), None if ended else wave[row].clone(), seen))
             self._tokens[row] += self._waiting[row]
             self._waiting[row], self._first[row] = not ended, False
         return made
@@ -221,3 +256,15 @@ class SpeakingBatch:
         self.pending[:n] = torch.where(active, spoke, self.pending[:n])
         self.age[:n] += spoke
         return codes, wave.float(), scores
+
+
+def _neighbours(starts: Sequence[Start]) -> Iterator[list[Start]]:
+    """Runs of starts whose rows follow one another."""
+    run: list[Start] = []
+    for start in starts:
+        if run and start.row != run[-1].row + 1:
+            yield run
+            run = []
+        run.append(start)
+    if run:
+        yield run

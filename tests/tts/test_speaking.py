@@ -10,9 +10,10 @@ from tests.tts.checkpoints import write_checkpoint
 from tts.alignment import AlignmentProbe, WordClock
 from tts.checkpoint import load_model
 from tts.model import TtsModel
-from tts.speaking import NOTHING_SAID, Said, SpeakingBatch
+from tts.speaking import Said, SpeakingBatch, Start
 from tts.text import Clause, PlannedWord
 
+VOICES = {"a": 9, "b": 5}
 IDS = (1003, 1010, 1020, 1030)
 
 
@@ -25,10 +26,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> TtsModel:
 
 def new_batch(model: TtsModel) -> SpeakingBatch:
     batch = SpeakingBatch(model, 4, max_tokens=256)
-    torch.manual_seed(3)
-    batch.add_voice("a", model.voice_rows(torch.randint(20, (9, 7))))
-    batch.add_voice("b", model.voice_rows(torch.randint(20, (5, 7))))
+    for name, frames in VOICES.items():
+        batch.add_voice(name, voice_rows(model, frames))
     return batch
+
+
+def voice_rows(model: TtsModel, frames: int) -> torch.Tensor:
+    return model.voice_rows(
+        torch.randint(20, (frames, 7), generator=torch.Generator().manual_seed(3))
+    )
 
 
 def never_ends(model: TtsModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,12 +58,12 @@ def test_a_row_speaks_as_one_unbroken_sequence_would(
     """Prefix sharing, cached steps and rewound rows against a forward over everything."""
     never_ends(model, monkeypatch)
     batch = new_batch(model)
-    batch.begin(2, "a", (1050, 1051), NOTHING_SAID)  # leaves something to be overwritten
+    batch.begin([Start(2, "a", (1050, 1051))])  # leaves something to be overwritten
     speak(batch, 2, 5)
     batch.reset(2)
-    first = batch.begin(2, "a", IDS, NOTHING_SAID)
+    first = batch.begin([Start(2, "a", IDS)])[0]
     codes = speak(batch, 2, 8, seed=7)
-    rows, _ = batch._prefixes["a"]
+    rows = voice_rows(model, VOICES["a"])
     assert first == len(rows) + 3
     x, positions, start = model.embed_utterance(rows, list(IDS), codes)
     hidden = model(x[None], positions[None])[0, start:]
@@ -78,7 +84,7 @@ def test_audio_of_a_row_is_the_codec_over_all_its_codes(
     batch.reset(1)
     codes, sound = [], []
     for clause in (IDS, IDS[::-1]):  # the codec goes on across clauses: no seam to click
-        batch.begin(1, "a", clause, NOTHING_SAID)
+        batch.begin([Start(1, "a", clause)])
         for _ in range(6):
             made = batch.step([1], [generator])[0]
             assert made.pcm is not None
@@ -96,7 +102,7 @@ def test_rows_come_go_and_sit_out_without_touching_each_other(
     alone = {}
     for row, voice in ((0, "a"), (1, "b"), (3, "a")):
         batch = new_batch(model)
-        batch.begin(row, voice, IDS[row:], NOTHING_SAID)
+        batch.begin([Start(row, voice, IDS[row:])])
         alone[row] = speak(batch, row, 12, seed=row)
     batch = new_batch(model)
     generators = {row: torch.Generator().manual_seed(row) for row in alone}
@@ -105,7 +111,7 @@ def test_rows_come_go_and_sit_out_without_touching_each_other(
     for step in range(40):
         for row, voice in ((0, "a"), (1, "b"), (3, "a")):
             if begins[row] == step:
-                batch.begin(row, voice, IDS[row:], NOTHING_SAID)
+                batch.begin([Start(row, voice, IDS[row:])])
         rows = [
             row for row in alone if begins[row] <= step and (step + row) % 3 and len(made[row]) < 12
         ]
@@ -119,16 +125,33 @@ def test_rows_come_go_and_sit_out_without_touching_each_other(
 
 
 @torch.inference_mode()
+def test_prompts_taken_in_together_equal_prompts_taken_in_alone(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_ends(model, monkeypatch)
+    said = Said(IDS[:1], torch.randint(20, (3, 7)))
+    starts = [Start(0, "a", IDS), Start(1, "b", IDS * 3), Start(3, "b", IDS[:1], said)]
+    one, all_ = new_batch(model), new_batch(model)
+    firsts = all_.begin(starts[::-1])[::-1]
+    for start, first in zip(starts, firsts, strict=True):
+        assert one.begin([start]) == [first]
+    assert one._tokens == all_._tokens
+    for start in starts:
+        mine, other = (speak(batch, start.row, 6, seed=4) for batch in (one, all_))
+        assert torch.equal(mine, other)
+
+
+@torch.inference_mode()
 def test_carrying_on_equals_having_said_it_all(
     model: TtsModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never_ends(model, monkeypatch)
     batch = new_batch(model)
-    batch.begin(0, "a", IDS, NOTHING_SAID)
+    batch.begin([Start(0, "a", IDS)])
     whole = speak(batch, 0, 10, seed=1)
     generator = torch.Generator().manual_seed(1)
     [torch.randn(6, generator=generator) for _ in range(4)]
-    batch.begin(1, "a", IDS[2:], Said(IDS[:2], whole[:4]))
+    batch.begin([Start(1, "a", IDS[2:], Said(IDS[:2], whole[:4]))])
     rest = torch.stack([batch.step([1], [generator])[0].codes for _ in range(6)])
     assert torch.equal(rest, whole[4:])
 
