@@ -163,6 +163,8 @@ class FallbackModel:
                     raise
                 logger.warning("{} ({}) did not answer: {}", model.name, model.where, error.cause)
                 causes.append(error)
+        if not causes:
+            raise LlmError("There is no language model to ask.")
         raise LlmError(" ".join(error.cause for error in causes), causes[-1].cure)
 
     async def close(self) -> None:

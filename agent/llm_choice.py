@@ -45,11 +45,14 @@ class LlmChoice:
             models.append(ScriptModel(persona))
         return models[0] if len(models) == 1 else FallbackModel(models)
 
-    async def warm(self) -> None:
-        """Have the servers load their models before the first caller waits; failures are logged."""
+    async def warm(self, persona: Persona) -> None:
+        """Have the servers load their models and read the persona's instructions; may take a minute.
+
+        Failures are logged: the call itself will tell.
+        """
         for server in self.servers:
             try:
-                await server.warm()
+                await server.warm(persona.system_prompt())
             except LlmError as error:
                 logger.warning("{} {}", error.cause, error.cure)
 

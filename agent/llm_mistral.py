@@ -80,14 +80,19 @@ class ChatCompletionsModel:
         """Close the connections."""
         await self._http.aclose()
 
-    async def warm(self, patience_s: float = 60.0) -> None:
-        """Have the server load the model and open the connection before the first caller waits.
+    async def warm(self, instructions: str, patience_s: float = 60.0) -> None:
+        """Open the connection, have the model loaded and its instructions read, before a caller waits.
+
+        Args:
+            instructions: The system prompt of the calls to come; servers keep what they made of it.
+            patience_s: A large model takes long to load.
 
         Raises:
             LlmError: It cannot answer.
         """
         patient = replace(self._options, first_token_s=patience_s, total_s=patience_s, max_tokens=1)
-        hello = [{"role": "user", "content": "Hi"}]
+        system = {"role": "system", "content": instructions}
+        hello = [system, {"role": "user", "content": "Hi"}]
         async with aclosing(self._attempt(hello, (), patient)) as pieces:
             async for _ in pieces:
                 return

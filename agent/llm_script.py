@@ -10,6 +10,7 @@ from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
 from agent.persona import Persona, small_talk
 from agent.script import Dialogue, ScriptPlayer
 
+SCRIPT = "script"
 END_CALL = "end_call"
 _KEPT_STATES = 512
 
@@ -21,7 +22,10 @@ class ScriptModel:
         english = persona.language.split("-")[0] == "en"
         base = small_talk() if persona.script.small_talk and english else None
         facts = {"title": persona.title or persona.name, "goodbye": persona.goodbye[0]}
-        self._player = ScriptPlayer(persona.script, base, facts)
+        script = persona.script
+        if not script.fallback and base is None:
+            script = script.model_copy(update={"fallback": [persona.failure]})
+        self._player = ScriptPlayer(script, base, facts)
         self._start = Dialogue(last=persona.greeting[0])
         self._failure = persona.failure
         self._clock = clock
@@ -31,7 +35,7 @@ class ScriptModel:
     @property
     def name(self) -> str:
         """Always "script"."""
-        return "script"
+        return SCRIPT
 
     @property
     def where(self) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from agent.heard import CUT_NOTE
-from agent.scriptbook import Lines, Script
+from agent.scriptbook import Lines, Script, SomeLines
 from common.errors import ConfigError
 from common.yamlfile import StrictModel, load_yaml
 
@@ -58,13 +58,13 @@ class Persona(StrictModel):
     language: str = "en"
     voice: str = ""
     pace: Literal["eager", "balanced", "patient"] = "balanced"
-    greeting: Lines = Field(default_factory=lambda: ["Hello! How can I help you?"])
-    goodbye: Lines = Field(default_factory=lambda: ["Goodbye!"])
+    greeting: SomeLines = Field(default_factory=lambda: ["Hello! How can I help you?"])
+    goodbye: SomeLines = Field(default_factory=lambda: ["Goodbye!"])
     disclosure: str = ""
     instructions: str = ""
     idle: Lines = Field(default_factory=lambda: ["Are you still there?"])
     idle_after_s: float = Field(default=12.0, ge=0)
-    acknowledge: Lines = Field(default_factory=lambda: ["Mm-hm."])
+    acknowledge: SomeLines = Field(default_factory=lambda: ["Mm-hm."])
     failure: str = "I am sorry, I cannot think clearly just now. Could you say that again?"
     lexicon: dict[str, str] = Field(default_factory=dict)
     script: Script = Field(default_factory=Script)

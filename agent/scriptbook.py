@@ -12,6 +12,9 @@ from common.yamlfile import StrictModel
 Lines = Annotated[list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 """One sentence or several variants of it."""
 
+SomeLines = Annotated[Lines, Field(min_length=1)]
+"""The same, and not none at all."""
+
 SlotKind = Literal["name", "number", "time", "day", "digits", "yes_no", "one_of", "text"]
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -21,7 +21,17 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 from pipecat.utils.errors import ErrorCategory
 
-from agent.llm import LanguageModel, LlmError, Message, TextDelta, ToolCall, ToolSchema, Usage
+from agent.llm import (
+    FallbackModel,
+    LanguageModel,
+    LlmError,
+    Message,
+    TextDelta,
+    ToolCall,
+    ToolSchema,
+    Usage,
+)
+from agent.llm_script import SCRIPT
 from agent.persona import Persona
 
 MAX_TOOL_ROUNDS = 4
@@ -87,9 +97,15 @@ class AgentTurn(LLMService):
         system_instruction: str | None = None,
         response_schema: dict[str, Any] | None = None,
     ) -> str | None:
-        """Answer `context` outside the conversation (pipecat's context summaries use this)."""
+        """Answer `context` outside the conversation (pipecat's context summaries use this).
+
+        Raises:
+            LlmError: No model can; the script, which would answer anything, is not asked.
+        """
         messages, _ = await self._prompt(context, system_instruction)
-        pieces = self._model.reply(messages, ())
+        models = getattr(self._model, "models", (self._model,))
+        thinking = [model for model in models if model.name != SCRIPT]
+        pieces = FallbackModel(thinking).reply(messages, ())
         return "".join([piece.text async for piece in pieces if isinstance(piece, TextDelta)])
 
     async def _answer(self, context: LLMContext) -> None:

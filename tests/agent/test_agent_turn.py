@@ -28,7 +28,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 from pipecat.tests.utils import SleepFrame, run_test
 
-from agent.llm import LlmOptions
+from agent.llm import FallbackModel, LlmError, LlmOptions
 from agent.llm_mistral import ChatCompletionsModel
 from agent.llm_script import ScriptModel
 from agent.persona import Persona, load_persona
@@ -169,6 +169,15 @@ async def test_a_long_conversation_is_summarised_by_the_model_itself(chat_server
     texts = [str(message["content"]) for message in long.get_messages()]
     assert any("Earlier in this call: The caller gave the numbers" in text for text in texts)
     assert len(texts) < 15
+
+
+async def test_the_script_is_never_asked_for_a_summary(chat_server):
+    chat_server.replies = [[401, {"message": "no"}]]
+    server = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
+    for model in (ScriptModel(PERSONA), FallbackModel([server, ScriptModel(PERSONA)])):
+        with pytest.raises(LlmError):
+            await AgentTurn(model, PERSONA).run_inference(context("Conversation history: …"))
+    await server.close()
 
 
 def booking(ran: list[str]) -> Tool:

@@ -99,6 +99,14 @@ async def test_the_next_one_answers_when_the_first_does_not(chat_server):
     await choice.close()
 
 
+async def test_warming_reads_the_instructions_and_survives_a_dead_server(chat_server):
+    chat_server.say("H")
+    choice = await choose_llm(f"http://127.0.0.1:9#dead,{chat_server.url}#a", environ={})
+    await choice.warm(load_persona("parley"))
+    assert "You are Parley" in chat_server.requests[0]["messages"][0]["content"]
+    await choice.close()
+
+
 async def test_when_all_fail_each_is_named_with_its_reason(chat_server):
     chat_server.replies = [[401, {"message": "no"}]]
     spec = f"{chat_server.url}#a,http://127.0.0.1:9#b"

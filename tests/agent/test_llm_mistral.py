@@ -204,10 +204,10 @@ async def test_nobody_there():
 async def test_warming_waits_longer_and_asks_for_one_token(chat_server, chat_event):
     chat_server.replies = [[0.7, chat_event({"content": "H"}, "length"), "[DONE]"]]
     model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
-    await model.warm(patience_s=2.0)
+    await model.warm("You are Ann.", patience_s=2.0)
     assert chat_server.requests[0]["max_tokens"] == 1
     with pytest.raises(LlmError, match="took too long"):
-        await model.warm(patience_s=0.2)
+        await model.warm("", patience_s=0.2)
     await model.close()
 
 

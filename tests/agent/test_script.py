@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.llm import TextDelta, ToolCall
 from agent.llm_script import END_CALL, ScriptModel
-from agent.persona import load_persona, small_talk
+from agent.persona import Persona, load_persona, small_talk
 from agent.script import Dialogue, ScriptPlayer
 from agent.scriptbook import Rule, Script
 
@@ -213,6 +213,12 @@ def test_a_script_without_small_talk_is_all_there_is():
     player = ScriptPlayer(Script(rules=[Rule(hear=["ping"], say=["pong"])], fallback=["what"]))
     assert player.reply(Dialogue(), "ping", NOW)[1] == "Pong"
     assert player.reply(Dialogue(), "hello", NOW)[1] == "What"
+
+
+async def test_a_persona_without_a_script_in_another_language_says_its_failure():
+    persona = Persona(name="luc", language="fr", failure="Pardon, je ne comprends pas.")
+    said, *_ = await answer(ScriptModel(persona), "bonjour")
+    assert said == TextDelta("Pardon, je ne comprends pas.")
 
 
 async def answer(model: ScriptModel, *heard: str, tools=()) -> list:
