@@ -73,9 +73,16 @@ class AsrConfig:
                 f"params.json describes another time grid: {other}, downsample {downsample}.",
                 f"This code runs at {grid} and downsample {TOKEN_MEL_FRAMES // 2}.",
             )
+        decoder = DecoderConfig.from_params({"tied_embeddings": True} | dict(params))
+        sound = DecoderConfig.from_params(encoder | {"vocab_size": 0, "use_biases": True})
+        if None in (decoder.window(0), sound.window(0)) or not decoder.tied_embeddings:
+            raise CheckpointError(
+                "params.json describes a model that cannot listen for ever.",
+                "Encoder and decoder need a sliding_window, and tied_embeddings must be true.",
+            )
         return cls(
-            decoder=DecoderConfig.from_params({"tied_embeddings": True} | dict(params)),
-            encoder=DecoderConfig.from_params(encoder | {"vocab_size": 0, "use_biases": True}),
+            decoder=decoder,
+            encoder=sound,
             num_mel_bins=bins,
             global_log_mel_max=float(audio.get("global_log_mel_max", 1.5)),
             downsample_factor=downsample,

@@ -29,16 +29,14 @@ def transcribe(
     Returns:
         For each clip its words and its tokens, one per 80 ms, the prompt excluded.
     """
-    listeners = [
-        Listener(tekken, steps.ids, delay, left=steps.left, keep_tokens=True) for _ in clips
-    ]
+    listeners = [Listener(tekken, steps.ids, delay, left=steps.left) for _ in clips]
     for row, (listener, clip) in enumerate(zip(listeners, clips, strict=True)):
         steps.seat(row, delay)
         listener.feed(clip)
         listener.finish()
     while any(listener.ready_tokens() for listener in listeners):
         step(steps, listeners)
-    return [(listener.hypothesis(final=True), listener.tokens or []) for listener in listeners]
+    return [(each.hypothesis(final=True), list(each.tokens)) for each in listeners]
 
 
 def step(steps: Steps, listeners: Sequence[Listener], start: int = 0) -> list[bool]:

@@ -32,6 +32,7 @@ class Steps:
         model.whisper_encoder.transformer.fuse()
         self.model = model
         self.ids = ids
+        self.rows = rows
         self.left = left
         self.device = model.tok_embeddings.weight.device
         self.mel = LogMel(model.config.num_mel_bins, model.config.global_log_mel_max, self.device)

@@ -23,6 +23,7 @@ RUT_TOKENS = 200
 """Sixteen seconds of saying nothing; healthy silences are shorter, ruts last minutes."""
 RUT_PENALTY_STEP = 0.5
 RUT_PENALTY_MAX = 7.0
+MAX_TOKENS = 45_000
 
 
 class Listener:
@@ -33,7 +34,7 @@ class Listener:
         position: Decoder position of the next decision.
         transcript: The words so far.
         heard_samples: How much of the caller's own audio has been decided upon.
-        tokens: Every token since the prompt, when asked to keep them.
+        tokens: Those since the prompt, the last hour of them.
     """
 
     def __init__(
@@ -43,13 +44,12 @@ class Listener:
         delay: int,
         *,
         left: int = 32,
-        keep_tokens: bool = False,
         break_ruts: bool = False,
     ):
         self.delay = delay
         self.position = left - 1
         self.transcript = Transcript(tekken, ids)
-        self.tokens: list[int] | None = [] if keep_tokens else None
+        self.tokens: deque[int] = deque(maxlen=MAX_TOKENS)
         self._ids, self._left, self._break_ruts = ids, left, break_ruts
         self._previous = ids.start if left == 1 else ids.pad
         self._inbox: deque[np.ndarray] = deque()
@@ -137,8 +137,7 @@ class Listener:
             self._previous = self._ids.pad
             return False
         self._previous = decision.token
-        if self.tokens is not None:
-            self.tokens.append(decision.token)
+        self.tokens.append(decision.token)
         at_samples = aligned_samples(position, self.delay, self._left)
         return self.transcript.push(decision, at_samples)
 
@@ -152,7 +151,7 @@ class Listener:
         twin = Listener.__new__(Listener)
         twin.__dict__.update(self.__dict__)
         twin.transcript = self.transcript.copy()
-        twin.tokens = None
+        twin.tokens = self.tokens.copy()
         twin._inbox = deque()
         return twin
 

@@ -1,0 +1,240 @@
+"""All callers of one model, decided upon together. Runs on the engine's thread only.
+
+Rows of the state: the first few are for forks, live streams follow without gaps, so whoever has
+something to decide lies in one contiguous range and no tensor is ever gathered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
+from asr.interface import Hypothesis
+from asr.state import BLOCK_TOKENS
+from asr.steps import CONTEXT_SAMPLES, Steps
+from asr.stream import Listener, decisions
+from asr.words import Decision
+
+MAX_HOLD_S = 0.02
+"""How long a decision may wait for the others to be ready too."""
+NOTICED_PAUSE = 0.1
+"""How far the belief in a pause must move to be worth telling."""
+RECENT = 512
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A live stream among the others.
+
+    Attributes:
+        listener: Where it stands.
+        tell: Called with each new hypothesis, on the engine's thread.
+        ready_since_s: Since when it has audio for a decision, by the monotonic clock.
+        told_pause: The belief in a pause last told.
+    """
+
+    listener: Listener
+    tell: Callable[[Hypothesis], None]
+    ready_since_s: float | None = None
+    told_pause: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Fork:
+    """A copy of a stream that hears silence from here on, as fast as the machine allows.
+
+    Attributes:
+        seat: The stream to copy.
+        answer: Called with the final words and all tokens, on the engine's thread.
+        listener: The copy, once it has a row.
+        audio: Embeddings that are still to be decided upon, each [1, dim].
+        extra_tokens: Silence that may still be added while pieces keep coming.
+    """
+
+    seat: Seat
+    answer: Callable[[Hypothesis, list[int]], None]
+    listener: Listener | None = None
+    audio: deque[Tensor] = field(default_factory=deque)
+    extra_tokens: int = OFFLINE_EXTRA_TOKENS
+
+
+class ListeningBatch:
+    """Seats streams, forks them and steps whoever is ready.
+
+    Attributes:
+        step_ms: Durations of recent steps.
+        sizes: How many streams and forks each of them served.
+        lag_tokens: Decisions the furthest-behind stream had waiting, at recent steps.
+    """
+
+    def __init__(self, steps: Steps, fork_rows: int):
+        self.steps = steps
+        self.seats: list[Seat] = []
+        self.step_ms: deque[float] = deque(maxlen=RECENT)
+        self.sizes: deque[int] = deque(maxlen=RECENT)
+        self.lag_tokens: deque[int] = deque(maxlen=RECENT)
+        self._forks: list[Fork | None] = [None] * fork_rows
+        self._waiting: deque[Fork] = deque()
+
+    def join(self, listener: Listener, tell: Callable[[Hypothesis], None]) -> Seat:
+        """Give a new stream a row."""
+        seat = Seat(listener, tell)
+        self.steps.seat(len(self._forks) + len(self.seats), listener.delay)
+        self.seats.append(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """Free a stream's row; the last row moves into the gap."""
+        if seat not in self.seats:
+            return
+        index, last = self.seats.index(seat), len(self.seats) - 1
+        if index != last:
+            state, first = self.steps.state, len(self._forks)
+            state.copy_row(first + index, state, first + last)
+            self.seats[index] = self.seats[last]
+        self.seats.pop()
+
+    def set_delay(self, seat: Seat, delay: int) -> None:
+        """Change the delay of a running stream from its next decision on."""
+        seat.listener.delay = delay
+        self.steps.set_delay(len(self._forks) + self.seats.index(seat), delay)
+
+    def flush(self, seat: Seat, answer: Callable[[Hypothesis, list[int]], None]) -> None:
+        """Fork a stream to its end; the live one is not touched."""
+        self._waiting.append(Fork(seat, answer))
+
+    def step(self) -> float | None:
+        """Decide for everyone who is ready.
+
+        Returns:
+            Seconds to wait before the next step is worth it, None until something new is fed.
+        """
+        began_s = time.monotonic()
+        self._start_forks()
+        queued = [seat.listener.ready_tokens() for seat in self.seats]
+        forking = any(self._forks)
+        if not any(queued) and not forking:
+            return None
+        if not forking and (wait_s := self._hold_s(queued, began_s)) > 0:
+            return wait_s
+        self._decide([count > 0 for count in queued])
+        self.step_ms.append((time.monotonic() - began_s) * 1000)
+        self.lag_tokens.append(max(queued, default=0))
+        return 0
+
+    def _hold_s(self, queued: list[int], now_s: float) -> float:
+        """How long to wait for the others, so that they share one step.
+
+        At most as long as a step takes, so the engine is at work half its time at worst; nobody
+        waits when all are ready or someone is late.
+        """
+        since = now_s
+        for seat, count in zip(self.seats, queued, strict=True):
+            if not count:
+                seat.ready_since_s = None
+                continue
+            seat.ready_since_s = seat.ready_since_s or now_s
+            since = min(since, seat.ready_since_s)
+        if all(queued) or max(queued) > 1:
+            return 0.0
+        last_s = self.step_ms[-1] / 1000 if self.step_ms else 0.0
+        return since + min(last_s, MAX_HOLD_S) - now_s
+
+    def _start_forks(self) -> None:
+        # From the row next to the live ones downwards, so that the range stays short.
+        for row in reversed(range(len(self._forks))):
+            while self._waiting and self._forks[row] is None:
+                fork = self._waiting.popleft()
+                if fork.seat not in self.seats:
+                    continue
+                state, origin = self.steps.state, len(self._forks) + self.seats.index(fork.seat)
+                state.copy_row(row, state, origin)
+                fork.listener = fork.seat.listener.fork()
+                fork.listener.finish(extra_tokens=0)
+                self._encode_ahead(row, fork)
+                self._forks[row] = fork
+
+    def _encode_ahead(self, row: int, fork: Fork) -> None:
+        """The audio of a fork is all known, so it is encoded in blocks before the decisions."""
+        assert fork.listener is not None
+        while ready := fork.listener.ready_tokens():
+            pcm = torch.from_numpy(fork.listener.take(min(ready, BLOCK_TOKENS)))[None]
+            audio = self.steps.encode(row, row + 1, pcm.to(self.steps.device))
+            fork.audio.extend(audio[0].split(1))
+
+    def _decide(self, ready: list[bool]) -> None:
+        n_forks = len(self._forks)
+        listeners = [fork.listener if fork else None for fork in self._forks]
+        listeners += [
+            seat.listener if go else None for seat, go in zip(self.seats, ready, strict=True)
+        ]
+        rows = [row for row, listener in enumerate(listeners) if listener is not None]
+        start, stop = rows[0], rows[-1] + 1
+        part = listeners[start:stop]
+        device = self.steps.device
+        going = [listener is not None for listener in part]
+        active = None if all(going) else torch.tensor(going, device=device)
+        audio = self._audio(start, stop, ready)
+        tokens = torch.tensor([each.input_token if each else 0 for each in part], device=device)
+        penalties = [each.penalty if each else 0.0 for each in part]
+        penalty = torch.tensor(penalties, device=device) if any(penalties) else None
+        chosen = self.steps.decode(start, stop, audio, tokens, active, penalty).cpu().numpy()
+        self.sizes.append(len(rows))
+        for row, decision in zip(range(start, stop), decisions(chosen), strict=True):
+            if listeners[row] is None:
+                continue
+            if row < n_forks:
+                self._decided_fork(row, decision)
+            else:
+                self._decided(self.seats[row - n_forks], decision)
+
+    def _audio(self, start: int, stop: int, ready: list[bool]) -> Tensor:
+        """Audio embeddings of a range of rows, [stop - start, 1, dim]."""
+        n_forks, device = len(self._forks), self.steps.device
+        pieces: list[Tensor] = []
+        ahead = [fork.audio.popleft() if fork else None for fork in self._forks[start:n_forks]]
+        if ahead:
+            nothing = torch.zeros_like(next(piece for piece in ahead if piece is not None))
+            pieces.append(torch.stack([nothing if piece is None else piece for piece in ahead]))
+        first = max(start, n_forks) - n_forks
+        live, go = self.seats[first : stop - n_forks], ready[first : stop - n_forks]
+        if live:
+            pcm = np.zeros((len(live), TOKEN_SAMPLES + CONTEXT_SAMPLES), np.float32)
+            for line, seat, on in zip(pcm, live, go, strict=True):
+                if on:
+                    line[:] = seat.listener.take(1)
+                    seat.ready_since_s = None
+            active = None if all(go) else torch.tensor(go, device=device)
+            samples = torch.from_numpy(pcm).to(device)
+            pieces.append(self.steps.encode(first + n_forks, stop, samples, active))
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _decided(self, seat: Seat, decision: Decision) -> None:
+        changed = seat.listener.decide(decision)
+        pause = seat.listener.transcript.pause
+        if changed or abs(pause - seat.told_pause) >= NOTICED_PAUSE:
+            seat.told_pause = pause
+            seat.tell(seat.listener.hypothesis())
+
+    def _decided_fork(self, row: int, decision: Decision) -> None:
+        fork = self._forks[row]
+        assert fork is not None
+        assert fork.listener is not None
+        fork.listener.decide(decision)
+        if fork.audio:
+            return
+        # A word that ended just now may have more pieces to come than the delay covers.
+        if decision.token != self.steps.ids.pad and fork.extra_tokens > 0:
+            fork.extra_tokens -= 1
+            fork.listener.append_silence(1)
+            self._encode_ahead(row, fork)
+            return
+        self._forks[row] = None
+        fork.answer(fork.listener.hypothesis(final=True), list(fork.listener.tokens))
