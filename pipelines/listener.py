@@ -143,8 +143,8 @@ class Listener:
             self._on_failure(error)
 
     def _take(self, hypothesis: Hypothesis) -> None:
+        self._on_words(hypothesis)  # first: to be told as part of the turn that it may complete
         self.observe(Heard(self.at, hypothesis))
-        self._on_words(hypothesis)
 
     async def _judge(self, pause_began: int) -> None:
         probability = await self._finished.finished()

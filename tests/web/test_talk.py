@@ -98,15 +98,21 @@ class Talk:
 
 
 @pytest.fixture
-def served(tmp_path: Path, flite_installed: None) -> Iterator[str]:
+def parley(tmp_path: Path, flite_installed: None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`parley serve` with the offline script and a voice that needs no model."""
     if not shutil.which("espeak-ng"):
         pytest.skip("espeak-ng is not installed: the agent has no voice")
     persona = tmp_path / "harbour.yaml"
     persona.write_text(PERSONA)
     port = free_port()
-    parley = Path(sys.executable).with_name("parley")
-    command = [str(parley), "serve", "--port", str(port), "--llm", "script"]
+    command = [
+        str(Path(sys.executable).with_name("parley")),
+        "serve",
+        "--port",
+        str(port),
+        "--llm",
+        "script",
+    ]
     command += ["--tts", "espeak", "--persona", str(persona)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
@@ -118,18 +124,18 @@ def served(tmp_path: Path, flite_installed: None) -> Iterator[str]:
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        yield f"http://localhost:{port}/"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        yield f"http://localhost:{port}/", process
+        process.terminate()
 
 
 @pytest.mark.timeout(240)
 def test_talking_interrupting_and_talking_again(
-    served: str, new_page: Callable[..., Page], tmp_path: Path
+    parley: tuple[str, subprocess.Popen[str]], new_page: Callable[..., Page], tmp_path: Path
 ) -> None:
+    url, process = parley
     page = new_page()
     page.add_init_script(MICROPHONE)
-    page.goto(served)
+    page.goto(url)
     page.get_by_role("button", name="Talk").click()
     talk = Talk(page, tmp_path)
     expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=15_000)
@@ -154,10 +160,16 @@ def test_talking_interrupting_and_talking_again(
     expect(page.locator('[data-turn="2"] .said')).to_be_visible(timeout=15_000)
     talk.wait_for_sound(within_s=15)
     expect(page.locator('[data-turn="2"] .heard').nth(3)).to_be_visible(timeout=15_000)
-    page.get_by_role("button", name="End", exact=True).click()
-    expect(page.get_by_role("button", name="Talk again")).to_be_visible()
-    metrics = httpx.get(f"{served}metrics").text
+    metrics = httpx.get(f"{url}metrics").text
     assert 'parley_offers_total{outcome="answered"} 1.0' in metrics
     interruptions = re.search(r"parley_interruptions_total (\d)", metrics)
     assert interruptions is not None
     assert int(interruptions[1]) >= 1
+
+    process.send_signal(signal.SIGTERM)  # this call may finish, no other may begin
+    talk.wait_for_sound(within_s=10)
+    assert httpx.get(f"{url}readyz").status_code == 503
+    assert process.poll() is None
+    page.get_by_role("button", name="End", exact=True).click()
+    expect(page.get_by_role("button", name="Talk again")).to_be_visible()
+    assert process.wait(20) == 0

@@ -1,22 +1,29 @@
 // The latency of one turn as a staircase from the caller's last word down to the agent's first sound.
 
 const SCALE_MS = 800;
+const WIDEST = 0.66; // of the column, so that labels fit beside the bars
+const LEAST_MS = 1;
+const PLAIN = {
+  'final words': 'hearing', endpointing: 'waiting', 'LLM first word': 'thinking',
+  'first clause': 'phrasing', 'first frame': 'voicing', playout: 'sending',
+};
 
 /** Elements for an exchange's row. @param {number} totalMs  @param {{name: string, ms: number}[]} parts in order of time */
 export function waterfall(totalMs, parts) {
   const list = document.createElement('ol');
   list.className = 'steps';
-  const words = parts.map(({ name, ms }) => `${name} ${Math.round(ms)}`).join(', ');
+  const spent = parts.filter(({ ms }) => ms >= LEAST_MS).map(({ name, ms }) => ({ name: PLAIN[name] ?? name, ms }));
+  const words = spent.map(({ name, ms }) => `${name} ${Math.round(ms)}`).join(', ');
   list.setAttribute('aria-label', `Answered in ${Math.round(totalMs)} milliseconds: ${words}`);
-  const scale = Math.max(SCALE_MS, totalMs, parts.reduce((sum, part) => sum + part.ms, 0));
+  const scale = Math.max(SCALE_MS, totalMs) / WIDEST;
   let fromMs = 0;
-  parts.forEach(({ name, ms }, index) => {
+  spent.forEach(({ name, ms }, index) => {
     const step = document.createElement('li');
     step.style.setProperty('--from', fromMs / scale);
     step.style.setProperty('--share', ms / scale);
-    step.style.setProperty('--mix', `${(100 * (index + 0.5)) / parts.length}%`);
+    step.style.setProperty('--mix', `${(100 * (index + 0.5)) / spent.length}%`);
     const label = document.createElement('span');
-    label.className = fromMs + ms > scale * 0.6 ? 'before' : 'after';
+    label.className = fromMs > scale * 0.5 ? 'before' : 'after';
     label.textContent = `${name} ${Math.round(ms)}`;
     step.append(document.createElement('i'), label);
     list.append(step);
