@@ -276,6 +276,7 @@ class VoxtralTtsEngine:
         """Have the default voice ready, warm everything up, and know the limits."""
         default = self._shelf.find(None).name
         self._add_voice(default)
+        self._batch.warm_up()
         self._max_streams = self._max_streams or self._capacity(default)
 
     def _capacity(self, voice: str) -> int:

@@ -19,8 +19,8 @@ from tts.graphs import GraphedFrame
 from tts.model import TtsModel
 from tts.prompt import TEXT_MARGIN, prefix_ids, rope_positions, suffix_ids
 
-EXTENT_STEP = 128
-"""Attention looks at the cache in multiples of this many tokens, so shapes repeat."""
+EXTENT_STEP = {"cpu": 1, "cuda": 512}
+"""Attention looks at the cache in multiples of this many tokens: captured graphs have fixed shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,7 @@ class SpeakingBatch:
             if device.type == "cuda"
             else None
         )
+        self._extent_step = EXTENT_STEP[device.type]
 
     def add_voice(self, name: str, rows: Tensor) -> None:
         """Compute the keys and values every utterance of a voice shares; [N, dim] rows."""
@@ -207,13 +208,12 @@ class SpeakingBatch:
             control[row, -2], control[row, -1] = 1.0, float(not self._first[row])
         control[:, :-2] *= scale
         self.control[:n] = control
-        advance = any(self._waiting[row] for row in rows)
-        extent = -(-(max(self._tokens[row] for row in rows) + 1) // EXTENT_STEP) * EXTENT_STEP
-        extent = min(extent, self.max_tokens)
-        run = self._graphs or self._frame
-        codes, wave, scores = (None if t is None else t.cpu() for t in run(n, extent, advance))
-        assert codes is not None
-        assert wave is not None
+        extent = self._extent(max(self._tokens[row] for row in rows) + 1)
+        if self._graphs is not None:
+            codes, wave, scores = self._graphs(n, extent)
+        else:
+            codes, wave, scores = self._frame(n, extent, any(self._waiting[row] for row in rows))
+        codes, wave, scores = codes.cpu(), wave.cpu(), None if scores is None else scores.cpu()
         made = []
         for row in rows:
             ended = bool(codes[row, 0] < 0)
@@ -223,12 +223,28 @@ class SpeakingBatch:
             self._waiting[row], self._first[row] = not ended, False
         return made
 
+    def warm_up(self) -> None:
+        """Capture every graph that will be needed; nothing to do on a CPU."""
+        if self._graphs is not None:
+            for rows in sorted({self._bucket(n + 1) for n in range(self.rows)}):
+                for tokens in range(1, self.max_tokens + 1, self._extent_step):
+                    self._graphs.capture(rows, self._extent(tokens))
+
+    def _extent(self, tokens: int) -> int:
+        step = self._extent_step
+        return min(-(-tokens // step) * step, self.max_tokens)
+
     def _bucket(self, n: int) -> int:
         """Rows to compute: exactly those needed, or the power of two that has a captured graph."""
         return n if self._graphs is None else min(1 << (n - 1).bit_length(), self.rows)
 
-    def _frame(self, n: int, extent: int, advance: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One frame of rows 0..n: tensors in, tensors out, no word with the host in between."""
+    def _frame(
+        self, n: int, extent: int, advance: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """One frame of rows 0..n: tensors in, tensors out, no word with the host in between.
+
+        Without `advance` no row has a frame to take in first, and the backbone is spared.
+        """
         model, control = self.model, self.control[:n]
         active, may_end = control[:, -2] > 0, control[:, -1] > 0
         scores = None

@@ -206,3 +206,23 @@ def test_without_alignment_words_follow_the_pace_and_the_pace_is_learnt() -> Non
     assert heard == [[], ["one"], [], [], ["two"], []]
     assert [w.text for w in clock.finish(6 * 1920)] == ["three"]
     assert clock.pace == pytest.approx(10 / 6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@torch.inference_mode()
+def test_graphs_replay_what_was_captured(model: TtsModel, tmp_path: Path) -> None:
+    graphed = new_batch(load_model(write_checkpoint(tmp_path / "toy"), torch.device("cuda")))
+    graphed.warm_up()
+    eager = new_batch(graphed.model)
+    eager._graphs = None
+    for batch in (graphed, eager):
+        batch.begin([Start(0, "a", IDS), Start(2, "b", IDS[::-1])])
+    for _ in range(8):
+        generators = [[torch.Generator().manual_seed(row) for row in (0, 2)] for _ in range(2)]
+        made, expected = (
+            batch.step([0, 2], each)
+            for batch, each in zip((graphed, eager), generators, strict=True)
+        )
+        for mine, other in zip(made, expected, strict=True):
+            assert torch.equal(mine.codes, other.codes)

@@ -72,6 +72,7 @@ class WindowedTransformer(nn.Module):
         self.window = stage.window
         self.n_heads = stage.dim // config.head_dim
         self.past_values = 2 * stage.n_layers * stage.window * stage.dim
+        self._kept: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
 
     def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
         """Offline without `past`; with it, `x` continues what `past` remembers."""
@@ -92,11 +93,17 @@ class WindowedTransformer(nn.Module):
 
     def _bias(self, queries: int, known: Tensor) -> Tensor:
         """[N, H, queries, window + queries] ALiBi and mask, where `known` [N] steps came before."""
-        device = known.device
-        key = torch.arange(self.window + queries, device=device) - self.window
-        distance = torch.arange(queries, device=device)[:, None] - key
-        slopes = 2.0 ** (-8.0 / self.n_heads * torch.arange(self.n_heads, device=device))
-        alibi = -slopes[:, None, None] * distance
-        seen = (distance >= 0) & (distance <= self.window)
+        alibi, key = self._alibi(queries, known.device)
         exists = key >= -known[:, None]
-        return alibi.where(seen & exists[:, None, None, :], -torch.inf)
+        return alibi.where(exists[:, None, None], -torch.inf)
+
+    def _alibi(self, queries: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """ALiBi within the window [H, queries, keys], and where each key lies [keys]; kept."""
+        if (queries, device) not in self._kept:
+            key = torch.arange(self.window + queries, device=device) - self.window
+            distance = torch.arange(queries, device=device)[:, None] - key
+            slopes = 2.0 ** (-8.0 / self.n_heads * torch.arange(self.n_heads, device=device))
+            seen = (distance >= 0) & (distance <= self.window)
+            alibi = (-slopes[:, None, None] * distance).where(seen, -torch.inf)
+            self._kept[queries, device] = (alibi, key)
+        return self._kept[queries, device]
