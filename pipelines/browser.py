@@ -25,7 +25,6 @@ from pipelines.tasks import Tasks
 _RTVI = "rtvi-ai"
 _QUALITY_S = 2.0
 _BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
-_MOST_LAG_MS = 25.0
 _LINGER_S = 0.3  # for the last message to leave before the line is cut
 
 
@@ -110,9 +109,10 @@ class BrowserCalls:
         *,
         ice_servers: Sequence[RTCIceServer] = (),
         most_calls: int = 16,
+        most_lag_ms: float = 25.0,
         log_dir: Path | None = None,
         log_words: bool = False,
-        on_event: Callable[[dict[str, Any]], None] | None = None,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ):
         """Create it inside a running event loop.
 
@@ -121,6 +121,7 @@ class BrowserCalls:
             llm: Which language model takes the agent's turns.
             ice_servers: STUN and TURN servers.
             most_calls: More calls at a time are refused.
+            most_lag_ms: So are calls while the event loop is later than this (95th percentile).
             log_dir: Where each call's event log is written; None writes none.
             log_words: Whether it says what people said.
             on_event: Told of every call's events of the page protocol, for metrics.
@@ -131,6 +132,7 @@ class BrowserCalls:
         self._llm = llm
         self._ice_servers = ice_servers
         self._most_calls = most_calls
+        self._most_lag_ms = most_lag_ms
         self._log_dir = log_dir
         self._log_words = log_words
         self._on_event = on_event
@@ -156,8 +158,7 @@ class BrowserCalls:
             raise EngineFull("The server is about to stop.", 30.0)
         if self.active >= self._most_calls:
             raise EngineFull(f"All {self._most_calls} lines are busy.", 10.0)
-        lag_ms = self.lag.percentile_ms(95)
-        if self._calls and lag_ms > _MOST_LAG_MS:
+        if self._calls and self.lag.percentile_ms(95) > self._most_lag_ms:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
 
     async def offer(
@@ -235,6 +236,7 @@ class BrowserCalls:
                 voice=voice,
                 log=self._open_log(persona),
                 to_client=send,
+                on_event=self._on_event,
             ),
             self._ice_servers,
         )
@@ -264,7 +266,4 @@ class BrowserCalls:
 
     def _open_log(self, persona: Persona) -> EventLog:
         path = self._log_dir and self._log_dir / f"{asyncio.get_running_loop().time():.3f}.jsonl"
-        log = EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)
-        if (on_event := self._on_event) is not None:
-            log.subscribe(lambda entry: on_event({"event": entry["kind"], **entry}))
-        return log
+        return EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)

@@ -127,6 +127,7 @@ class Conductor:
         self._expecting = False
         self._waterfall.restart()
         if self._speculating:
+            self._speculating = False
             self._drop_held()
             self.head.put(sure(EagerEndOfTurnCancelFrame()))
             return
@@ -137,23 +138,22 @@ class Conductor:
         self._enter("listening", reason)
 
     def _drop_held(self) -> None:
-        self._speculating = False
-        reply = self.mouth.playout.current
-        if isinstance(reply, Reply) and reply.held:
+        reply = self.mouth.playout.held
+        if isinstance(reply, Reply):
             self.mouth.drop(reply)
 
     def _commit(self, commit: d.Commit) -> None:
         now_s = self._now_s()
         self._waterfall.mark(Step.VOICE_ENDED, now_s)
-        self._waterfall.move(Step.COMMITTED, now_s)
+        self._waterfall.mark(Step.COMMITTED, now_s)
         self.turn += 1
         self._speculating, self._expecting = False, True
         self._last_turn = self.turn if commit.goodbye else None
         self._caller_text = ""
         self._tell("caller_words", turn=self.turn, text=commit.text, final=True)
         self._enter("thinking", commit.reason)
-        reply = self.mouth.playout.current
-        if isinstance(reply, Reply) and reply.held:
+        reply = self.mouth.playout.held
+        if isinstance(reply, Reply):
             reply.held = False
             for clause in reply.clauses:
                 self._tell("agent_text", turn=reply.turn, text=clause)
@@ -206,8 +206,14 @@ class Conductor:
                 mouth.writing = None
             case TTSSpeakFrame() if self._expecting:
                 self.say(Line(frame.text), remembered=False)  # while a slow tool runs
-            case EagerEndOfTurnCancelFrame():
-                self._drop_held()  # a tool is wanted: that has to wait for the commit
+            case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
+                # Not ours: the model wants a tool, and that has to wait for the commit.
+                self._drop_held()
+
+    def withdraw(self) -> None:
+        """The call ends: nobody waits for a reply any more."""
+        if self._speculating:
+            self._drop("the call ended")
 
     def hang_up_when_said(self) -> None:
         """End the call as soon as the last words have been heard, and never without any."""
@@ -259,9 +265,12 @@ class Conductor:
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""
         assert isinstance(reply, Reply)
-        if reply.text and reply.remembered:
-            self.head.put(heard(reply.text))
+        said = reply.cut(0).for_model
+        if said and reply.remembered:
+            self.head.put(heard(said))
         self._tell_words(reply)
+        if self.mouth.playout.audible and (follower := self.mouth.playout.current):
+            self._observe_audio(follower, audible=True)
         if reply.starved_samples:
             starved_ms = 1000 * reply.starved_samples // SAID_HZ
             self._tell("underrun", turn=reply.turn, ms=starved_ms)

@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,10 @@ from pipelines.conductor import Conductor
 from pipelines.engines import Engines
 from pipelines.head import Head
 from pipelines.listener import Listener
-from pipelines.mouth import Mouth, Reply, as_written
+from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
 from pipelines.tasks import Tasks
+from tts.speakable import speakable
 
 _NEVER_S = 1e9
 
@@ -91,6 +93,7 @@ class Conversation:
         voice: str | None = None,
         log: EventLog | None = None,
         to_client: Callable[[Any], None] = lambda message: None,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ):
         """Create it inside a running event loop; then `await start()`.
 
@@ -101,6 +104,7 @@ class Conversation:
             voice: One of the engine's voices; None for the persona's.
             log: Where everything is noted; None keeps nothing.
             to_client: Sends an RTVI message to the caller's screen.
+            on_event: Told of every event of the page protocol, for metrics.
         """
         self.log = log or EventLog()
         self.ended = asyncio.Event()
@@ -110,6 +114,7 @@ class Conversation:
         self._persona = persona
         self._voice = voice or persona.voice or None
         self._to_client = to_client
+        self._on_event = on_event
         self._tasks = Tasks()
         idle_s = persona.idle_after_s or _NEVER_S
         rules = replace(options_for(persona.pace), idle_s=idle_s)
@@ -125,7 +130,7 @@ class Conversation:
         self._mouth = conductor.mouth = Mouth(
             engines.tts,
             self._voice,
-            as_written,
+            partial(speakable, lexicon=persona.lexicon, language=persona.language),
             self._playout,
             conductor,
         )
@@ -246,6 +251,7 @@ class Conversation:
     async def close(self) -> None:
         """End the call and free everything. Idempotent."""
         self.end("closed")
+        self._conductor.withdraw()
         await self._mouth.close()
         await self._listener.close()
         await self._worker.cancel(reason=self.end_reason)
@@ -255,8 +261,12 @@ class Conversation:
     def tell(self, event: str, **fields: Any) -> None:
         """Tell the caller's screen and the log of an event of the page protocol."""
         self.log.write(event, self._listener.at, **fields)
-        message = rtvi.ServerMessage(data={"event": event, **fields})
-        self._to_client(message.model_dump(exclude_none=True))
+        told = {"event": event, **fields}
+        self._on_event(told)
+        self._to_client(rtvi.ServerMessage(data=told).model_dump(exclude_none=True))
+        if event == "agent_text":  # the same for stock clients
+            text = rtvi.TextMessageData(text=fields["text"])
+            self._to_client(rtvi.BotTTSTextMessage(data=text).model_dump(exclude_none=True))
 
     async def _run(self) -> None:
         runner = WorkerRunner(handle_sigint=False)

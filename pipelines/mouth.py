@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,35 +13,7 @@ from common.errors import ParleyError
 from pipelines.playout import Playout, Utterance
 from pipelines.tasks import Tasks
 from tts.interface import SpeechStream, SpokenWord, TtsEngine
-
-
-class WordToSpeak(Protocol):
-    """A word as written and as spoken ("$7", "seven dollars"); `tts.speakable.Spoken` is one."""
-
-    @property
-    def original(self) -> str:
-        """As it stands in the text."""
-
-    @property
-    def spoken(self) -> str:
-        """As the voice gets it; several words perhaps."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlainWord:
-    """A word that is spoken as it is written."""
-
-    original: str
-
-    @property
-    def spoken(self) -> str:
-        """The same."""
-        return self.original
-
-
-def as_written(clause: str) -> list[PlainWord]:
-    """The words of a clause, spoken as they are written."""
-    return [PlainWord(word) for word in clause.split()]
+from tts.speakable import Spoken
 
 
 class Reply(Utterance):
@@ -52,6 +23,7 @@ class Reply(Utterance):
         turn: The caller's turn it answers; 0 for the greeting.
         remembered: Whether it belongs into the conversation's memory (an "mm-hm" does not).
         clauses: What was handed to the voice so far.
+        broken: The voice failed before it had spoken all of it.
     """
 
     def __init__(
@@ -65,9 +37,9 @@ class Reply(Utterance):
         self.splitter = ClauseSplitter()
         self.stream: SpeechStream | None = None
         self.text_ended = False
-        self.cancelled = False
+        self.cancelled = self.broken = False
         self.backlog: list[str] = []  # spoken text that waits for the stream to open
-        self._words: list[WordToSpeak] = []
+        self._words: list[Spoken] = []
         self._planned = 0  # how many of `_words` are in the ledger
         self._parts: list[SpokenWord] = []  # of the word that comes next
 
@@ -82,26 +54,32 @@ class Reply(Utterance):
         self.ledger.wrote(len(pcm))
         return pcm
 
-    def expect(self, clause: str, words: Sequence[WordToSpeak]) -> None:
+    def expect(self, clause: str, words: Sequence[Spoken]) -> None:
         """A clause goes to the voice as these words."""
         self.clauses.append(clause)
         self._words += words
 
     def spoke(self, word: SpokenWord) -> None:
         """The voice tells where a word lies; several spoken ones may make one that was written."""
-        if self._planned >= len(self._words):
-            return
         self._parts.append(word)
-        written = self._words[self._planned]
-        if len(self._parts) >= max(1, len(written.spoken.split())):
-            start, end = self._parts[0].start_samples, self._parts[-1].end_samples
+        start, end = self._parts[0].start_samples, self._parts[-1].end_samples
+        while self._planned < len(self._words):
+            written = self._words[self._planned]
+            parts = len(written.spoken.split())
+            if parts > len(self._parts):
+                return
+            # What is said as nothing (an emoji) is heard with the word that follows it.
             self.ledger.plan(written.original, start, end)
-            self._parts = []
             self._planned += 1
+            if parts:
+                self._parts = []
+                return
 
     def words_heard(self, downstream_samples: int) -> int:
         """How many of the written words the caller has heard."""
-        return len(self._words) if self.done else self.ledger.words_heard(downstream_samples)
+        if self.done and not self.broken:
+            return len(self._words)
+        return self.ledger.words_heard(downstream_samples)
 
     def cut(self, downstream_samples: int) -> Cut:
         """Divide the text at what the caller has heard; what was never synthesised is unheard."""
@@ -138,7 +116,7 @@ class Mouth:
         self,
         engine: TtsEngine,
         voice: str | None,
-        speak: Callable[[str], Sequence[WordToSpeak]],
+        speak: Callable[[str], Sequence[Spoken]],
         playout: Playout,
         watcher: Watcher,
     ):
@@ -224,7 +202,9 @@ class Mouth:
         words = self._speak(clause)
         reply.expect(clause, words)
         self._watcher.on_clause(reply, clause)
-        spoken = " ".join(word.spoken for word in words)
+        spoken = " ".join(word.spoken for word in words if word.spoken)
+        if not spoken:
+            return
         if reply.stream is not None:
             reply.stream.write(spoken)
         else:
@@ -234,8 +214,8 @@ class Mouth:
         try:
             stream = reply.stream = await self._engine.open(voice=self._voice)
         except ParleyError as error:
+            self._fail(reply, error)
             reply.end()
-            self._watcher.on_voice_failure(reply, error)
             return
         if reply.cancelled:
             stream.cancel()
@@ -251,7 +231,11 @@ class Mouth:
                     reply.spoke(word)
                 self._watcher.on_frame(reply)
         except ParleyError as error:
-            self._watcher.on_voice_failure(reply, error)
+            self._fail(reply, error)
         finally:
             stream.cancel()
             reply.end()
+
+    def _fail(self, reply: Reply, error: ParleyError) -> None:
+        reply.broken = True
+        self._watcher.on_voice_failure(reply, error)

@@ -47,8 +47,9 @@ class Waterfall:
         self._at_s.setdefault(step, at_s)
 
     def move(self, step: Step, at_s: float) -> None:
-        """Note that a step happened; the last time counts."""
-        self._at_s[step] = at_s
+        """Note that a step happened; the last time before the commit counts."""
+        if Step.COMMITTED not in self._at_s:
+            self._at_s[step] = at_s
 
     def restart(self) -> None:
         """Forget what a dropped reply did; when the caller fell silent is known already."""

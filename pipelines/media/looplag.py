@@ -7,6 +7,7 @@ from collections import deque
 
 _PERIOD_S = 0.020
 _WINDOW = 1_500  # half a minute
+_FEWEST = 250  # starting up is slow and says nothing about calls
 
 
 class LoopLag:
@@ -28,8 +29,8 @@ class LoopLag:
             self._task = None
 
     def percentile_ms(self, percent: float) -> float:
-        """The given percentile over the last half minute, milliseconds; 0 before the first sample."""
-        if not self._lags_s:
+        """The given percentile over the last half minute, ms; 0 before five seconds are known."""
+        if len(self._lags_s) < _FEWEST:
             return 0.0
         ordered = sorted(self._lags_s)
         return 1000.0 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100.0))]

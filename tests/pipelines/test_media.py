@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from aiortc import RTCPeerConnection
 from aiortc.codecs import get_capabilities
 
 from common.errors import ConfigError, ParleyError
+from pipelines.media import looplag
 from pipelines.media import microphone as microphone_module
 from pipelines.media.conceal import Concealer
 from pipelines.media.ice import ice_servers, require_candidates
@@ -177,9 +179,8 @@ async def test_a_stalled_loop_makes_the_speaker_skip_not_burst():
     assert loop.time() - before_s > 0.055
 
 
-async def test_loop_lag_sees_a_blocked_loop():
-    import time
-
+async def test_loop_lag_sees_a_blocked_loop(monkeypatch):
+    monkeypatch.setattr(looplag, "_FEWEST", 1)
     lag = LoopLag()
     lag.start()
     await asyncio.sleep(0.05)
