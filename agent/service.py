@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from openai import NOT_GIVEN as OPENAI_NOT_GIVEN
 from pipecat.frames.frames import (
+    EagerEndOfTurnCancelFrame,
     Frame,
     FunctionCallFromLLM,
     LLMContextFrame,
@@ -65,6 +66,7 @@ class AgentTurn(LLMService):
         )
         self._model = model
         self._persona = persona
+        self._withdrawn_before = 0  # speculations older than this frame id answer nothing any more
         self._register_event_handler("on_llm_failed")
 
     def can_generate_metrics(self) -> bool:
@@ -72,7 +74,15 @@ class AgentTurn(LLMService):
         return True
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Answer every context that arrives; pass everything else on."""
+        """Answer every context that arrives; pass everything else on.
+
+        A withdrawal is a system frame and may overtake the speculative context it withdraws while
+        this service is busy; answering that context late would be a second answer.
+        """
+        if isinstance(frame, EagerEndOfTurnCancelFrame):
+            self._withdrawn_before = frame.id
+        elif isinstance(frame, LLMContextFrame) and self._is_withdrawn(frame):
+            return
         await super().process_frame(frame, direction)
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
@@ -89,6 +99,9 @@ class AgentTurn(LLMService):
         finally:
             await self.stop_processing_metrics()
             await self.push_frame(LLMFullResponseEndFrame())
+
+    def _is_withdrawn(self, frame: LLMContextFrame) -> bool:
+        return frame.speculation and frame.id < self._withdrawn_before
 
     async def run_inference(
         self,

@@ -147,6 +147,24 @@ async def test_a_withdrawn_speculation_leaves_no_trace(chat_server, turn):
     assert spoken(down) == ""
 
 
+async def test_a_withdrawal_that_overtakes_its_speculation_still_withdraws_it(chat_server, turn):
+    chat_server.say("One answer.")
+    down, _ = await run_test(
+        turn,
+        frames_to_send=[
+            UserStartedSpeakingFrame(),
+            LLMContextFrame(context("tell me a"), speculation=True),
+            EagerEndOfTurnCancelFrame(),  # a system frame: it arrives first
+            LLMContextFrame(context("tell me a show"), speculation=True),
+            EagerEndOfTurnCancelFrame(),
+            UserStoppedSpeakingFrame(),
+            LLMContextFrame(context("tell me a joke")),
+        ],
+    )
+    assert spoken(down) == "One answer."
+    assert [r["messages"][-1]["content"] for r in chat_server.requests] == ["tell me a joke"]
+
+
 async def test_a_long_conversation_is_summarised_by_the_model_itself(chat_server, turn):
     long = LLMContext([{"role": "system", "content": "Be kind."}])
     for n in range(20):
