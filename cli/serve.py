@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import sys
 import time
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agent.llm_choice import LlmChoice
     from agent.persona import Persona
-    from web.catalogue import Catalogue
+    from web.guard import Verifier
     from web.settings import WebSettings
 
 _ICE_HELP = "STUN or TURN server, repeatable: stun:HOST:PORT, turn:USER:SECRET@HOST:PORT."
@@ -45,6 +47,9 @@ def serve(
     allow_origin: Annotated[
         list[str] | None, typer.Option(help="Another site whose pages may call, repeatable.")
     ] = None,
+    verify: Annotated[
+        str, typer.Option(help="MODULE:FUNCTION that decides over visitors' bearer tokens.")
+    ] = "",
     open_to_all: Annotated[
         bool, typer.Option("--open", help="Let strangers call on a public address.")
     ] = False,
@@ -67,10 +72,9 @@ def serve(
 
         PARLEY_SECRET=… parley serve --host 0.0.0.0 --public-url https://talk.example.org
     """
-    import os
-
     from agent.deployment import Deployment, load_deployment
     from agent.persona import load_persona
+    from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS
     from pipelines.media.ice import ice_servers
     from web.settings import WebSettings
 
@@ -84,6 +88,8 @@ def serve(
         allowed_origins=tuple(allow_origin or ()),
         ice_servers=tuple(ice_servers(ice)),
     )
+    if settings.is_public and not (settings.secret or verify or open_to_all):
+        settings = replace(settings, secret=secrets.token_urlsafe(12))
     plan = load_deployment(deployment) if deployment else Deployment()
     if persona:
         personas = tuple(load_persona(name) for name in persona)
@@ -92,64 +98,77 @@ def serve(
         personas = (front, *(other for other in plan.choice if other.name != front.name))
     if voice:
         personas = tuple(p if p.voice else p.model_copy(update={"voice": voice}) for p in personas)
-    asyncio.run(
-        _serve(
-            _locked(settings), personas, (asr or plan.asr, tts or plan.tts, llm or plan.llm),
-            max_calls, drain_s, log_dir, log_words,
-        )
+    order = _Order(
+        settings, personas, asr or plan.asr or DEFAULT_ASR, tts or plan.tts or DEFAULT_TTS,
+        llm or plan.llm, verify, max_calls, drain_s, log_dir, log_words,
     )  # fmt: skip
+    asyncio.run(_serve(order))
 
 
-async def _serve(
-    settings: WebSettings,
-    personas: tuple[Persona, ...],
-    specs: tuple[str, str, str],
-    max_calls: int,
-    drain_s: float,
-    log_dir: Path | None,
-    log_words: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the command line and the deployment file ask for."""
+
+    settings: WebSettings
+    personas: tuple[Persona, ...]
+    asr: str
+    tts: str
+    llm: str
+    verify: str
+    max_calls: int
+    drain_s: float
+    log_dir: Path | None
+    log_words: bool
+
+
+async def _serve(order: _Order) -> None:
     began_s = time.monotonic()
     console = Console(stderr=True, highlight=False)
     with console.status("Waking up …"):
         from agent.llm_choice import choose_llm
+        from cli.welcome import welcome
         from pipelines.browser import BrowserCalls
-        from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
+        from pipelines.engines import open_engines
         from web.catalogue import catalogue
+        from web.engine_metrics import EngineMetrics
         from web.metrics import Metrics
         from web.run import DrainingServer
         from web.server import create_app
 
-        asr, tts, llm = specs
+        verify = _load(order.verify) if order.verify else None
         engines, choice = await asyncio.gather(
-            open_engines(asr or DEFAULT_ASR, tts or DEFAULT_TTS), choose_llm(llm)
+            open_engines(order.asr, order.tts), choose_llm(order.llm)
         )
         metrics = Metrics()
+        EngineMetrics(engines, metrics)
         calls = BrowserCalls(
             engines,
             choice,
-            ice_servers=settings.ice_servers,
-            most_calls=max_calls,
-            log_dir=log_dir,
-            log_words=log_words,
+            ice_servers=order.settings.ice_servers,
+            most_calls=order.max_calls,
+            log_dir=order.log_dir,
+            log_words=order.log_words,
             on_event=metrics.observe,
         )
         for percent in (50, 95, 99):
             metrics.gauge(
                 f"parley_event_loop_lag_p{percent}_seconds",
                 f"Percentile {percent} of how late the event loop woke up in the last half minute.",
-                lambda p=percent: calls.lag.percentile_ms(p) / 1000,  # type: ignore[misc]
+                partial(lambda percent: calls.lag.percentile_ms(percent) / 1000, percent),
             )
-        offered = catalogue(personas, engines, choice)
-        app = create_app(calls, offered, settings, metrics=metrics)
-        server = DrainingServer(
-            app,
-            settings,
-            drain=lambda: calls.drain(drain_s),
-            on_ready=lambda: _greet(
-                console, settings, offered, choice, max_calls, time.monotonic() - began_s
-            ),
-        )
+        offered = catalogue(order.personas, engines, choice)
+        app = create_app(calls, offered, order.settings, verify=verify, metrics=metrics)
+
+    def greet() -> None:
+        took_s = time.monotonic() - began_s
+        welcome(
+            console, order.settings, offered,
+            brain=choice.why, max_calls=order.max_calls, took_s=took_s,
+        )  # fmt: skip
+
+    server = DrainingServer(
+        app, order.settings, drain=lambda: calls.drain(order.drain_s), on_ready=greet
+    )
     try:
         await server.run_until_stopped()
     finally:
@@ -158,54 +177,16 @@ async def _serve(
         await engines.close()
 
 
-def _locked(settings: WebSettings) -> WebSettings:
-    """Never open on a public address unless told so: without a key, one is made up for this run."""
-    from dataclasses import replace
-
-    if settings.is_public and not settings.secret and not settings.open_to_all:
-        return replace(settings, secret=secrets.token_urlsafe(12))
-    return settings
-
-
-def _greet(
-    console: Console,
-    settings: WebSettings,
-    offered: Catalogue,
-    choice: LlmChoice,
-    max_calls: int,
-    took_s: float,
-) -> None:
-    from cli.doctor import network_addresses
-
-    address = settings.address
-    if settings.secret:
-        address += f"/#key={quote(settings.secret)}"
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", justify="right")
-    table.add_column()
-    for label, text in (
-        ("ears", offered.asr),
-        ("voice", f"{offered.tts}, {len(offered.voices)} to choose from"),
-        ("brain", choice.why),
-        ("who", ", ".join(p.title or p.name for p in offered.personas.values())),
-        ("calls", f"{max_calls} at a time"),
-        ("privacy", offered.privacy),
-        ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
-    ):
-        table.add_row(label, escape(text))
-    console.print(f"\n  [bold]Parley[/bold] is ready after {took_s:.1f} s. Talk to it at\n")
-    console.print(f"  [bold blue underline]{escape(address)}[/]\n", soft_wrap=True)
-    console.print(table)
-    if settings.is_public and not settings.secret:
-        console.print(
-            "\n[bold white on red] Anyone who can reach this address can call, at your expense. [/]"
-        )
-    if not network_addresses():
-        console.print(
-            "\n[yellow]This machine has no network address but 127.0.0.1, and WebRTC needs one:[/] "
-            "calls will not connect. `parley doctor` says more."
-        )
-    console.print()
+def _load(name: str) -> Verifier:
+    """Import `MODULE:FUNCTION`."""
+    module, _, function = name.partition(":")
+    try:
+        found: Verifier = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"--verify {name}: {error}.", "Name an importable module and an async function in it."
+        ) from error
+    return found
 
 
 def _set_up_log(as_json: bool, with_words: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.before_scrape: list[Callable[[], Awaitable[None]]] = []
         self.offers = Counter(
             "parley_offers", "Offers of calls, by what became of them.", ["outcome"],
             registry=self.registry,
@@ -61,6 +62,8 @@ class Metrics:
             case {"event": "error"}:
                 self.errors.labels("call").inc()
 
-    def text(self) -> bytes:
-        """The exposition format."""
+    async def scrape(self) -> bytes:
+        """The exposition format, after everyone in `before_scrape` has had a look."""
+        for look in self.before_scrape:
+            await look()
         return generate_latest(self.registry)

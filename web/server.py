@@ -89,7 +89,7 @@ def create_app(
         """Prometheus metrics; with a secret set, scrape with it as bearer token."""
         if not guard.is_open:
             await guard.admit_visitor(request)
-        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
 
     app.mount("/static", _FreshStatic(directory=_STATIC), name="static")
     if settings.allowed_origins:

@@ -10,8 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, expect
 
-from tests.web.conftest import no_page_errors
+from tests.web.catalogue import CATALOGUE
+from tests.web.conftest import free_port, no_page_errors, serving
 from tests.web.stand_in import EXCHANGES, GREETING, PARTS, StandInCalls
+from web.server import create_app
+from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=12_000)  # a busy machine is not a broken page
@@ -196,3 +199,25 @@ def test_a_lost_connection_is_tried_once_more(
     assert list(calls.calls) == [first], "the same call goes on"
     page.evaluate(lose)
     expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+
+
+def test_a_key_is_asked_for_or_taken_from_the_link(
+    flite_installed: None, new_page: Callable[..., Page]
+) -> None:
+    port = free_port()
+    app = create_app(StandInCalls(), CATALOGUE, WebSettings(port=port, secret="open sesame"))
+    with serving(app, port) as url:
+        page = new_page()
+        page.goto(url)
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("This Parley asks for a key.")
+        alert.get_by_label("Key").fill("guess")
+        page.keyboard.press("Enter")
+        expect(alert).to_contain_text("That key does not fit.")
+        alert.get_by_label("Key").fill("open sesame")
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Harbour office")).to_be_checked()
+        expect(alert).to_be_empty()
+        invited = new_page()
+        live(invited, f"{url}#key=open%20sesame")
+        assert invited.url == url

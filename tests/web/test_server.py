@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -9,8 +10,11 @@ import pytest
 from aiortc import RTCIceServer, RTCPeerConnection
 
 from common.errors import ConfigError, EngineFull
+from pipelines.engines import Engines
 from tests.web.catalogue import CATALOGUE
+from web.engine_metrics import EngineMetrics
 from web.guard import TokenMint
+from web.metrics import Metrics
 from web.server import create_app
 from web.settings import WebSettings
 
@@ -290,3 +294,25 @@ async def test_page_events_become_metrics() -> None:
     assert 'parley_turn_part_seconds_sum{part="brain"} 0.09' in text
     for line in ("interruptions_total 1.0", "underruns_total 1.0", "engine_batch 3.0"):
         assert line in text
+
+
+async def test_engines_tell_their_own_figures() -> None:
+    class Ears:
+        metrics = SimpleNamespace(
+            streams=2, max_streams=8, batch_sizes=(1, 3), step_ms=(10.0, 30.0, 20.0)
+        )
+
+    class Voice:
+        async def metrics(self) -> SimpleNamespace:
+            return SimpleNamespace(speakers=1, max_speakers=4, step_ms=(), underruns=5)
+
+    metrics = Metrics()
+    EngineMetrics(Engines(Ears(), Voice()), metrics)  # type: ignore[arg-type]
+    text = (await metrics.scrape()).decode()
+    for line in (
+        'batch{engine="asr"} 3.0',
+        'streams_max{engine="tts"} 4.0',
+        'step_seconds{engine="asr"} 0.02',
+        'underruns{engine="tts"} 5.0',
+    ):
+        assert f"parley_engine_{line}" in text

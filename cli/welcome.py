@@ -1,0 +1,59 @@
+"""What `parley serve` prints when it is ready: where to go, what was opened, what to beware of."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.doctor import network_addresses
+from web.catalogue import Catalogue
+from web.settings import WebSettings
+
+
+def welcome(
+    console: Console,
+    settings: WebSettings,
+    offered: Catalogue,
+    *,
+    brain: str,
+    max_calls: int,
+    took_s: float,
+) -> None:
+    """Print it."""
+    key = f"/#key={quote(settings.secret)}" if settings.secret else ""
+    console.print(f"\n  [bold]Parley[/bold] is ready after {took_s:.1f} s. Talk to it at\n")
+    console.print(f"  [bold blue underline]{escape(settings.address + key)}[/]\n", soft_wrap=True)
+
+    facts = [
+        ("ears", offered.asr),
+        ("voice", f"{offered.tts}, {len(offered.voices)} to choose from"),
+        ("brain", brain),
+        ("who", ", ".join(p.title or p.name for p in offered.personas.values())),
+        ("calls", f"{max_calls} at a time"),
+        ("privacy", offered.privacy),
+        ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
+    ]
+    addresses = network_addresses()
+    if settings.host in {"0.0.0.0", "::"} and not settings.public_url:
+        urls = " ".join(f"http://{a}:{settings.port}{key}" for a in addresses if ":" not in a)
+        facts.insert(0, ("also at", f"{urls} (but browsers lend microphones only to https pages)"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", justify="right")
+    table.add_column()
+    for label, text in facts:
+        table.add_row(label, escape(text))
+    console.print(table)
+
+    if settings.is_public and settings.open_to_all and not settings.secret:
+        console.print(
+            "\n  [bold white on red] Anyone who can reach this address can call, at your expense. [/]"
+        )
+    if not addresses:
+        console.print(
+            "\n  [yellow]This machine has no network address but 127.0.0.1, and WebRTC needs one:[/]"
+            "\n  calls will not connect. `parley doctor` says more."
+        )
+    console.print()
