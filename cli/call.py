@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,10 @@ def call(
 
         parley call question.wav -o both.wav --log call.jsonl && parley replay call.jsonl
     """
+    from loguru import logger
+
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
     asyncio.run(_call(recording, output, persona, voice, asr, tts, llm, greeting, log, as_json))
 
 

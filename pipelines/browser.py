@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from agent.persona import Persona
 from common.errors import EngineFull, ParleyError
 from pipelines.conversation import Conversation
 from pipelines.engines import Engines
+from pipelines.judges import warm_judges
 from pipelines.media.looplag import LoopLag
 from pipelines.peer import Peer
 from pipelines.tasks import Tasks
@@ -128,6 +131,7 @@ class BrowserCalls:
         """
         self.lag = LoopLag()
         self.lag.start()
+        warm_judges()
         self._engines = engines
         self._llm = llm
         self._ice_servers = ice_servers
@@ -265,5 +269,6 @@ class BrowserCalls:
             self._idle.set()
 
     def _open_log(self, persona: Persona) -> EventLog:
-        path = self._log_dir and self._log_dir / f"{asyncio.get_running_loop().time():.3f}.jsonl"
+        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
+        path = self._log_dir / name if self._log_dir else None
         return EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)

@@ -48,6 +48,7 @@ from common.errors import ParleyError
 from pipelines.conductor import Conductor
 from pipelines.engines import Engines
 from pipelines.head import Head
+from pipelines.judges import warm_judges
 from pipelines.listener import Listener
 from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
@@ -217,6 +218,7 @@ class Conversation:
             EngineFull: The recogniser refuses one more caller.
             ParleyError: It cannot be opened.
         """
+        warm_judges()
         await self._listener.open(self._engines.asr, self._persona.language)
         started = asyncio.Event()
 

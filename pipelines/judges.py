@@ -50,10 +50,11 @@ def _turn_session() -> onnxruntime.InferenceSession:
     return _session("pipecat.audio.turn.smart_turn.data", "smart-turn-v3.2-cpu.onnx")
 
 
-def load_judges() -> None:
-    """Load and warm both models; blocks for about half a second, so call it on a thread."""
-    _Silero().step(np.zeros(_SILERO_WINDOW, np.float32))
-    _judge_turn(np.zeros(_TURN_SECONDS * SAMPLE_RATE_HZ, np.float32))
+@cache
+def warm_judges() -> None:
+    """Begin to load both models on their threads; returns at once. The first call is then no slower."""
+    _thread("silero").submit(_Silero().step, np.zeros(_SILERO_WINDOW, np.float32))
+    _thread("smart-turn").submit(_judge_turn, np.zeros(_TURN_SECONDS * SAMPLE_RATE_HZ, np.float32))
 
 
 def level_dbfs(pcm: np.ndarray) -> float:
