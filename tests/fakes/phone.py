@@ -1,0 +1,139 @@
+"""A softphone: places a SIP call, talks G.711 over RTP in real time, records what it hears."""
+
+import asyncio
+import re
+import struct
+
+import numpy as np
+
+from pipelines.phone import g711
+from pipelines.phone.sip_message import SipMessage, parse
+
+LINE_HZ = 8_000
+
+
+class Phone:
+    """One call. Attributes: `answers` status codes received, `heard` float32 pieces, `hung_up`."""
+
+    def __init__(self, server, *, law="PCMA", codecs=None, lose_every=0):
+        self.server = server
+        self.law = law
+        self.lose_every = lose_every
+        self.codecs = codecs or ("8 101" if law == "PCMA" else "0 101")
+        self.answers = []
+        self.heard = []
+        self.hung_up = asyncio.Event()
+        self._final = asyncio.Event()
+        self._to = f"<sip:agent@{server[0]}:{server[1]}>"
+        self._speech = np.zeros(0, np.float32)
+        self._keys = []
+
+    async def __aenter__(self):
+        loop = asyncio.get_running_loop()
+        self._rtp, _ = await loop.create_datagram_endpoint(
+            lambda: _Port(self._on_rtp), ("127.0.0.1", 0)
+        )
+        self._sip, _ = await loop.create_datagram_endpoint(
+            lambda: _Port(self._on_sip), ("127.0.0.1", 0)
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        if getattr(self, "_clock", None):
+            self._clock.cancel()
+        self._sip.close()
+        self._rtp.close()
+
+    async def dial(self, *, ack=True):
+        """Place the call; returns the final status."""
+        port = self._rtp.get_extra_info("sockname")[1]
+        body = (
+            f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP {self.codecs}\r\n"
+            "a=rtpmap:101 telephone-event/8000\r\n"
+        )
+        self._send("INVITE", body)
+        await asyncio.wait_for(self._final.wait(), 10)
+        if self.answers[-1] == 200 and ack:
+            self._send("ACK")
+            self._clock = asyncio.create_task(self._talk())
+        return self.answers[-1]
+
+    def say(self, pcm):
+        """Speak float32 at 8 kHz."""
+        self._speech = np.concatenate([self._speech, pcm])
+
+    def press(self, digit):
+        """Press a key: its end event, three times."""
+        self._keys += ["0123456789*#".index(digit)] * 3
+
+    def hang_up(self):
+        """End the call."""
+        self._send("BYE", cseq=2)
+
+    def junk(self):
+        """Send what is neither SIP nor RTP."""
+        for data in (b"", b"\0", b"\xff" * 40, b"INVITE x\r\n\r\n", struct.pack("!BB", 0x80, 8)):
+            self._sip.sendto(data, self.server)
+            if getattr(self, "_media", None):
+                self._rtp.sendto(data, self._media)
+
+    def _send(self, method, body="", cseq=1):
+        host, port = self._sip.get_extra_info("sockname")
+        message = SipMessage(
+            f"{method} sip:agent@{self.server[0]} SIP/2.0",
+            [
+                ("via", f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{method}-{cseq};rport"),
+                ("from", f"<sip:+4930555@{host}:{port}>;tag=phone"),
+                ("to", self._to),
+                ("call-id", f"call-{port}"),
+                ("cseq", f"{cseq} {method}"),
+                ("contact", f"<sip:phone@{host}:{port}>"),
+            ],
+            body,
+        )
+        self._sip.sendto(message.encode(), self.server)
+
+    def _on_sip(self, data):
+        message = parse(data)
+        if message.method == "BYE":
+            self.hung_up.set()
+            reply = SipMessage("SIP/2.0 200 OK", [h for h in message.headers if h[0] != "contact"])
+            self._sip.sendto(reply.encode(), self.server)
+            return
+        status = int(message.start.split()[1])
+        self.answers.append(status)
+        if status >= 200 and "INVITE" in message.get("cseq"):
+            self._to = message.get("to")
+            found = re.search(r"m=audio (\d+)", message.body)
+            if found:
+                self._media = (self.server[0], int(found[1]))
+            self._final.set()
+
+    def _on_rtp(self, data):
+        self.heard.append(g711.decode(data[12:], self.law))
+
+    async def _talk(self):
+        loop = asyncio.get_running_loop()
+        begun, n = loop.time(), 0
+        kind = 8 if self.law == "PCMA" else 0
+        while True:
+            piece, self._speech = self._speech[:160], self._speech[160:]
+            piece = np.pad(piece, (0, 160 - len(piece)))
+            if not self.lose_every or n % self.lose_every:
+                header = struct.pack("!BBHII", 0x80, kind, n & 0xFFFF, n * 160, 7)
+                self._rtp.sendto(header + g711.encode(piece, self.law), self._media)
+            if self._keys:
+                event = struct.pack(
+                    "!BBHII", 0x80, 101, n & 0xFFFF, 1_000_000 + len(self._keys) // 3, 7
+                )
+                self._rtp.sendto(event + bytes([self._keys.pop(), 0x80, 0, 160]), self._media)
+            n += 1
+            await asyncio.sleep(max(0.0, begun + n * 0.020 - loop.time()))
+
+
+class _Port(asyncio.DatagramProtocol):
+    def __init__(self, on_data):
+        self._on_data = on_data
+
+    def datagram_received(self, data, addr):
+        self._on_data(data)

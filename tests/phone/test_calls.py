@@ -1,0 +1,241 @@
+"""Whole phone calls on real ears and a real voice: SIP with a softphone, and a carrier's websocket."""
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+from ipaddress import IPv4Network
+
+import numpy as np
+import pytest
+
+from agent.llm_choice import choose_llm
+from agent.persona import load_persona
+from common.audiofile import read_audio
+from common.errors import ConfigError, EngineFull, ParleyError
+from pipelines.conversation import Conversation
+from pipelines.engines import open_engines
+from pipelines.phone import g711
+from pipelines.phone.carriers import take_carrier_call
+from pipelines.phone.sip import SipServer
+from tests.fakes.phone import LINE_HZ, Phone
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("flite") and shutil.which("espeak-ng")),
+    reason="needs flite and espeak-ng (apt)",
+)
+
+
+@pytest.fixture(scope="module")
+def question(tmp_path_factory):
+    path = tmp_path_factory.mktemp("speech") / "a.wav"
+    subprocess.run(["flite", "-voice", "rms", "-t", "what time is it", "-o", str(path)], check=True)
+    return read_audio(path, LINE_HZ)
+
+
+class Office:
+    """Answers numbers with conversations, and remembers them."""
+
+    def __init__(self, engines, llm):
+        self.engines, self.llm = engines, llm
+        self.conversations = []
+        self.refusal = None
+        self.numbers = []
+
+    async def answer(self, called, caller, to_screen=lambda message: None):
+        self.numbers.append((called, caller))
+        if self.refusal:
+            raise self.refusal
+        persona = load_persona("parley")
+        self.conversations.append(
+            Conversation(self.engines, self.llm.open(persona), persona, to_client=to_screen)
+        )
+        return self.conversations[-1]
+
+    def turns(self, role):
+        messages = self.conversations[-1].context.get_messages() if self.conversations else []
+        return [message["content"] for message in messages if message["role"] == role]
+
+
+@pytest.fixture
+async def office():
+    engines, llm = await open_engines("sphinx", "espeak"), await choose_llm("script")
+    yield Office(engines, llm)
+    await engines.close()
+    await llm.close()
+
+
+@pytest.fixture
+async def exchange(office):
+    server = SipServer(office.answer)
+    await server.listen("127.0.0.1", 0)
+    yield server
+    await server.close()
+
+
+async def until(condition, timeout_s=15.0):
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def loudness(pieces):
+    return np.sqrt(np.mean(np.concatenate(pieces) ** 2)) if pieces else 0.0
+
+
+@pytest.mark.parametrize("law", ["PCMA", "PCMU"])
+async def test_a_phone_call_is_greeted_understood_and_answered(exchange, office, question, law):
+    async with Phone((exchange.host, exchange.port), law=law) as phone:
+        assert await phone.dial() == 200
+        assert phone.answers[0] == 100
+        await until(lambda: loudness(phone.heard) > 0.01)
+        await until(lambda: office.conversations[0].greeted and office.conversations[0].at_rest)
+        phone.junk()
+        phone.say(question)
+        # What exactly is understood over a phone band is the recogniser's business.
+        await until(lambda: office.turns("user"))
+        await until(lambda: len(office.turns("assistant")) > 1)
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+    assert office.numbers == [("agent", "+4930555")]
+    assert office.conversations[0].end_reason == "the caller hung up"
+
+
+async def test_lost_packets_do_not_shift_the_callers_clock(exchange, office):
+    heard = []
+    async with Phone((exchange.host, exchange.port), lose_every=10) as phone:
+        await phone.dial()
+        await until(lambda: office.conversations and loudness(phone.heard) > 0.01)
+        conversation = office.conversations[0]
+        hear = conversation.hear
+        conversation.hear = lambda pcm: (heard.append(len(pcm)), hear(pcm))
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(2.0)
+        elapsed_s = asyncio.get_running_loop().time() - began
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+    assert sum(heard) / 16_000 == pytest.approx(elapsed_s, abs=0.12)
+
+
+async def test_keys_are_typed_and_a_repeated_invite_does_not_call_twice(exchange, office):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial()
+        await until(lambda: office.conversations and loudness(phone.heard) > 0.01)
+        phone.press("4")
+        await asyncio.sleep(0.3)
+        phone.press("2")
+        await until(lambda: "42" in office.turns("user"))
+        await phone.dial()  # the same Call-ID and CSeq: a retransmission
+        assert len(office.conversations) == 1
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+
+
+async def test_the_agent_hangs_up_with_a_bye(exchange, office):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial()
+        await until(lambda: loudness(phone.heard) > 0.01)
+        office.conversations[0].end("done")
+        await asyncio.wait_for(phone.hung_up.wait(), 3)
+        await until(lambda: not exchange.calls)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"), [(EngineFull("full"), 503), (ConfigError("nobody"), 404)]
+)
+async def test_refusals_have_their_own_status(exchange, office, refusal, status):
+    office.refusal = refusal
+    async with Phone((exchange.host, exchange.port)) as phone:
+        assert await phone.dial() == status
+    assert not exchange.calls
+
+
+async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
+    async with Phone((exchange.host, exchange.port), codecs="18") as phone:
+        assert await phone.dial() == 488
+    assert not office.conversations
+
+
+async def test_strangers_get_no_answer(office):
+    server = SipServer(office.answer, [IPv4Network("10.0.0.0/8")])
+    await server.listen("127.0.0.1", 0)
+    async with Phone((server.host, server.port)) as phone:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(phone.dial(), 0.5)
+    await server.close()
+    assert not office.numbers
+
+
+class FakeSocket:
+    """A carrier's end of the websocket, in memory: messages in real order, audio in real time."""
+
+    def __init__(self, start):
+        self._start = start
+        self._speech = b""
+        self.sent = []
+        self.stopped = False
+        self._n = 0
+
+    def say(self, pcm):
+        self._speech += g711.encode(pcm, "PCMU")
+
+    async def receive(self):
+        self._n += 1
+        if self._n == 1:
+            return json.dumps({"event": "connected"})
+        if self._n == 2:
+            return json.dumps(self._start)
+        if self._n == 3:
+            return "{junk"
+        if self.stopped:
+            return json.dumps({"event": "stop"})
+        await asyncio.sleep(0.02)
+        piece, self._speech = self._speech[:160], self._speech[160:]
+        payload = base64.b64encode(piece.ljust(160, b"\xff")).decode()
+        return json.dumps({"event": "media", "media": {"payload": payload}})
+
+    async def send(self, text):
+        self.sent.append(json.loads(text))
+
+
+STARTS = {
+    "twilio": {
+        "event": "start",
+        "start": {"streamSid": "MZ1", "customParameters": {"to": "+1555"}},
+    },
+    "telnyx": {
+        "event": "start",
+        "stream_id": "S1",
+        "start": {"to": "+1555", "media_format": {"encoding": "PCMU"}},
+    },
+    "plivo": {"event": "start", "start": {"streamId": "P1", "to": "+1555"}},
+}
+
+
+@pytest.mark.parametrize("carrier", STARTS)
+async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, question, carrier):
+    socket = FakeSocket(STARTS[carrier])
+
+    async def answer(details, to_screen):
+        assert details.called == "+1555"
+        return await office.answer(details.called, details.caller, to_screen)
+
+    call = asyncio.create_task(take_carrier_call(carrier, socket, answer))
+    await until(lambda: any(m["event"] in ("media", "playAudio") for m in socket.sent))
+    await asyncio.sleep(1.0)  # the greeting is being said
+    socket.say(question)
+    await until(lambda: any(m["event"].startswith("clear") for m in socket.sent))
+    await until(lambda: office.turns("user") and len(office.turns("assistant")) > 1)
+    socket.stopped = True
+    await asyncio.wait_for(call, 5)
+    assert office.conversations[0].ended.is_set()
+
+
+async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):
+    with pytest.raises(ParleyError, match="streamSid"):
+        await take_carrier_call(
+            "twilio", FakeSocket({"event": "start", "start": {}}), office.answer
+        )
+    with pytest.raises(ParleyError, match="Known: twilio"):
+        await take_carrier_call("acme", FakeSocket({}), office.answer)
