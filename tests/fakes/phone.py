@@ -27,6 +27,7 @@ class Phone:
         self._to = f"<sip:agent@{server[0]}:{server[1]}>"
         self._speech = np.zeros(0, np.float32)
         self._keys = []
+        self._presses = 0
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
@@ -64,7 +65,8 @@ class Phone:
 
     def press(self, digit):
         """Press a key: its end event, three times."""
-        self._keys += ["0123456789*#".index(digit)] * 3
+        self._presses += 1
+        self._keys += [(self._presses, "0123456789*#".index(digit))] * 3
 
     def hang_up(self):
         """End the call."""
@@ -123,10 +125,9 @@ class Phone:
                 header = struct.pack("!BBHII", 0x80, kind, n & 0xFFFF, n * 160, 7)
                 self._rtp.sendto(header + g711.encode(piece, self.law), self._media)
             if self._keys:
-                event = struct.pack(
-                    "!BBHII", 0x80, 101, n & 0xFFFF, 1_000_000 + len(self._keys) // 3, 7
-                )
-                self._rtp.sendto(event + bytes([self._keys.pop(), 0x80, 0, 160]), self._media)
+                press, key = self._keys.pop(0)
+                event = struct.pack("!BBHII", 0x80, 101, n & 0xFFFF, press * 1_000, 7)
+                self._rtp.sendto(event + bytes([key, 0x80, 0, 160]), self._media)
             n += 1
             await asyncio.sleep(max(0.0, begun + n * 0.020 - loop.time()))
 
