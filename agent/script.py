@@ -16,6 +16,7 @@ from agent.slots import parse, yes_or_no
 
 _ANYTHING = 0.5  # `*` loses against everything that is really understood
 _OPEN_BONUS = 0.08  # an answer to what was just asked wins over a change of subject
+_PATIENCE = 2  # times in a row that an answer is not understood before a form is given up
 _CHANGE = "?"  # `asking` while the caller says what to correct
 _GIVE_UP = tuple(map(words_of, ("cancel", "never mind", "forget it", "forget about it", "stop")))
 _SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
@@ -93,6 +94,7 @@ class ScriptPlayer:
             text: The caller's words as recognised.
             now: Local time, for greetings and for those who ask.
         """
+        state = replace(state, ended=False)
         if not words_of(text):
             return self._say(state, [_SORRY], now)
         if state.form:
@@ -151,22 +153,25 @@ class ScriptPlayer:
     def _follow(
         self, state: Dialogue, heard: _Heard, text: str, now: datetime
     ) -> tuple[Dialogue, str]:
-        rule = self._rules[heard.key]
-        slots = {**state.slots, **heard.captured, **rule.set}
-        for name, step in rule.add.items():
-            slots[name] = str(int(slots.get(name, "0")) + step)
+        key, rule = heard.key, self._rules[heard.key]
+        slots, lines, keep = {**state.slots, **heard.captured}, [rule.say], rule.keep
+        while True:
+            slots |= rule.set
+            for name, step in rule.add.items():
+                slots[name] = str(int(slots.get(name, "0")) + step)
+            if not rule.goto:
+                break
+            key = self._named[rule.goto]
+            rule = self._rules[key]
+            lines.append(rule.say)
         state = replace(state, slots=slots, misses=0, ended=rule.end)
-        lines, target = [(f"rule {heard.key}", rule.say)], heard.key
-        while self._rules[target].goto:
-            target = self._named[self._rules[target].goto]
-            lines.append((f"rule {target}", self._rules[target].say))
-        if not rule.keep:
-            state = replace(state, open=self._then[target])
-        if form := self._rules[target].form:
-            fresh = {k: v for k, v in slots.items() if k not in self._script.forms[form].slots}
-            state = replace(state, form=form, slots=fresh)
-            return self._go_on(state, text, now, lead=[say for _, say in lines])
-        return self._say(state, [say for _, say in lines], now)
+        if not keep:
+            state = replace(state, open=self._then[key])
+        if rule.form:
+            asked_for = self._script.forms[rule.form].slots
+            fresh = {name: value for name, value in slots.items() if name not in asked_for}
+            return self._go_on(replace(state, form=rule.form, slots=fresh), text, now, lines)
+        return self._say(state, lines, now)
 
     def _miss(self, state: Dialogue, now: datetime) -> tuple[Dialogue, str]:
         lines: list[Lines] = [self._fallback or list(_SORRY)]
@@ -177,38 +182,43 @@ class ScriptPlayer:
     def _fill(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
         form = self._script.forms[state.form]
         words = words_of(text)
-        closed = replace(state, form="", asking="", misses=0)
-        if any(match(pattern, words).score > 0.9 for pattern in _GIVE_UP):
-            return self._say(closed, [form.cancelled], now)
+        if any(match(pattern, words).score > 0.8 for pattern in _GIVE_UP):
+            return self._close(state, form.cancelled, now)
         heard = self._understand(state, text)
-        aside = heard is not None and self._is_aside(heard)
-        if state.asking in self._slots and not aside:
-            value = parse(self._slots[state.asking], text, asked=True)
-            if value is not None:
-                known = {**state.slots, state.asking: value}
-                return self._go_on(replace(state, slots=known, misses=0), text, now)
-        elif not aside:
-            corrected = self._volunteered(state, form, text, over=True)
-            if corrected != state.slots:
-                return self._go_on(replace(state, slots=corrected, misses=0), "", now)
-            named = next((s for s in form.slots if s.replace("_", " ") in " ".join(words)), None)
-            if named is not None:
-                return self._ask(replace(state, misses=0), named, now)
-            if not state.asking and (meant := yes_or_no(text)) is not None:
-                if meant:
-                    return self._say(closed, [form.done], now)
-                return self._say(replace(state, asking=_CHANGE), [list(_WHAT_CHANGE)], now)
-            if state.asking == _CHANGE and yes_or_no(text) is False:
-                return self._say(closed, [form.cancelled], now)
-        if heard is not None and aside:
+        if heard is not None and self._is_aside(heard):
             kept, said = self._follow(replace(state, form=""), heard, text, now)
             kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
             kept, question = self._go_on(kept, "", now)
             return replace(kept, last=said), f"{said} {question}"
-        state = replace(state, misses=state.misses + 1)
-        if state.misses > 2:
-            return self._say(closed, [form.cancelled], now)
-        return self._go_on(state, "", now, lead=[list(_SORRY)])
+        understood = replace(state, misses=0)
+        if state.asking in self._slots:
+            if (value := parse(self._slots[state.asking], text, asked=True)) is not None:
+                known = {**state.slots, state.asking: value}
+                return self._go_on(replace(understood, slots=known), text, now)
+        elif (revised := self._revise(understood, form, text, now)) is not None:
+            return revised
+        if state.misses >= _PATIENCE:
+            return self._close(state, form.cancelled, now)
+        return self._go_on(replace(state, misses=state.misses + 1), "", now, lead=[list(_SORRY)])
+
+    def _revise(
+        self, state: Dialogue, form: Form, text: str, now: datetime
+    ) -> tuple[Dialogue, str] | None:
+        """Take what is said to "is that right?": a correction, what to correct, yes, or no."""
+        corrected = self._volunteered(state, form, text, over=True)
+        if corrected != state.slots:
+            return self._go_on(replace(state, slots=corrected), "", now)
+        words, meant = " ".join(words_of(text)), yes_or_no(text)
+        if named := next((slot for slot in form.slots if slot.replace("_", " ") in words), ""):
+            return self._ask(state, named, now)
+        if meant is None or (meant and state.asking == _CHANGE):
+            return None
+        if meant or state.asking == _CHANGE:
+            return self._close(state, form.done if meant else form.cancelled, now)
+        return self._say(replace(state, asking=_CHANGE), [list(_WHAT_CHANGE)], now)
+
+    def _close(self, state: Dialogue, lines: Lines, now: datetime) -> tuple[Dialogue, str]:
+        return self._say(replace(state, form="", asking="", misses=0), [lines], now)
 
     def _is_aside(self, heard: _Heard) -> bool:
         """Whether a question is to be answered in the middle of a form. A bare "yes" is not."""
@@ -256,7 +266,7 @@ class ScriptPlayer:
             if fitting := personal or fitting:
                 nth = used.get(lines[0], 0)
                 used[lines[0]] = nth + 1
-                said.append(fitting[nth % len(fitting)].format_map(known))
+                said.append(PLACEHOLDER.sub(lambda m: known[m[1]], fitting[nth % len(fitting)]))
         reply = " ".join(line[0].upper() + line[1:] for line in said if line)
         return replace(state, used=used, last=reply or state.last), reply
 
@@ -269,9 +279,7 @@ class ScriptPlayer:
             "today": f"{now:%A}, {now:%B} {now.day}",
             "day_part": part,
             "last": state.last,
-            "topics": ", ".join(topics[:-1]) + f" or {topics[-1]}"
-            if topics[1:]
-            else "".join(topics),
+            "topics": " or ".join(filter(None, [", ".join(topics[:-1]), *topics[-1:]])),
         }
 
 

@@ -18,6 +18,7 @@ SomeLines = Annotated[Lines, Field(min_length=1)]
 SlotKind = Literal["name", "number", "time", "day", "digits", "yes_no", "one_of", "text"]
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+ALWAYS_KNOWN = frozenset({"now", "today", "day_part", "topics", "title", "goodbye", "last"})
 
 
 class Slot(StrictModel):
@@ -112,17 +113,41 @@ class Script(StrictModel):
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Script:
-        names = {rule.name for rule in all_rules(self.rules)}
+        named = {rule.name: rule for rule in all_rules(self.rules) if rule.name}
         for rule in all_rules(self.rules):
-            if rule.goto and rule.goto not in names:
+            if rule.goto and rule.goto not in named:
                 raise ValueError(f"goto: there is no rule named '{rule.goto}'")
             if rule.form and rule.form not in self.forms:
                 raise ValueError(f"form: there is no form named '{rule.form}'")
+            self._check_slots(rule)
+        for rule in named.values():
+            passed: set[str] = set()
+            while rule.goto and rule.name not in passed:
+                passed.add(rule.name)
+                rule = named[rule.goto]
+            if rule.goto:
+                raise ValueError(f"goto: '{rule.name}' leads back to itself")
         for name, form in self.forms.items():
             for slot in form.slots:
                 if slot not in self.slots or not self.slots[slot].ask:
                     raise ValueError(f"form '{name}' needs a slot '{slot}' with an `ask`")
         return self
+
+    def _check_slots(self, rule: Rule) -> None:
+        for text in rule.hear:
+            for name in set(PLACEHOLDER.findall(text)) - set(self.slots):
+                raise ValueError(f"hear: there is no slot '{name}' ('{text}')")
+        for text in rule.say:
+            for name in set(PLACEHOLDER.findall(text)) - set(self.slots) - ALWAYS_KNOWN:
+                raise ValueError(f"say: there is no slot '{name}' ('{text}')")
+        for name in [*rule.add, *rule.set]:
+            if name not in self.slots:
+                raise ValueError(f"set, add: there is no slot '{name}'")
+            if self.slots[name].kind == "number" and not rule.set.get(name, "0").isdigit():
+                raise ValueError(f"set: '{name}' is a number")
+        for name in rule.add:
+            if self.slots[name].kind != "number":
+                raise ValueError(f"add: '{name}' is not a number")
 
 
 def all_rules(rules: list[Rule]) -> list[Rule]:

@@ -31,6 +31,12 @@ _TIME_PHRASE = re.compile(
     r"\b(at|around|by|past|to) (half |quarter )?\S+( (past|to) \w+| (\w+teen|thirty|forty|ten|oclock|"
     r"am|pm|a m|p m|\d\d))*\b"
 )
+_SPOKEN_NUMBER = rf"(?:\d+|{'|'.join([*_COUNT.split(), *_TENS])})"
+_NOON = {"noon": "noon", "midday": "noon", "midnight": "midnight"}
+_DAY_PARTS = ("morning", "afternoon", "evening", "night")
+_CLOCK_MARK = re.compile(rf"\b(at|around|by|half|quarter)\b(?=.*\b{_SPOKEN_NUMBER}\b)")
+_AM = re.compile(rf"\b{_SPOKEN_NUMBER} (am|a m)\b")
+_PM = re.compile(rf"\b{_SPOKEN_NUMBER} (pm|p m)\b")
 _FILLERS = word_set(
     "um uh er ah oh well so hi hello yes yeah please thanks thank you mister mr mrs ms miss the"
 )
@@ -118,23 +124,15 @@ def numbers(words: Iterable[str], *, homophones: bool = False, digits: bool = Fa
 
 def time_of_day(words: tuple[str, ...], *, asked: bool) -> str | None:
     """A time such as "half past seven" or "19:30", as words like "7:30 in the evening"."""
-    text = " ".join(words)
-    for name in ("noon", "midday", "midnight"):
-        if name in words:
-            return "midnight" if name == "midnight" else "noon"
-    part = next(
-        (name for name in ("morning", "afternoon", "evening", "night") if name in words), ""
-    )
-    if re.search(r"\ba m\b|\bam\b", text) and re.search(r"\d|" + "|".join(_UNITS), text):
-        part = part or ("morning" if not re.search(r"\bi am\b", text) else "")
-    elif re.search(r"\bp m\b|\bpm\b|\d(pm)\b", text):
-        part = part or "evening"
-    marker = re.search(
-        r"\b(at|around|by|half|quarter)\b(?=.*\b(\d|" + "|".join(_UNITS) + "))", text
-    )
-    spoken = text[marker.start() :] if marker else text
-    clock = numbers(re.sub(r"(\d)([ap]m)\b", r"\1 \2", spoken).split())
-    marked = part or marker or re.search(r"\boclock\b", text)
+    for name in words:
+        if name in _NOON:
+            return _NOON[name]
+    text = re.sub(r"(\d)([ap]m)\b", r"\1 \2", " ".join(words))
+    part = next((name for name in _DAY_PARTS if name in words), "")
+    part = part or "morning" * bool(_AM.search(text)) or "evening" * bool(_PM.search(text))
+    mark = _CLOCK_MARK.search(text)
+    clock = numbers((text[mark.start() :] if mark else text).split())
+    marked = part or mark or "oclock" in words
     if not clock or not (asked or marked):
         return None
     hour, minute = clock[0], 0

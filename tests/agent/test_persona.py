@@ -46,6 +46,14 @@ def test_an_unknown_persona_gets_a_suggestion():
         ("name: x\npace: slow\n", 2, "eager"),
         ("name: x\nscript:\n  rules:\n    - {hear: a, goto: b}\n", 2, "no rule named 'b'"),
         ("name: x\nscript:\n  rules:\n    - {hear: a, form: f}\n", 2, "no form named 'f'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: 'i am {who}', say: hi}\n", 2, "no slot 'who'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a, say: 'hi {nmae}'}\n", 2, "no slot 'nmae'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a, add: {score: 1}}\n", 2, "no slot 'score'"),
+        (
+            "name: x\nscript:\n  rules:\n    - {name: a, goto: b}\n    - {name: b, goto: a}\n",
+            2,
+            "leads back to itself",
+        ),
         ("name: x\nscript:\n  slots:\n    s: {kind: one_of}\n", 4, "options"),
     ],
 )
