@@ -66,12 +66,14 @@ async def _call(
     from agent.llm_choice import choose_llm
     from agent.persona import load_persona
     from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
+    from cli.output import check_writable
     from common.audiofile import read_audio, write_wav
     from pipelines.conversation import Conversation
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
     from pipelines.file_call import FileCallOptions, call_with_recording
     from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
+    check_writable(output)
     persona = load_persona(persona_name)
     caller = read_audio(recording, HEARD_HZ)
     choice = await choose_llm(llm)

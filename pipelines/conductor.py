@@ -132,7 +132,9 @@ class Conductor:
             self.head.put(sure(EagerEndOfTurnCancelFrame()))
             return
         self.turn -= 1
-        self.mouth.silence()
+        for reply in self.mouth.silence():
+            if reply.text:
+                self._tell("agent_cut", turn=reply.turn, heard="", unheard=reply.text)
         self.head.put(taken_back())
         self.head.interrupt()
         self._enter("listening", reason)
@@ -140,6 +142,7 @@ class Conductor:
     def _drop_held(self) -> None:
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
+            self._tell("speculation", kept=False, characters=len(reply.text))
             self.mouth.drop(reply)
 
     def _commit(self, commit: d.Commit) -> None:
@@ -154,6 +157,7 @@ class Conductor:
         self._enter("thinking", commit.reason)
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
+            self._tell("speculation", kept=True, characters=len(reply.text))
             reply.held = False
             for clause in reply.clauses:
                 self._tell("agent_text", turn=reply.turn, text=clause)

@@ -75,10 +75,11 @@ class Listener:
         self._tasks.start(self._receive(self._stream), "hypotheses")
 
     def hear(self, pcm: np.ndarray) -> None:
-        """Take in 20 ms: float32 [320] at 16 kHz."""
+        """Take in 20 ms: float32 [320] at 16 kHz. The clock runs while the recogniser listens."""
+        if self._stream is None:
+            return
         self.at += len(pcm)
-        if self._stream is not None:
-            self._stream.feed(pcm)
+        self._stream.feed(pcm)
         self._finished.hear(pcm)
         voiced = self._voice.hear(pcm)
         own_voice = self._own_voice.hear(pcm) if self._echo_frames else 0.0

@@ -82,6 +82,7 @@ class Peer:
         self._ice_servers = list(ice_servers)
         self._pc: RTCPeerConnection | None = None
         self._channel: RTCDataChannel | None = None
+        self._answering = asyncio.Lock()
         self._queue: deque[str] = deque(maxlen=_MOST_QUEUED)
         self._loop = asyncio.get_running_loop()
         self._last_message_s = self._loop.time()
@@ -97,6 +98,10 @@ class Peer:
         Raises:
             ParleyError: The offer is no SDP offer, has no Opus, or no path to us exists.
         """
+        async with self._answering:  # offers on one id are answered one after the other
+            return await self._answer(sdp, kind, restart)
+
+    async def _answer(self, sdp: str, kind: str, restart: bool) -> dict[str, str]:
         if self._pc is None or restart:
             await self._replace_connection()
         pc = self._pc
@@ -182,7 +187,8 @@ class Peer:
             self.microphone = install(audio.receiver, self._user.hear)
             audio.sender.replaceTrack(Speaker(self._user.pull, self._on_tick))
             _only_opus(audio)
-        audio.direction = "sendrecv"
+        for transceiver in pc.getTransceivers():
+            transceiver.direction = "sendrecv" if transceiver is audio else "inactive"
 
     def _on_tick(self) -> None:
         assert self.microphone is not None

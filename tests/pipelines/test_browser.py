@@ -164,6 +164,25 @@ async def test_a_stock_pipecat_client_is_greeted_as_it_expects(desk, until):
             await until(lambda kind=kind: seen(kind))
 
 
+async def test_a_client_that_offers_cameras_too_gets_audio(desk):
+    """Stock pipecat clients offer an audio line and two for video."""
+
+    async def with_cameras(sdp: str, kind: str) -> dict[str, str]:
+        answer = await desk.offer(sdp, kind)
+        assert answer["sdp"].count("a=inactive") == 2
+        return answer
+
+    connection = RTCPeerConnection()
+    for kind in ("audio", "video", "video"):
+        connection.addTransceiver(kind)
+    await connection.setLocalDescription(await connection.createOffer())
+    answer = await with_cameras(connection.localDescription.sdp, "offer")
+    await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+    frame = await asyncio.wait_for(connection.getTransceivers()[0].receiver.track.recv(), 5)
+    assert frame.samples == 960
+    await connection.close()
+
+
 # ---- reconnecting and leaving ---------------------------------------------------------------------
 
 
