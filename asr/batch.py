@@ -199,12 +199,12 @@ class ListeningBatch:
         """Audio embeddings of a range of rows, [stop - start, 1, dim]."""
         n_forks, device = len(self._forks), self.steps.device
         pieces: list[Tensor] = []
-        ahead = [fork.audio.popleft() if fork else None for fork in self._forks[start:n_forks]]
+        ahead = [fork.audio.popleft() if fork else None for fork in self._forks[start:stop]]
         if ahead:
             nothing = torch.zeros_like(next(piece for piece in ahead if piece is not None))
             pieces.append(torch.stack([nothing if piece is None else piece for piece in ahead]))
-        first = max(start, n_forks) - n_forks
-        live, go = self.seats[first : stop - n_forks], ready[first : stop - n_forks]
+        first, last = max(start - n_forks, 0), max(stop - n_forks, 0)
+        live, go = self.seats[first:last], ready[first:last]
         if live:
             pcm = np.zeros((len(live), TOKEN_SAMPLES + CONTEXT_SAMPLES), np.float32)
             for line, seat, on in zip(pcm, live, go, strict=True):

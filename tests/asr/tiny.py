@@ -13,8 +13,16 @@ from asr.config import AsrConfig
 from asr.model import VoxtralRealtime
 
 N_SPECIAL = 40
-VOCAB = N_SPECIAL + 256 + 24
+VOCAB = N_SPECIAL + 256 + 324
 PIECES = [b" a", b" be", b" cat", b"s", b" dog", b".", b"ing", b" the", b" I", b" you", b",", b"?"]
+
+
+GAINS = {
+    "whisper_encoder.conv_layers.0.conv.weight": 8.0,
+    "whisper_encoder.conv_layers.1.conv.weight": 4.0,
+    "audio_language_projection.0.weight": 4.0,
+    "audio_language_projection.2.weight": 4.0,
+}
 
 
 def params(
@@ -111,8 +119,8 @@ def tekken() -> dict:
     }
 
 
-def random_model(parameters: dict, seed: int = 0) -> VoxtralRealtime:
-    """Weights large enough that the argmax follows the audio."""
+def random_model(parameters: dict, seed: int = 2) -> VoxtralRealtime:
+    """Weights large enough that the tokens follow the audio."""
     generator = torch.Generator().manual_seed(seed)
     model = VoxtralRealtime(AsrConfig.from_params(parameters))
     with torch.no_grad():
@@ -121,13 +129,15 @@ def random_model(parameters: dict, seed: int = 0) -> VoxtralRealtime:
             if name.endswith("norm.weight"):
                 parameter.copy_(1 + 0.1 * noise)
             elif "tok_embeddings" in name:
+                noise[[32, 33]] *= 2  # nothing and boundaries are common
                 parameter.copy_(0.3 * noise)
             else:
-                parameter.copy_(noise / max(parameter[0].numel(), 8) ** 0.5 * 1.5)
+                gain = GAINS.get(name, 1.5)
+                parameter.copy_(gain * noise / max(parameter[0].numel(), 8) ** 0.5)
     return model.eval().requires_grad_(False)
 
 
-def checkpoint(folder: Path, parameters: dict | None = None, seed: int = 0) -> Path:
+def checkpoint(folder: Path, parameters: dict | None = None, seed: int = 2) -> Path:
     """Write a random checkpoint folder."""
     parameters = parameters or params()
     save_model(folder, parameters, random_model(parameters, seed))
