@@ -112,6 +112,9 @@ def _doubt(floor: Floor) -> Doubt:
         meaning=meaning(words.text),
         word_count=len(words.words),
         word_confidence=max((word.confidence for word in words.words), default=0.0),
+        wordless_ms=0.0
+        if words.words
+        else (words.final_samples - voice.burst.began) / SAMPLES_PER_MS,
         words_final=words.final_samples >= voice.burst.ended,
         on_after_word_ms=(voice.burst.ended - after_word) / SAMPLES_PER_MS,
     )

@@ -18,6 +18,7 @@ from agent.backchannels import Meaning
 
 CLICK_MS = 100  # shorter than the shortest word
 CLICK_QUIET_MS = 60
+WORDLESS_MS = 400  # no sentence is so long without its first word: laughter, "mmm", a hum
 WORDLESS_QUIET_MS = 700  # no recogniser in use needs longer for a word
 BACKCHANNEL_QUIET_MS = 120
 TALKS_ON_MS = 450  # voice that goes on after "yeah" for so long is a sentence
@@ -25,7 +26,7 @@ HOLD_MS = 320  # a gap of 0.4 s is where people begin to hear that the agent sto
 HARMLESS_QUIET_MS = 60
 UNSURE_CONFIDENCE = 0.6  # coughs and laughter stay below, speech close to a microphone does not
 BEGINNING_QUIET_MS = 300
-NOT_SPEECH_MS = 160
+NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
@@ -55,6 +56,7 @@ class Doubt:
         word_count: How many words were understood.
         word_confidence: The surest of them.
         words_final: Whether the recogniser has nothing more to say about it.
+        wordless_ms: How much of its beginning the recogniser found no word in, for good.
         on_after_word_ms: Voice that followed the last word understood.
     """
 
@@ -66,6 +68,7 @@ class Doubt:
     word_count: int = 0
     word_confidence: float = 1.0
     words_final: bool = False
+    wordless_ms: float = 0.0
     on_after_word_ms: float = 0.0
 
 
@@ -109,7 +112,9 @@ def harmless(doubt: Doubt) -> bool:
         return True
     if doubt.meaning is Meaning.BEGINNING:
         return True
-    return not doubt.word_count and (doubt.confidence or 1.0) < UNSURE_CONFIDENCE
+    if doubt.word_count:
+        return False
+    return (doubt.confidence or 1.0) < UNSURE_CONFIDENCE or doubt.wordless_ms >= WORDLESS_MS
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

@@ -25,8 +25,9 @@ _OPEN_END = word_set(
 # These may end a sentence ("log in", "turn it on") or want more ("I live in").
 _MAY_BE_OPEN = word_set(
     """in on up out off over down back through around before after under near some any like said says tell
-    think know mean guess you me it him them this that these those"""
+    think know mean guess"""
 )
+_OBJECTS = word_set("""you me it him them us this that these those""")
 _QUESTION_START = word_set(
     """what what's who who's where where's when when's why how how's which whose is are am was were do does
     did can could will would should may have has isn't aren't don't doesn't didn't can't won't"""
@@ -126,8 +127,10 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     if len(words) <= 2 and words[0] in _WHOLE_ANSWERS:
         return (0.9, "answers the question") if agent_text.rstrip().endswith("?") else (
             0.7, "a short answer")  # fmt: skip
+    if last in _OBJECTS:
+        return (0.82, "a question") if asks else (0.55, f"“{last}” may go on")
     if last in _MAY_BE_OPEN:
-        return (0.66, "a question") if asks else (0.45, f"“{last}” may go on")
+        return (0.6, "a question") if asks else (0.45, f"“{last}” may go on")
     if asks:
         return 0.86, "a question"
     if len(words) == 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agent.completeness import finished
 
 # Weight of each judge's log-odds. Words know grammar, sound knows melody; neither alone is enough.
-_WORDS, _SOUND, _RECOGNISER = 1.0, 0.7, 0.4
+_WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.4
 # Words that leave a sentence open overrule any melody: "my number is" is never an end.
 _OPEN_SENTENCE = 0.15
 _PAUSES_REMEMBERED = 8

@@ -36,7 +36,9 @@ LOUDER = 2.0  # 3 dB more than the expected echo cannot be told from it
 SEARCH_EVERY = 5  # frames, once the delay is known
 PRE_EMPHASIS = 0.9  # without it the bass decides everything, and all voices share it
 SILENCE = 1e-9  # mean square per sample: -90 dBFS
-LOCK = 0.35  # long-term correlation that no unrelated speech was seen to reach
+LOCK = 0.45  # correlation over half a second that no other voice was seen to reach
+LOCK_FRAMES = 4
+YOUNG = 4 * FRAME
 _SENT_KEPT = 2 * FFT
 
 
@@ -57,6 +59,7 @@ class OwnVoiceGate:
         self._cross = np.zeros(PLACES)
         self._power_sent = np.zeros(PLACES)
         self._power_received = 0.0
+        self._searched = 0
         self._delay: int | None = None
         self._normal = np.zeros((TAPS, TAPS))
         self._target = np.zeros(TAPS)
@@ -100,6 +103,7 @@ class OwnVoiceGate:
     def _forget(self) -> None:
         self._cross[:] = self._power_sent[:] = 0
         self._power_received = 0.0
+        self._searched = 0
         self._delay = None
 
     def _sent_around(self) -> np.ndarray:
@@ -126,11 +130,15 @@ class OwnVoiceGate:
         self._power_received += power - self._power_received * SEARCH_DECAY
         alike = np.abs(self._cross) / np.sqrt(self._power_sent * self._power_received + SILENCE)
         best = int(np.argmax(alike))
-        if alike[best] > LOCK and (self._delay is None or abs(best - self._delay) > TAPS_BEFORE):
+        if block[-YOUNG:] @ block[-YOUNG:] > 0.8 * power:
+            return 0.0  # the first tone of any voice is found somewhere in any other
+        self._searched += 1
+        moved = self._delay is None or abs(best - self._delay) > TAPS_BEFORE
+        if moved and alike[best] > LOCK and self._searched >= LOCK_FRAMES:
             self._delay = best
             self._normal[:] = self._target[:] = 0
         now = np.abs(cross) / np.sqrt(power_sent * power + SILENCE * BLOCK)
-        return float(np.max(now)) ** 2
+        return float(np.max(now)) ** 3
 
     def _explained(self, block: np.ndarray, near: np.ndarray) -> float:
         """Share of the last frames' power that the learnt echo path predicts."""

@@ -22,7 +22,7 @@ class TurnOptions:
         thinking_limit_s: A reply that has not begun by then is given up on.
     """
 
-    patience_ms: tuple[int, int, int, int, int] = (2400, 1650, 900, 480, 260)
+    patience_ms: tuple[int, int, int, int, int] = (2400, 1600, 760, 400, 250)
     speculate_ms: int = 160
     speculate_belief: float = 0.4
     words_grace_ms: int = 500
@@ -34,7 +34,7 @@ class TurnOptions:
 
 BALANCED = TurnOptions()
 PACES = {
-    "eager": replace(BALANCED, patience_ms=(1700, 1100, 600, 340, 220), speculate_ms=120),
+    "eager": replace(BALANCED, patience_ms=(1700, 1050, 520, 300, 200), speculate_ms=120),
     "balanced": BALANCED,
     "patient": replace(
         BALANCED,

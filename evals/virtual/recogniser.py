@@ -53,8 +53,8 @@ class Recogniser:
     def echo(self, text: str, begins: int, played: int) -> None:
         """The agent's voice begins to leak in; `played` of this text were said before."""
         words = spoken(text, "turn", random.Random(7)).words
-        late = [w for w in words if w.start_samples >= played]
-        self._echo = (begins, [_moved(w, begins - played) for w in late])
+        late = [_moved(w, begins - played) for w in words if w.start_samples >= played]
+        self._echo = (begins, late)
         self._words += [(self._due(w), w) for w in self._echo[1]]
 
     def echo_ends(self, ends: int) -> None:
@@ -67,9 +67,19 @@ class Recogniser:
             for word in utterance.words:
                 heard = self._as_heard(_moved(word, began))
                 if heard is not None:
+                    self._words = [
+                        entry for entry in self._words if not self._masks(heard, entry[1])
+                    ]
                     self._words.append((self._due(heard), heard))
         self._seen = len(said)
         self._words.sort(key=lambda entry: entry[1].start_samples)
+
+    def _masks(self, louder: Word, echo: Word) -> bool:
+        """Whether the caller speaks over a word of the echo, so that nobody could make it out."""
+        overlap = min(louder.end_samples, echo.end_samples) - max(
+            louder.start_samples, echo.start_samples
+        )
+        return overlap > 0 and echo in self._echo[1]
 
     def _due(self, word: Word) -> int:
         return word.end_samples + self._rng.randint(*self._engines.word_latency_ms) * _SPM
