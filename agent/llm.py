@@ -79,9 +79,6 @@ class LanguageModel(Protocol):
             LlmError: The model refused, fell silent or died. What it had said was yielded before.
         """
 
-    async def close(self) -> None:
-        """Close connections. Idempotent."""
-
 
 class LlmError(RemoteError):
     """A language model could not answer.
@@ -166,8 +163,3 @@ class FallbackModel:
         if not causes:
             raise LlmError("There is no language model to ask.")
         raise LlmError(" ".join(error.cause for error in causes), causes[-1].cure)
-
-    async def close(self) -> None:
-        """Close all of them."""
-        for model in self.models:
-            await model.close()

@@ -100,11 +100,6 @@ async def choose_llm(
     return LlmChoice(tuple(servers), script, why)
 
 
-async def open_llm(spec: str, persona: Persona) -> LanguageModel:
-    """Choose and open in one step, for a single conversation; see `choose_llm`."""
-    return (await choose_llm(spec)).open(persona)
-
-
 async def _find(
     options: LlmOptions | None, environ: Mapping[str, str], ports: Mapping[str, int]
 ) -> LlmChoice:

@@ -54,9 +54,16 @@ class ReplyReader:
         if data == _DONE:
             self.done = self._finished = True
             return
-        if not isinstance(data, dict):
-            raise self._malformed()
-        if "error" in data:
+        try:
+            yield from self._read(data)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise LlmError(
+                f"{self._model} sent something that is not a chat-completions event.",
+                transient=True,
+            ) from error
+
+    def _read(self, data: dict[str, Any]) -> Iterator[Piece]:
+        if data.get("error"):
             raise LlmError(f"{self._model} reported an error in mid-reply.", transient=True)
         if usage := data.get("usage"):
             self._usage = Usage(
@@ -128,8 +135,3 @@ class ReplyReader:
         if not isinstance(arguments, dict) or not call.name:
             raise LlmError(f"{self._model} asked for a tool in broken JSON.", transient=True)
         return arguments
-
-    def _malformed(self) -> LlmError:
-        return LlmError(
-            f"{self._model} sent something that is not a chat-completions event.", transient=True
-        )

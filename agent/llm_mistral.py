@@ -150,7 +150,7 @@ class ChatCompletionsModel:
                 "Is the server overloaded?",
                 transient=True,
             ) from error
-        except (httpx.HTTPError, NoResponseError) as error:
+        except (httpx.HTTPError, NoResponseError, UnicodeDecodeError) as error:
             raise LlmError(
                 f"{self.name} at {self.where} broke off ({type(error).__name__}).",
                 "Is the server running and reachable?",

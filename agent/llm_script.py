@@ -55,9 +55,6 @@ class ScriptModel:
         if state.ended and any(tool["function"]["name"] == END_CALL for tool in tools):
             yield ToolCall(f"script-{len(heard)}", END_CALL, {})
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
     def _state_after(self, heard: tuple[str, ...]) -> Dialogue:
         known = next(n for n in range(len(heard), -1, -1) if n == 0 or heard[:n] in self._states)
         state = self._states[heard[:known]] if known else self._start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import random
 from pathlib import Path
 from typing import Literal
 
@@ -74,10 +73,6 @@ class Persona(StrictModel):
         """What the language model is told about itself and about speaking aloud."""
         who = self.instructions or f"You are {self.title or self.name}, a helpful voice assistant."
         return f"{who.strip()}\n\n{SPOKEN_STYLE}\nSpeak the language tagged '{self.language}'."
-
-    def pick_greeting(self, rng: random.Random | None = None) -> str:
-        """One of the greetings."""
-        return (rng or random).choice(self.greeting)
 
 
 def list_personas(folder: Path | None = None) -> list[Persona]:

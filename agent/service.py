@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
+from loguru import logger
 from openai import NOT_GIVEN as OPENAI_NOT_GIVEN
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
@@ -92,13 +93,19 @@ class AgentTurn(LLMService):
         try:
             await self._answer(frame.context)
         except LlmError as error:
-            await self._push_llm_text(f" {self._persona.failure}")
-            await self._call_event_handler("on_llm_failed", error)
-            # The model's failure is told, not this processor's end: the next turn tries again.
-            await self.push_error(str(error), category=ErrorCategory.UNKNOWN)
+            await self._apologise(error)
+        except Exception as error:  # whatever it is, the caller must not be met with silence
+            logger.opt(exception=error).error("{} failed", self._model.name)
+            await self._apologise(LlmError(f"{self._model.name}: {type(error).__name__}."))
         finally:
             await self.stop_processing_metrics()
             await self.push_frame(LLMFullResponseEndFrame())
+
+    async def _apologise(self, error: LlmError) -> None:
+        await self._push_llm_text(f" {self._persona.failure}")
+        await self._call_event_handler("on_llm_failed", error)
+        # The model's failure is told, not this processor's end: the next turn tries again.
+        await self.push_error(str(error), category=ErrorCategory.UNKNOWN)
 
     def _is_withdrawn(self, frame: LLMContextFrame) -> bool:
         return frame.speculation and frame.id < self._withdrawn_before
@@ -118,8 +125,8 @@ class AgentTurn(LLMService):
         messages, _ = await self._prompt(context, system_instruction)
         models = getattr(self._model, "models", (self._model,))
         thinking = [model for model in models if model.name != SCRIPT]
-        pieces = FallbackModel(thinking).reply(messages, ())
-        return "".join([piece.text async for piece in pieces if isinstance(piece, TextDelta)])
+        async with aclosing(FallbackModel(thinking).reply(messages, ())) as pieces:
+            return "".join([piece.text async for piece in pieces if isinstance(piece, TextDelta)])
 
     async def _answer(self, context: LLMContext) -> None:
         messages, tools = await self._prompt(context, self._settings.system_instruction)

@@ -20,8 +20,9 @@ def event(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict
 class ChatServer:
     """Each request gets the next of `replies`, the last one again and again.
 
-    A reply is a list of steps: a dict is sent as an event, a str as raw bytes, a number is a pause
-    in seconds, an int ≥ 400 as first step is the status, `ChatServer.DIE` cuts the connection.
+    A reply is a list of steps: a dict is sent as an event, a str as an event's data, bytes as they
+    are, a number is a pause in seconds, `ChatServer.DIE` cuts the connection. An int ≥ 400 as first
+    step is the status.
     """
 
     DIE = object()
@@ -57,6 +58,8 @@ class ChatServer:
                     request.transport.abort()  # type: ignore[union-attr]
                 elif isinstance(step, int | float):
                     await asyncio.sleep(step)
+                elif isinstance(step, bytes):
+                    await response.write(step)
                 else:
                     data = step if isinstance(step, str) else json.dumps(step)
                     await response.write(f"data: {data}\n\n".encode())

@@ -28,7 +28,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 from pipecat.tests.utils import SleepFrame, run_test
 
-from agent.llm import FallbackModel, LlmError, LlmOptions
+from agent.llm import FallbackModel, LlmError, LlmOptions, TextDelta
 from agent.llm_mistral import ChatCompletionsModel
 from agent.llm_script import ScriptModel
 from agent.persona import Persona, load_persona
@@ -37,12 +37,12 @@ from agent.summary import summary_settings
 from agent.tools import Tool, ToolBox, as_tool, find_tool, tool
 
 PERSONA = Persona(name="ann", instructions="You are Ann.", failure="My head is empty, sorry.")
-QUICK = LlmOptions(first_token_s=0.5, silence_s=0.5, total_s=3.0, attempts=1)
+ONCE = LlmOptions(attempts=1)
 
 
 @pytest.fixture
 async def turn(chat_server):
-    model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
+    model = ChatCompletionsModel("tiny", url=chat_server.url, options=ONCE)
     yield AgentTurn(model, PERSONA)
     await model.close()
 
@@ -108,6 +108,20 @@ async def test_when_the_model_fails_the_persona_says_so(chat_server, turn):
     assert spoken(chat_server_down).count("My head is empty, sorry.") == 2  # still usable after
     assert "401" in told[0].cause
     assert any(isinstance(frame, ErrorFrame) for frame in up)
+
+
+async def test_a_bug_in_a_model_is_no_blank_stare_either():
+    class Broken:
+        name = where = "broken"
+
+        async def reply(self, messages, tools):
+            yield TextDelta("Well,")
+            raise ZeroDivisionError
+
+    down, _ = await run_test(
+        AgentTurn(Broken(), PERSONA), frames_to_send=[LLMContextFrame(context())]
+    )
+    assert spoken(down) == "Well, My head is empty, sorry."
 
 
 async def test_an_empty_reply_is_not_a_blank_stare(chat_server, chat_event, turn):
@@ -180,7 +194,7 @@ async def test_a_long_conversation_is_summarised_by_the_model_itself(chat_server
     aggregators = LLMContextAggregatorPair(long, assistant_params=settings)
     await run_test(
         Pipeline([turn, aggregators.assistant()]),
-        frames_to_send=[LLMContextFrame(long), SleepFrame(sleep=0.5)],
+        frames_to_send=[LLMContextFrame(long), SleepFrame(sleep=2.0)],
     )
     asked = chat_server.requests[1]["messages"]
     assert "numbers and times exactly as said" in asked[0]["content"]
@@ -191,7 +205,7 @@ async def test_a_long_conversation_is_summarised_by_the_model_itself(chat_server
 
 async def test_the_script_is_never_asked_for_a_summary(chat_server):
     chat_server.replies = [[401, {"message": "no"}]]
-    server = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
+    server = ChatCompletionsModel("tiny", url=chat_server.url, options=ONCE)
     for model in (ScriptModel(PERSONA), FallbackModel([server, ScriptModel(PERSONA)])):
         with pytest.raises(LlmError):
             await AgentTurn(model, PERSONA).run_inference(context("Conversation history: …"))

@@ -7,7 +7,7 @@ import pytest
 
 from agent.discovery import find_local_server
 from agent.llm import FallbackModel, LlmError, LlmOptions, TextDelta
-from agent.llm_choice import choose_llm, open_llm
+from agent.llm_choice import choose_llm
 from agent.persona import load_persona
 from common.errors import ParleyError, RemoteError
 
@@ -124,7 +124,3 @@ async def test_a_model_that_has_spoken_is_not_replaced(chat_server, chat_event):
     with pytest.raises(LlmError, match="broke off"):
         await text_of(model)
     await choice.close()
-
-
-async def test_open_llm_in_one_step():
-    assert (await open_llm("script", load_persona("restaurant"))).name == "script"

@@ -14,6 +14,7 @@ from agent.llm import LlmError, LlmOptions, TextDelta, ToolCall, Usage
 from agent.llm_mistral import ChatCompletionsModel
 
 HELLO = [{"role": "user", "content": "hello"}]
+PATIENT = LlmOptions(retry_after_s=0.01)
 QUICK = LlmOptions(first_token_s=0.4, silence_s=0.4, total_s=3.0, retry_after_s=0.01)
 TOOL = {
     "type": "function",
@@ -21,8 +22,8 @@ TOOL = {
 }
 
 
-async def collect(server, messages=HELLO, tools=(), **kwargs: Any) -> list[Any]:
-    model = ChatCompletionsModel("tiny", url=server.url, options=QUICK, **kwargs)
+async def collect(server, messages=HELLO, tools=(), options=PATIENT, **kwargs: Any) -> list[Any]:
+    model = ChatCompletionsModel("tiny", url=server.url, options=options, **kwargs)
     try:
         return [piece async for piece in model.reply(messages, tools)]
     finally:
@@ -44,13 +45,13 @@ async def test_an_ordinary_reply_arrives_piece_by_piece(chat_server):
 
 async def test_the_first_words_do_not_wait_for_the_last(chat_server, chat_event):
     chat_server.replies = [
-        [chat_event({"content": "Now"}), 0.3, chat_event({"content": " then"}, "stop"), "[DONE]"]
+        [chat_event({"content": "Now"}), 1.5, chat_event({"content": " then"}, "stop"), "[DONE]"]
     ]
-    model = ChatCompletionsModel("tiny", url=f"{chat_server.url}/v1", options=QUICK)
+    model = ChatCompletionsModel("tiny", url=f"{chat_server.url}/v1", options=PATIENT)
     began = time.monotonic()
     pieces = model.reply(HELLO, ())
     assert (await anext(pieces)).text == "Now"
-    assert time.monotonic() - began < 0.25
+    assert time.monotonic() - began < 1.4
     assert spoken([p async for p in pieces]) == " then"
     await model.close()
 
@@ -149,9 +150,9 @@ async def test_silence_before_the_first_token(chat_server, chat_event):
     chat_server.replies = [[2.0, chat_event({"content": "too late"}, "stop")]]
     began = time.monotonic()
     with pytest.raises(LlmError, match="fell silent") as caught:
-        await collect(chat_server)
+        await collect(chat_server, options=QUICK)
     assert caught.value.transient
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3.0  # twice 0.4 s, on a busy machine
     assert len(chat_server.requests) == 2
 
 
@@ -174,10 +175,27 @@ async def test_death_in_mid_sentence(chat_server, chat_event, end):
         await collect(chat_server)
 
 
-@pytest.mark.parametrize("junk", ["{not json", '"a string"', "[1, 2]"])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "{not json",
+        '"a string"',
+        "[1, 2]",
+        '{"choices": [7]}',
+        '{"choices": {"delta": 1}}',
+        '{"choices": [{"delta": {"content": 3}}]}',
+        '{"choices": [{"delta": {"tool_calls": [null]}}]}',
+    ],
+)
 async def test_malformed_events(chat_server, junk):
     chat_server.replies = [[junk]]
     with pytest.raises(LlmError, match="not a chat-completions event"):
+        await collect(chat_server)
+
+
+async def test_bytes_that_are_no_text(chat_server):
+    chat_server.replies = [[b"data: \xff\xfe\n\n"]]
+    with pytest.raises(LlmError, match="broke off"):
         await collect(chat_server)
 
 
