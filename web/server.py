@@ -113,10 +113,14 @@ class _FreshStatic(StaticFiles):
         return response
 
 
+def _capital(title: str) -> str:
+    return title[:1].upper() + title[1:]
+
+
 def _page_data(catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
     return {
         "personas": [
-            {"name": name, "title": persona.title or name, "about": persona.description}
+            {"name": name, "title": _capital(persona.title or name), "about": persona.description}
             for name, persona in catalogue.personas.items()
         ],
         "voices": [

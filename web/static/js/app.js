@@ -11,6 +11,7 @@ import { Transcript } from './transcript.js';
 import { showTrouble, Trouble } from './trouble.js';
 
 const $ = (id) => document.getElementById(id);
+const TROUBLE_SHOWN_MS = 12_000; // of trouble that did not end the call
 const STATES = { listening: 'Listening', thinking: 'Thinking', speaking: 'Speaking', ducked: 'Paused for you' };
 const PHASES = { connecting: 'Connecting', reconnecting: 'Reconnecting', live: 'Connected', ended: 'Call ended' };
 
@@ -28,6 +29,7 @@ let page = null;
 let call = null;
 let context = null;
 let justCut = false;
+let forget = 0;
 
 async function arrive() {
   try {
@@ -44,7 +46,7 @@ async function arrive() {
 }
 
 async function begin({ typing = false } = {}) {
-  if (call) return;
+  if (document.body.dataset.calling === 'true') return;
   if (!page) return arrive();
   showTrouble($('trouble'), null);
   context ??= new AudioContext();
@@ -99,7 +101,11 @@ function onEvent(event) {
       break;
     case 'latency': transcript.latency(event); break;
     case 'network': network.fromServer(event); break;
-    case 'error': showTrouble($('trouble'), new Trouble(event.message, event.cure, {}), {}); break;
+    case 'error':
+      showTrouble($('trouble'), new Trouble(event.message, event.cure, {}));
+      clearTimeout(forget);
+      forget = setTimeout(() => { if (call) showTrouble($('trouble'), null); }, TROUBLE_SHOWN_MS);
+      break;
   }
 }
 

@@ -36,8 +36,8 @@ export class Settings extends EventTarget {
     this.#page = page;
     const chosen = kept('persona', page.personas[0]?.name);
     const known = page.personas.some((one) => one.name === chosen) ? chosen : page.personas[0]?.name;
-    $('personas').querySelectorAll('.persona').forEach((old) => old.remove());
-    for (const { name, title } of page.personas) $('personas').append(personaChoice(name, title, name === known));
+    const choices = page.personas.map(({ name, title }) => personaChoice(name, title, name === known));
+    $('personas').querySelector('.choices').replaceChildren(...choices);
     $('personas').onchange = () => {
       keep('persona', this.persona);
       this.#introduce();

@@ -49,6 +49,7 @@ export class Transcript {
   /** Strike what was never heard. */
   agentCut({ turn, heard }) {
     const exchange = this.#exchange(turn);
+    if (exchange.ended) return;
     const words = exchange.words.length;
     exchange.spoken = Math.min(words, heard.split(/\s+/).filter(Boolean).length);
     exchange.ended = true;
