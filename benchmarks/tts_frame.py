@@ -25,8 +25,8 @@ from pipelines.engines import NANO_TTS
 from tts.checkpoint import load_model, load_units
 from tts.config import TtsConfig
 from tts.model import TtsModel
+from tts.schedule import FRAME_S
 from tts.speaking import SpeakingBatch, Start
-from tts.stream import FRAME_S
 from tts.voices import VoiceShelf
 
 TEXT = "Good morning, this is Parley. How can I help you today?"

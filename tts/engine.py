@@ -8,12 +8,9 @@ time is refused at the door rather than slowing everyone.
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -24,49 +21,20 @@ from backbone.stepper import Stepper
 from common.errors import EngineFull, ParleyError
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
+from tts.metrics import Meter, TtsMetrics
+from tts.schedule import FRAME_S, next_turn
 from tts.speaking import NOTHING_SAID, SpeakingBatch, Start
-from tts.stream import FRAME_S, Item, Speaker, VoxtralSpeechStream
+from tts.stream import Item, Speaker, VoxtralSpeechStream
 from tts.text import ClausePlanner, TextUnits
 from tts.voices import VoiceShelf
 
 AHEAD_S = 2.0
 """Audio ahead after which a speaker sits out: what an interruption would throw away."""
-HURRY_S, COMFORT_S = 0.24, 0.5
-"""While someone is closer to silence than the first, those further from it than the second wait."""
 BUSY_SHARE = 0.6
 """Of the 80 ms a frame lasts, how much a step of all speakers may take."""
 MAX_TOKENS = 2048
 MAX_ROWS = {"cpu": 8, "cuda": 32}
 _PROBE_STEPS = 4
-_RECENT = 200
-
-
-@dataclass(frozen=True, slots=True)
-class TtsMetrics:
-    """How the engine is doing.
-
-    Attributes:
-        speakers: Open utterances.
-        max_speakers: How many there may be.
-        frames: Made since the start.
-        underruns: Frames that came after the audio before them had been played.
-        first_frame_ms: Of recent clauses that were waited for, from text to first frame.
-        step_ms: Of recent steps.
-        lead_s: Audio ahead of each open utterance.
-    """
-
-    speakers: int
-    max_speakers: int
-    frames: int
-    underruns: int
-    first_frame_ms: tuple[float, ...]
-    step_ms: tuple[float, ...]
-    lead_s: tuple[float, ...]
-
-    @property
-    def frames_per_s(self) -> float:
-        """Frames the engine would make in a second of its time at the recent pace, one speaker."""
-        return 1000 / statistics.median(self.step_ms) if self.step_ms else 0.0
 
 
 class VoxtralTtsEngine:
@@ -86,10 +54,7 @@ class VoxtralTtsEngine:
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
         self._ahead_s, self._carry_on = ahead_s, carry_on
         self._speakers: list[Speaker] = []
-        self._frames = self._underruns = 0
-        self._first_frame_ms: deque[float] = deque(maxlen=_RECENT)
-        self._step_ms: deque[float] = deque(maxlen=_RECENT)
-        self._failure: ParleyError | None = None
+        self._meter = Meter()
         self._max_streams = max_streams or 0
         self._stepper = Stepper("tts", self._step, failed=self._on_failure)
         ready: Future[None] = Future()
@@ -105,6 +70,7 @@ class VoxtralTtsEngine:
         max_streams: int | None = None,
         device: str | None = None,
         ahead_s: float = AHEAD_S,
+        carry_on: bool = True,
     ) -> Self:
         """Load a checkpoint and measure how many speakers this machine can serve. Blocks.
 
@@ -114,6 +80,7 @@ class VoxtralTtsEngine:
             max_streams: Speakers at once; None measures it.
             device: As torch names it; None takes a GPU if there is one.
             ahead_s: Audio ahead of playback after which a speaker sits out.
+            carry_on: Whether a clause goes on from the frames of the one before it, if both fit.
 
         Raises:
             CheckpointError: The folder does not hold what it promises.
@@ -126,7 +93,15 @@ class VoxtralTtsEngine:
         batch = SpeakingBatch(model, rows, max_tokens=tokens)
         units = load_units(folder, model.sizes)
         shelf = VoiceShelf(folder, model.sizes, voices_dir)
-        return cls(batch, units, shelf, name=folder.name, max_streams=max_streams, ahead_s=ahead_s)
+        return cls(
+            batch,
+            units,
+            shelf,
+            name=folder.name,
+            max_streams=max_streams,
+            ahead_s=ahead_s,
+            carry_on=carry_on,
+        )
 
     @property
     def info(self) -> TtsInfo:
@@ -225,23 +200,15 @@ class VoxtralTtsEngine:
         for speaker in [s for s in self._speakers if s.over]:
             self._leave(speaker)
         now_s = time.monotonic()
-        speaking.sort(key=lambda speaker: speaker.lead_s(now_s))
-        if not speaking:
-            return None
-        least_s = speaking[0].lead_s(now_s)
-        if least_s >= self._ahead_s:
-            return least_s - self._ahead_s + FRAME_S / 2
-        limit_s = COMFORT_S if least_s < HURRY_S else self._ahead_s
-        due = [speaker for speaker in speaking if speaker.lead_s(now_s) < limit_s]
-        if new := [speaker for speaker in due if not speaker.begun]:
-            # Taking in a prompt takes longer than a frame: with someone near silence, one at a time.
-            hurried = any(s.begun and s.lead_s(now_s) < HURRY_S for s in speaking)
-            self._begin(new[:1] if hurried else new)
-        self._speak([speaker for speaker in due if speaker.begun])
-        self._step_ms.append((time.monotonic() - now_s) * 1000)
+        turn = next_turn(speaking, now_s, self._ahead_s)
+        if not turn.speak:
+            return turn.wait_s
+        self._begin(turn.begin)
+        self._speak(turn.speak)
+        self._meter.step(time.monotonic() - now_s)
         return 0.0
 
-    def _begin(self, speakers: list[Speaker]) -> None:
+    def _begin(self, speakers: Sequence[Speaker]) -> None:
         firsts = self._batch.begin([self._start(speaker) for speaker in speakers])
         for speaker, first_unit in zip(speakers, firsts, strict=True):
             assert speaker.row is not None
@@ -255,21 +222,19 @@ class VoxtralTtsEngine:
             said = NOTHING_SAID
         return Start(speaker.row, speaker.voice, ids, said)
 
-    def _speak(self, due: list[Speaker]) -> None:
-        rows = [speaker.row for speaker in due if speaker.row is not None]
-        made = self._batch.step(rows, [speaker.generator for speaker in due])
+    def _speak(self, speakers: Sequence[Speaker]) -> None:
+        rows = [speaker.row for speaker in speakers if speaker.row is not None]
+        made = self._batch.step(rows, [speaker.generator for speaker in speakers])
         now_s = time.monotonic()
-        for speaker, spoken in zip(due, made, strict=True):
+        for speaker, spoken in zip(speakers, made, strict=True):
             if spoken.pcm is None:
                 speaker.end_clause()
                 continue
-            if speaker.wrote_s is not None:
-                self._first_frame_ms.append((now_s - speaker.wrote_s) * 1000)
-                speaker.wrote_s = None
-            elif speaker.plays_until_s < now_s:
-                self._underruns += 1
+            self._meter.frame(
+                now_s=now_s, plays_until_s=speaker.plays_until_s, wrote_s=speaker.wrote_s
+            )
+            speaker.wrote_s = None
             speaker.plays_until_s = max(speaker.plays_until_s, now_s) + FRAME_S
-            self._frames += 1
             speaker.frame(spoken.pcm, spoken.codes, spoken.scores)
 
     def _prepare(self) -> None:
@@ -300,15 +265,7 @@ class VoxtralTtsEngine:
 
     def _measure(self) -> TtsMetrics:
         now_s = time.monotonic()
-        return TtsMetrics(
-            speakers=len(self._speakers),
-            max_speakers=self._max_streams,
-            frames=self._frames,
-            underruns=self._underruns,
-            first_frame_ms=tuple(self._first_frame_ms),
-            step_ms=tuple(self._step_ms),
-            lead_s=tuple(speaker.lead_s(now_s) for speaker in self._speakers),
-        )
+        return self._meter.read(self._max_streams, (s.lead_s(now_s) for s in self._speakers))
 
     def _on_failure(self, error: Exception) -> None:
         failure = ParleyError(f"The voice has failed: {error!r}.", "Restart Parley.")

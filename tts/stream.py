@@ -13,11 +13,10 @@ from torch import Tensor
 from backbone.stepper import deliver
 from common.errors import ParleyError
 from tts.alignment import CHARACTERS_PER_FRAME, WordClock
-from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpeechFrame, SpokenWord
+from tts.interface import SAMPLE_RATE_HZ, SpeechFrame, SpokenWord
 from tts.speaking import NOTHING_SAID, Said
 from tts.text import Clause, ClausePlanner, cut
 
-FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 FRAMES_PER_CHARACTER, SPARE_FRAMES = 3, 25
 """A clause that has not ended after this many frames never will."""
 _CLOSING_SAMPLES = SAMPLE_RATE_HZ // 100
