@@ -102,6 +102,11 @@ class ScriptPlayer:
         heard = self._understand(state, text)
         return self._miss(state, now) if heard is None else self._follow(state, heard, text, now)
 
+    def topic_of(self, state: Dialogue, text: str) -> int | None:
+        """The key of the rule that answers `text`; None when nothing matches. To measure with."""
+        heard = self._understand(state, text)
+        return None if heard is None else heard.key
+
     # --- understanding ----------------------------------------------------------------------
 
     def _compile(self, rules: Iterable[Rule]) -> tuple[int, ...]:
