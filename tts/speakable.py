@@ -36,6 +36,7 @@ _ABBREVIATIONS = {
     "jan.": "January", "feb.": "February", "aug.": "August", "sept.": "September", "sep.": "September",
     "oct.": "October", "nov.": "November", "dec.": "December",
 }  # fmt: skip
+_INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
 _ONLY_BEFORE_NUMBERS = frozenset({"no.", "nr."})
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
 _YEAR_LEADS = frozenset(
@@ -109,6 +110,8 @@ def _say(word: str, bare: Sequence[str], at: int, lexicon: Mapping[str, str], en
     dotted = f"{core}." if after.startswith(".") else core
     if abbreviation := _abbreviation(dotted, bare, at):
         return f"{before}{abbreviation}{after[1:] if dotted.endswith('.') else after}"
+    if _INITIALS.fullmatch(core + after):
+        return " ".join(character for character in core if character != ".")
     if named := symbol(word):
         return named if _between_words(bare, at) or word in ("&", "@", "%", "°") else ""
     spoken = _english(core, bare, at)

@@ -41,22 +41,24 @@ UNITS = {
     "fps": ("frame per second", "frames per second"),
 }  # fmt: skip
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_AMOUNT = rf"\d+,\d\d|{_NUMBER}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    ("money", rf"(?P<sign>[-−]?)(?P<currency>[$€£¥₹])(?P<amount>{_NUMBER})(?P<size>k|K|m|M|bn|B|tn)?"),
-    ("money", rf"(?P<sign>[-−]?)(?P<amount>{_NUMBER})(?P<size>k|K|m|M|bn|tn)?(?P<currency>[$€£¥₹])"),
+    ("money", rf"(?P<sign>[-−]?)(?P<currency>[$€£¥₹])(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
+    ("money", rf"(?P<sign>[-−]?)(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|tn)?(?P<currency>[$€£¥₹])"),
     ("clock", r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::[0-5]\d)?(?P<half>[aApP]\.?[mM]\.?)?"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])(?P<minute>)(?P<half>[aApP]\.?[mM]\.?)"),
     ("date", r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>[0-2]\d|3[01])"),
     ("date", r"(?P<month>0?[1-9]|1[0-2])/(?P<day>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4}|\d\d)"),
     ("date", r"(?P<day>0?[1-9]|[12]\d|3[01])[./](?P<month>0?[1-9]|1[0-2])[./](?P<year>\d{4}|\d\d)"),
-    ("phone", r"(?P<digits>\+\d[\d().-]*|\(?\d{3}\)?[-.]\d{3}[-.]\d{4}|\d{3}-\d{4})"),
+    ("phone", r"(?P<digits>\+\d[\d().-]*|(?:\d-)?\(?\d{3}\)?[-.]\d{3}[-.]\d{4}|\d{3}-\d{4})"),
     ("decade", r"(?P<decade>(?:1[1-9]|20)\d0|['’]\d0)[’']?s"),
     ("ordinal", r"(?P<number>\d+)(?:st|nd|rd|th)"),
     ("fraction", r"(?P<top>\d{1,2})/(?P<bottom>[2-9]|10)"),
     ("pair", r"(?P<first>\d+)/(?P<second>\d+)"),
     ("range", rf"(?P<first>{_NUMBER})[-–—](?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
     ("quantity", rf"(?P<sign>[-−+~]?)(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
+    ("sized", rf"(?P<amount>{_NUMBER})(?P<size>k|K|M|bn)"),
     ("version", r"v?(?P<parts>\d+(?:\.\d+){2,})"),
     ("plain", rf"(?P<sign>[-−+~]?)(?P<number>{_NUMBER})"),
     ("counted", r"#(?P<number>\d+)"),
@@ -70,7 +72,11 @@ def number_in_words(word: str) -> str | None:
     for kind, pattern in _COMPILED:
         if match := pattern.fullmatch(word):
             return _READERS[kind](match.groupdict())
-    return None
+    first, dash, second = word.replace("–", "-").partition("-")
+    if not dash:
+        return None
+    begin, end = number_in_words(first), number_in_words(second)
+    return f"{begin} to {end}" if begin and end else None
 
 
 def cardinal(number: str) -> str:
@@ -111,7 +117,8 @@ def _money(part: dict[str, str]) -> str:
     sign = _SIGNS[part["sign"]]
     if part["size"]:
         return f"{sign}{cardinal(part['amount'])} {_MAGNITUDES[part['size']]} {many}"
-    whole, _, fraction = part["amount"].partition(".")
+    amount = re.sub(r",(\d\d)$", r".\1", part["amount"])  # €1,50
+    whole, _, fraction = amount.partition(".")
     if len(fraction) not in (0, 2):
         return f"{sign}{cardinal(part['amount'])} {many}"
     said = f"{sign}{cardinal(whole)} {one if whole == '1' else many}"
@@ -138,6 +145,8 @@ def _date(part: dict[str, str]) -> str:
 
 def _decade(part: dict[str, str]) -> str:
     decade = part["decade"].lstrip("'’")
+    if decade == "2000":
+        return "two thousands"
     tens = num2words(int(decade[-2:])) if decade[-2:] != "00" else "hundred"
     plural = f"{tens[:-1]}ies" if tens.endswith("y") else f"{tens}s"
     return f"{cardinal(decade[:2])} {plural}" if len(decade) == 4 else plural
@@ -173,6 +182,7 @@ _READERS = {
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",
     "range": _range,
     "quantity": _quantity,
+    "sized": lambda part: f"{cardinal(part['amount'])} {_MAGNITUDES[part['size']]}",
     "version": lambda part: " point ".join(map(cardinal, part["parts"].split("."))),
     "plain": lambda part: _SIGNS[part["sign"]] + cardinal(part["number"]),
     "counted": lambda part: f"number {cardinal(part['number'])}",

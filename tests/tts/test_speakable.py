@@ -52,6 +52,8 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         # money
         ("$7.50, €1 and £0.99", "seven dollars and fifty cents, one euro and ninety-nine pence"),
         ("$5 million or $3.5bn", "five million dollars or three point five billion dollars"),
+        ("€1,50 or $1.2M of 3k", "one euro and fifty cents or one point two million dollars of three "
+         "thousand"),
         ("20€ (or 3k$)", "twenty euros (or three thousand dollars)"),
         # dates, times, years
         ("at 7:30 pm, 19:05 or 8:00", "at seven thirty p m, nineteen oh five or eight o'clock"),
@@ -63,7 +65,10 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("May 3, 2005", "May third, two thousand and five"),
         ("3 May 1984", "the third of May nineteen eighty-four"),
         ("in 1789 and the 1990s", "in seventeen eighty-nine and the nineteen nineties"),
-        ("the '80s", "the eighties"),
+        ("the '80s and 2000s", "the eighties and two thousands"),
+        ("9:30am-5pm", "nine thirty a m to five p m"),
+        ("1-800-555-0199", "one eight zero zero five five five zero one nine nine"),
+        ("the U.S. Navy", "the U S Navy"),
         ("1500 people", "one thousand five hundred people"),
         # phones
         ("call +33 1 23 45 67 89", "call plus three three one two three four five six seven eight "
