@@ -24,6 +24,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from agent import decisions as d
 from agent.evidence import AgentAudio, AgentThinking
+from agent.heard import Cut
 from agent.manners import Line, Manners
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis
 from common.errors import ParleyError
@@ -32,14 +33,14 @@ from pipelines.listener import Listener
 from pipelines.memory import heard, sure, taken_back
 from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Utterance
-from pipelines.waterfall import Step, Waterfall
-from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
+from pipelines.reporter import Reporter
+from pipelines.waterfall import Step
 
 _CALLER = "caller"
 
 
 class Conductor:
-    """One conversation's hands: what the agent does, and what people are told about it.
+    """One conversation's hands.
 
     Attributes:
         turn: How many turns of the caller have been committed.
@@ -50,36 +51,24 @@ class Conductor:
     mouth: Mouth
     head: Head
 
-    def __init__(
-        self,
-        manners: Manners,
-        tell: Callable[..., None],
-        hang_up: Callable[[str], None],
-        now_s: Callable[[], float],
-    ):
+    def __init__(self, manners: Manners, report: Reporter, hang_up: Callable[[str], None]):
         """Create it; `listener`, `mouth` and `head` are attached by the conversation.
 
         Args:
             manners: The words for where no language model speaks.
-            tell: Tells people (the page, the log) of an event and its fields.
+            report: Tells people what happens.
             hang_up: Ends the call, with the reason.
-            now_s: The clock of latencies.
         """
         self.turn = 0
         self.downstream_samples = 0
         self._manners = manners
-        self._tell = tell
+        self._report = report
         self._hang_up = hang_up
-        self._now_s = now_s
-        self._state = ""
         self._speculating = False
         self._expecting = False  # a reply of the language model may begin
-        self._spoken_turn: int | None = None
-        self._last_turn: int | None = None  # the call ends when its reply has been heard
-        self._words_told = (0, 0)
         self._words_awaited = False
-        self._caller_text = ""
-        self._waterfall = Waterfall()
+        self._spoken_turn: int | None = None  # the last turn for which something was said
+        self._last_turn: int | None = None  # the call ends when its reply has been heard
 
     # ---- what turn-taking decides ---------------------------------------------------------------
 
@@ -88,11 +77,12 @@ class Conductor:
         match decision:
             case d.TurnStarted():
                 self.head.put(sure(ProposedUserStartedSpeakingFrame()))
-                self._enter("listening", decision.reason)
+                self._report.state("listening", decision.reason)
             case d.FlushWords():
                 self._words_awaited = True
             case d.AskFinished():
-                self._waterfall.move(Step.VOICE_ENDED, self._arrival_s(decision.pause_began))
+                silent_s = (self.listener.at - decision.pause_began) / SAMPLE_RATE_HZ
+                self._report.again(Step.VOICE_ENDED, seconds_ago=silent_s)
             case d.Speculate():
                 self._speculate(decision.text)
             case d.DropSpeculation():
@@ -101,15 +91,18 @@ class Conductor:
                 self._commit(decision)
             case d.Duck():
                 self.mouth.playout.duck()
-                self._enter("ducked", decision.reason)
+                self._report.state("ducked", decision.reason)
             case d.Resume():
                 self.mouth.playout.resume()
                 audible = self.mouth.playout.audible
-                self._enter("speaking" if audible else "thinking", decision.reason)
+                self._report.state("speaking" if audible else "thinking", decision.reason)
             case d.Interrupt():
                 self._interrupt(decision.reason)
             case d.Backchannel():
+                self._report.caller_said(self.turn + 1, "", decision.upto_samples)
                 self.head.put(UserBackchannelFrame(decision.text, _CALLER, time_now_iso8601()))
+            case d.Ignore():
+                self._report.caller_said(self.turn + 1, "", decision.upto_samples)
             case d.Idle():
                 self.say(self._manners.idle(decision.prompts))
             case d.Acknowledge():
@@ -125,42 +118,36 @@ class Conductor:
     def _drop(self, reason: str) -> None:
         """The reply that was being prepared is void; nobody has heard any of it."""
         self._expecting = False
-        self._waterfall.restart()
+        self._report.start_over()
         if self._speculating:
             self._speculating = False
             self._drop_held()
             self.head.put(sure(EagerEndOfTurnCancelFrame()))
             return
         self.turn -= 1
-        for reply in self.mouth.silence():
-            if reply.text:
-                self._tell("agent_cut", turn=reply.turn, heard="", unheard=reply.text)
+        self._report.cut([(reply, Cut("", reply.text)) for reply in self.mouth.silence()])
         self.head.put(taken_back())
         self.head.interrupt()
-        self._enter("listening", reason)
+        self._report.state("listening", reason)
 
     def _drop_held(self) -> None:
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
-            self._tell("speculation", kept=False, characters=len(reply.text))
+            self._report.thrown_away(reply)
             self.mouth.drop(reply)
 
     def _commit(self, commit: d.Commit) -> None:
-        now_s = self._now_s()
-        self._waterfall.mark(Step.VOICE_ENDED, now_s)
-        self._waterfall.mark(Step.COMMITTED, now_s)
+        self._report.step(Step.VOICE_ENDED)  # known already, unless the turn was typed
+        self._report.step(Step.COMMITTED)
         self.turn += 1
         self._speculating, self._expecting = False, True
         self._last_turn = self.turn if commit.goodbye else None
-        self._caller_text = ""
-        self._tell("caller_words", turn=self.turn, text=commit.text, final=True)
-        self._enter("thinking", commit.reason)
+        self._report.caller_said(self.turn, commit.text, commit.upto_samples)
+        self._report.state("thinking", commit.reason)
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
-            self._tell("speculation", kept=True, characters=len(reply.text))
             reply.held = False
-            for clause in reply.clauses:
-                self._tell("agent_text", turn=reply.turn, text=clause)
+            self._report.let_go(reply)
         said = TranscriptionFrame(commit.text, _CALLER, time_now_iso8601(), finalized=True)
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),
@@ -170,21 +157,37 @@ class Conductor:
 
     def _interrupt(self, reason: str) -> None:
         self._expecting = False
-        for reply in self.mouth.silence():
-            cut = reply.cut(self.downstream_samples)
-            self._tell("agent_cut", turn=reply.turn, heard=cut.heard, unheard=cut.unheard)
-            if cut.for_model and reply.remembered:
-                self.head.put(heard(cut.for_model))
+        cuts = [(reply, reply.cut(self.downstream_samples)) for reply in self.mouth.silence()]
+        self._report.cut(cuts)
+        for reply, cut in cuts:
+            self._remember(reply, cut)
         self.head.interrupt()
-        self._enter("listening", reason)
+        self._report.state("listening", reason)
+
+    def _remember(self, reply: Reply, cut: Cut) -> None:
+        if cut.for_model and reply.remembered:
+            self.head.put(heard(cut.for_model))
 
     def say(self, line: Line, *, remembered: bool = True) -> None:
         """Say something that no language model wrote."""
-        reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         if line.ends_call:
             self._last_turn = self.turn
         self._spoken_turn = self.turn
+        reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         self.mouth.say(reply, line.text)
+
+    def hang_up_when_said(self) -> None:
+        """End the call as soon as the last words have been heard, and never without any."""
+        self._last_turn = self.turn
+        if self._spoken_turn != self.turn:
+            self.say(self._manners.closing())
+        elif self.mouth.idle:
+            self._hang_up("goodbye")
+
+    def withdraw(self) -> None:
+        """The call ends: nobody waits for a reply any more."""
+        if self._speculating:
+            self._drop("the call ended")
 
     # ---- what the language model writes ---------------------------------------------------------
 
@@ -196,8 +199,7 @@ class Conductor:
         mouth = self.mouth
         match frame:
             case LLMFullResponseStartFrame() if self._expecting:
-                turn = self.turn + self._speculating
-                self._spoken_turn = turn
+                self._spoken_turn = turn = self.turn + self._speculating
                 mouth.writing = mouth.begin(Reply(turn, held=self._speculating))
                 if not self._speculating:
                     self.listener.observe(AgentThinking(self.listener.at, True))
@@ -214,80 +216,53 @@ class Conductor:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
                 self._drop_held()
 
-    def withdraw(self) -> None:
-        """The call ends: nobody waits for a reply any more."""
-        if self._speculating:
-            self._drop("the call ended")
-
-    def hang_up_when_said(self) -> None:
-        """End the call as soon as the last words have been heard, and never without any."""
-        self._last_turn = self.turn
-        if self._spoken_turn != self.turn:
-            self.say(self._manners.closing())
-        elif self.mouth.idle:
-            self._hang_up("goodbye")
-
-    # ---- what the mouth tells -------------------------------------------------------------------
+    # ---- what the mouth and the playout tell ------------------------------------------------------
 
     def on_text(self, reply: Reply) -> None:
         """The first text of a reply arrived."""
-        self._waterfall.mark(Step.LLM_WORD, self._now_s())
+        self._report.step(Step.LLM_WORD)
 
     def on_clause(self, reply: Reply, clause: str) -> None:
         """A clause was handed to the voice."""
-        self._waterfall.mark(Step.CLAUSE, self._now_s())
-        if not reply.held:
-            self._tell("agent_text", turn=reply.turn, text=clause)
+        self._report.clause(reply, clause)
         if self.mouth.playout.audible and self.mouth.playout.current is reply:
             self._observe_audio(reply, audible=True)
 
     def on_frame(self, reply: Reply) -> None:
         """One more frame of a reply's audio exists."""
-        self._waterfall.mark(Step.FRAME, self._now_s())
+        self._report.step(Step.FRAME)
 
     def on_voice_failure(self, reply: Reply, error: ParleyError) -> None:
         """The voice cannot speak."""
-        self._tell("error", message=error.cause, cure=error.cure)
-
-    # ---- what the playout tells -----------------------------------------------------------------
+        self._report.error(error)
 
     def on_audible(self, audible: bool) -> None:
         """The agent has begun to be heard, or has finished."""
         reply = self.mouth.playout.current
         self._observe_audio(reply, audible=audible)
         self.head.put(BotStartedSpeakingFrame() if audible else BotStoppedSpeakingFrame())
-        if audible:
-            self._enter("speaking", "")
-            self._waterfall.mark(Step.AUDIBLE, self._now_s())
-            if self._waterfall.complete and isinstance(reply, Reply):
-                parts, total_ms = self._waterfall.parts(), round(self._waterfall.total_ms(), 1)
-                self._tell("latency", turn=reply.turn, total_ms=total_ms, parts=parts)
-            self._waterfall = Waterfall()
-        elif self._state != "thinking":
-            self._enter("listening", "")
+        if audible and isinstance(reply, Reply):
+            self._report.audible(reply)
+        else:
+            self._report.finished_speaking()
 
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""
         assert isinstance(reply, Reply)
-        said = reply.cut(0).for_model
-        if said and reply.remembered:
-            self.head.put(heard(said))
-        self._tell_words(reply)
+        self._remember(reply, reply.cut(0))
+        self._report.done(reply)
         if self.mouth.playout.audible and (follower := self.mouth.playout.current):
             self._observe_audio(follower, audible=True)
-        if reply.starved_samples:
-            starved_ms = 1000 * reply.starved_samples // SAID_HZ
-            self._tell("underrun", turn=reply.turn, ms=starved_ms)
         if not reply.written_samples:
             self.listener.observe(AgentThinking(self.listener.at, False))
         if self._last_turn == reply.turn and self.mouth.idle:
             self._hang_up("goodbye")
 
     def on_pulled(self) -> None:
-        """20 ms went out: tell how many words have been heard by now."""
+        """20 ms went out."""
         reply = self.mouth.playout.current
         if isinstance(reply, Reply) and self.mouth.playout.audible:
-            self._tell_words(reply)
+            self._report.spoken(reply, self.downstream_samples)
 
     # ---- what the recogniser tells --------------------------------------------------------------
 
@@ -295,30 +270,11 @@ class Conductor:
         """The recogniser's view changed."""
         if hypothesis.final and self._words_awaited:
             self._words_awaited = False
-            self._waterfall.move(Step.FINAL_WORDS, self._now_s())
-        text = hypothesis.text
-        if text and text != self._caller_text:
-            self._caller_text = text
-            self._tell("caller_words", turn=self.turn + 1, text=text, final=False)
+            self._report.again(Step.FINAL_WORDS)
+        if text := self._report.caller_says(self.turn + 1, hypothesis):
             self.head.put(InterimTranscriptionFrame(text, _CALLER, time_now_iso8601()))
-
-    # ---- common words ---------------------------------------------------------------------------
 
     def _observe_audio(self, reply: Utterance | None, *, audible: bool) -> None:
         text = reply.text if isinstance(reply, Reply) else ""
         interruptible = reply is None or reply.interruptible
         self.listener.observe(AgentAudio(self.listener.at, audible, text, interruptible))
-
-    def _tell_words(self, reply: Reply) -> None:
-        count = reply.words_heard(self.downstream_samples)
-        if count and (id(reply), count) != self._words_told:
-            self._words_told = (id(reply), count)
-            self._tell("agent_words", turn=reply.turn, spoken=count)
-
-    def _enter(self, state: str, reason: str) -> None:
-        if state != self._state:
-            self._state = state
-            self._tell("state", state=state, reason=reason)
-
-    def _arrival_s(self, at_samples: int) -> float:
-        return self._now_s() - (self.listener.at - at_samples) / SAMPLE_RATE_HZ

@@ -52,6 +52,7 @@ from pipelines.judges import warm_judges
 from pipelines.listener import Listener
 from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
+from pipelines.reporter import Reporter
 from pipelines.tasks import Tasks
 from tts.speakable import speakable
 
@@ -122,7 +123,8 @@ class Conversation:
         self.log.rules(rules)
         turns = TurnTaking(rules)
         self._manners = Manners(persona)
-        self._conductor = conductor = Conductor(self._manners, self.tell, self.end, time.monotonic)
+        self._report = Reporter(self.tell, time.monotonic)
+        self._conductor = conductor = Conductor(self._manners, self._report, self.end)
         self._playout = Playout(conductor.on_audible, conductor.on_done)
         self._head = conductor.head = Head(to_client)
         self._listener = conductor.listener = Listener(
@@ -280,10 +282,10 @@ class Conversation:
         self._conductor.hang_up_when_said()
 
     async def _on_llm_failed(self, _llm: AgentTurn, error: LlmError) -> None:
-        self.tell("error", message=error.cause, cure=error.cure)
+        self._report.error(error)
 
     def _on_failure(self, error: ParleyError) -> None:
         """The recogniser died: a call without ears is over."""
         logger.warning(f"The recogniser failed: {error}")
-        self.tell("error", message=error.cause, cure=error.cure)
+        self._report.error(error)
         self.end("the recogniser failed")

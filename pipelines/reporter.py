@@ -1,0 +1,141 @@
+"""What people are told of a call while it goes on: the events of the page protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agent.heard import Cut
+from asr.interface import Hypothesis
+from common.errors import ParleyError
+from pipelines.mouth import Reply
+from pipelines.waterfall import Step, Waterfall
+from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
+
+Tell = Callable[..., None]
+
+
+class Reporter:
+    """Turns what happens into events, each told once and only when something changed."""
+
+    def __init__(self, tell: Tell, now_s: Callable[[], float]):
+        """Create it.
+
+        Args:
+            tell: Sends an event, by name and fields, to the page and the log.
+            now_s: The clock of latencies.
+        """
+        self._tell = tell
+        self._now_s = now_s
+        self._state = ""
+        self._caller_text = ""
+        self._taken_samples = 0
+        self._said: list[
+            str
+        ] = []  # by earlier replies of this turn since the agent was last silent
+        self._said_turn = 0
+        self._spoken_told = (0, 0)
+        self._waterfall = Waterfall()
+
+    def state(self, state: str, reason: str = "") -> None:
+        """What the agent does now: listening, thinking, speaking or ducked."""
+        if state != self._state:
+            self._state = state
+            self._tell("state", state=state, reason=reason)
+
+    def finished_speaking(self) -> None:
+        """The agent fell silent; unless it thinks already, it listens."""
+        self._said.clear()
+        if self._state != "thinking":
+            self.state("listening")
+
+    # ---- the caller's words -----------------------------------------------------------------------
+
+    def caller_says(self, turn: int, hypothesis: Hypothesis) -> str:
+        """Tell of words not dealt with yet; returns them when they are new."""
+        words = hypothesis.words
+        fresh = [w for w in words if w.start_samples + w.end_samples >= 2 * self._taken_samples]
+        text = " ".join(word.text for word in fresh)
+        if not text or text == self._caller_text:
+            return ""
+        self._caller_text = text
+        self._tell("caller_words", turn=turn, text=text, final=False)
+        return text
+
+    def caller_said(self, turn: int, text: str, upto_samples: int) -> None:
+        """The words before `upto_samples` were this turn; no text: they were nobody's turn."""
+        self._taken_samples = max(self._taken_samples, upto_samples)
+        if text or self._caller_text:
+            self._caller_text = ""
+            self._tell("caller_words", turn=turn, text=text, final=True)
+
+    # ---- the agent's words ------------------------------------------------------------------------
+
+    def clause(self, reply: Reply, clause: str) -> None:
+        """A clause will be spoken; of a held reply that is told when it is let go."""
+        self.step(Step.CLAUSE)
+        if not reply.held:
+            self._tell("agent_text", turn=reply.turn, text=clause)
+
+    def let_go(self, reply: Reply) -> None:
+        """A speculative reply turned out right."""
+        self._tell("speculation", kept=True, characters=len(reply.text))
+        for clause in reply.clauses:
+            self._tell("agent_text", turn=reply.turn, text=clause)
+
+    def thrown_away(self, reply: Reply) -> None:
+        """A speculative reply turned out wrong."""
+        self._tell("speculation", kept=False, characters=len(reply.text))
+
+    def spoken(self, reply: Reply, downstream_samples: int) -> None:
+        """How many words of its turn's text have been heard by now, since the agent began to speak."""
+        count = len(self._before(reply)) + reply.words_heard(downstream_samples)
+        if count and (reply.turn, count) != self._spoken_told:
+            self._spoken_told = (reply.turn, count)
+            self._tell("agent_words", turn=reply.turn, spoken=count)
+
+    def done(self, reply: Reply) -> None:
+        """All of a reply has been written."""
+        self.spoken(reply, 0)
+        self._said = self._before(reply) + reply.cut(0).heard.split()
+        self._said_turn = reply.turn
+        if reply.starved_samples:
+            starved_ms = 1000 * reply.starved_samples // SAID_HZ
+            self._tell("underrun", turn=reply.turn, ms=starved_ms)
+
+    def cut(self, replies: Sequence[tuple[Reply, Cut]]) -> None:
+        """What was being said, and what would have followed, was cut off."""
+        if replies:
+            first = replies[0][0]
+            heard = " ".join([*self._before(first), *(cut.heard for _, cut in replies)]).strip()
+            unheard = " ".join(cut.unheard for _, cut in replies).strip()
+            self._tell("agent_cut", turn=first.turn, heard=heard, unheard=unheard)
+
+    def _before(self, reply: Reply) -> list[str]:
+        return self._said if self._said_turn == reply.turn else []
+
+    def error(self, error: ParleyError) -> None:
+        """Something failed that people should know of."""
+        self._tell("error", message=error.cause, cure=error.cure)
+
+    # ---- latencies --------------------------------------------------------------------------------
+
+    def step(self, step: Step, *, seconds_ago: float = 0.0) -> None:
+        """A step towards an answer was taken."""
+        self._waterfall.mark(step, self._now_s() - seconds_ago)
+
+    def again(self, step: Step, *, seconds_ago: float = 0.0) -> None:
+        """A step that may come several times in a turn was taken; the last one counts."""
+        self._waterfall.move(step, self._now_s() - seconds_ago)
+
+    def start_over(self) -> None:
+        """The reply under way was dropped."""
+        self._waterfall.restart()
+
+    def audible(self, reply: Reply) -> None:
+        """The first sound of a reply."""
+        self.state("speaking")
+        self.step(Step.AUDIBLE)
+        if self._waterfall.complete:
+            parts, total_ms = self._waterfall.parts(), round(self._waterfall.total_ms(), 1)
+            self._tell("latency", turn=reply.turn, total_ms=total_ms, parts=parts)
+        self._waterfall = Waterfall()
