@@ -103,19 +103,22 @@ def _judge_while_going_on(floor: Floor) -> None:
 
 def _doubt(floor: Floor) -> Doubt:
     voice, words = floor.voice, floor.words
+    final = words.final_samples >= voice.burst.ended
+    text = words.text if final else words.settled(floor.now)
     after_word = words.end_samples if words.words else voice.burst.ended
     return Doubt(
         voiced_ms=voice.burst.voiced_ms,
         quiet_ms=voice.burst_quiet_ms,
         confidence=voice.burst.peak_confidence if voice.neural else None,
         below_usual_db=voice.below_usual_db,
-        meaning=meaning(words.text),
-        word_count=len(words.words),
+        meaning=meaning(text),
+        seems=meaning(words.text),
+        word_count=len(text.split()),
         word_confidence=max((word.confidence for word in words.words), default=0.0),
         wordless_ms=0.0
         if words.words
         else (words.final_samples - voice.burst.began) / SAMPLES_PER_MS,
-        words_final=words.final_samples >= voice.burst.ended,
+        words_final=final,
         on_after_word_ms=(voice.burst.ended - after_word) / SAMPLES_PER_MS,
     )
 

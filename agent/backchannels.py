@@ -13,8 +13,8 @@ def _phrases(lines: str) -> frozenset[str]:
 
 # Sounds that never are a turn of their own.
 _VOCAL = word_set(
-    """mm mmm mhm mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm uh-huh uhhuh huh uh um ah oh aha ooh wow ha haha
-    hehe heh"""
+    """mm mmm mhm um-hum umhum mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm uh-huh uhhuh huh uh um ah oh aha ooh
+    wow ha haha hehe heh"""
 )
 _ACKNOWLEDGE = word_set(
     """yeah yes yep yup ya right okay ok sure cool nice great good interesting exactly true alright gotcha

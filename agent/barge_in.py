@@ -30,7 +30,7 @@ NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
-SURE_WORD = 0.5
+SURE_WORD = 0.6
 SURE_VOICE_MS = 160
 
 
@@ -52,8 +52,9 @@ class Doubt:
         quiet_ms: Silence since its last voiced frame.
         confidence: The neural detector's highest belief, None where there is none.
         below_usual_db: How much quieter it is than the caller usually speaks.
-        meaning: What its words do to the floor.
-        word_count: How many words were understood.
+        meaning: What those words do to the floor.
+        seems: What they and those that may still change would do to it.
+        word_count: How many words are understood for sure.
         word_confidence: The surest of them.
         words_final: Whether the recogniser has nothing more to say about it.
         wordless_ms: How much of its beginning the recogniser found no word in, for good.
@@ -65,6 +66,7 @@ class Doubt:
     confidence: float | None = None
     below_usual_db: float = 0.0
     meaning: Meaning = Meaning.NOTHING
+    seems: Meaning = Meaning.NOTHING
     word_count: int = 0
     word_confidence: float = 1.0
     words_final: bool = False
@@ -101,19 +103,17 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         and doubt.words_final
     ):
         return Verdict.INTERRUPT, "the caller begins to say something"
-    if doubt.meaning.backchannel:
+    if doubt.seems.backchannel:
         return _backchannel(doubt)
     return _wordless(doubt, interrupt_voice_ms)
 
 
 def harmless(doubt: Doubt) -> bool:
     """Whether an undecided sound is so likely to be nothing that the agent need not stay silent for it."""
-    if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.meaning.backchannel:
+    if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.seems.backchannel:
         return True
-    if doubt.meaning is Meaning.BEGINNING:
-        return True
-    if doubt.word_count:
-        return False
+    if doubt.seems is not Meaning.NOTHING:
+        return doubt.seems is Meaning.BEGINNING
     return (doubt.confidence or 1.0) < UNSURE_CONFIDENCE or doubt.wordless_ms >= WORDLESS_MS
 
 

@@ -65,7 +65,8 @@ def pause(floor: Floor) -> None:
     if quiet_ms >= ASK_MS and not floor.asked:
         floor.asked = True
         floor.decide(d.AskFinished, "the caller paused", pause_began=floor.stopped)
-    judged = judge(text, floor.agent_text, floor.sound_finished, floor.words.pause)
+    pause = floor.words.pause if floor.words.pause_samples > floor.stopped else None
+    judged = judge(text, floor.agent_text, floor.sound_finished, pause)
     _speculate(floor, text, judged.belief, quiet_ms)
     final = floor.words.final_samples >= floor.stopped
     waited_ms = quiet_ms if final else quiet_ms - floor.options.words_grace_ms

@@ -9,6 +9,7 @@ from agent.activity import SAMPLES_PER_MS
 from agent.completeness import normalise
 from asr.interface import Hypothesis, Word
 
+SETTLED_SAMPLES = 100 * SAMPLES_PER_MS
 CATCH_UP_SAMPLES = 1000 * SAMPLES_PER_MS  # no live recogniser lags its final words by more
 ECHO_RUN = 3  # so many of the agent's words in a row are an echo even without acoustic proof
 ECHO_TAIL_SAMPLES = 500 * SAMPLES_PER_MS  # the longest way from the agent's mouth to its ear
@@ -27,12 +28,18 @@ class CallerWords:
         final_samples: Everything said before this sample is in `words`.
         taken_samples: Words before this sample were taken by a decision.
         pause: The recogniser's own latest belief that the caller has stopped.
+        pause_samples: How much of the audio that belief is about.
     """
 
     words: tuple[Word, ...] = ()
     final_samples: int = 0
     taken_samples: int = 0
     pause: float | None = None
+    pause_samples: int = 0
+    _stable_until: int = 0
+    _views: list[tuple[int, tuple[str, ...]]] = field(
+        default_factory=list
+    )  # since when, which words
     _echoes: set[Word] = field(default_factory=set)
 
     @property
@@ -45,15 +52,32 @@ class CallerWords:
         """Where the words end."""
         return self.words[-1].end_samples if self.words else self.taken_samples
 
-    def hear(self, hypothesis: Hypothesis) -> None:
-        """Take in the recogniser's present view."""
-        self.pause = hypothesis.pause
+    def settled(self, now: int) -> str:
+        """The leading words that can be relied upon while the caller still speaks.
+
+        Some recognisers try out words ("who", "why", "what") while one is being said. A word counts
+        when it is declared stable or has stood for `SETTLED_SAMPLES`.
+        """
+        texts = [word.text for word in self.words]
+        count = sum(_middle(word) < self._stable_until for word in self.words)
+        while len(self._views) > 1 and self._views[1][0] <= now - SETTLED_SAMPLES:
+            self._views.pop(0)
+        if self._views and self._views[0][0] <= now - SETTLED_SAMPLES:
+            count = max(count, min(_common(view, texts) for _, view in self._views))
+        return " ".join(texts[:count])
+
+    def hear(self, hypothesis: Hypothesis, now: int) -> None:
+        """Take in the recogniser's view at sample `now`."""
+        self.pause, self.pause_samples = hypothesis.pause, hypothesis.heard_samples
         fresh = tuple(word for word in hypothesis.words if _middle(word) >= self.taken_samples)
         if hypothesis.final:
             self.final_samples = max(self.final_samples, hypothesis.heard_samples)
         elif self._lags(fresh, hypothesis.heard_samples):
             return
+        if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
+            self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples
         self.words = fresh
+        self._views.append((now, tuple(word.text for word in fresh)))
 
     def take(self, upto_samples: int) -> None:
         """Forget words before `upto_samples`: a decision has dealt with them."""

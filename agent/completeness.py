@@ -61,6 +61,8 @@ _WANTS_OBJECT = word_set(
     """bought lost ordered booked found got get take give put make send bring buy find want need
     received returned rented"""
 )
+# … or in one of these: "what can you do", "how long will it be".
+_LAST_VERBS = word_set("""do did have be been mean need want find get take""")
 _WH = word_set("""what what's who who's where where's which""")
 # A question may end in one of these: "where are you from", "what is it about".
 _STRANDED = word_set("""from for about with like at""")
@@ -116,6 +118,8 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     asks = words[0] in _QUESTION_START and len(words) >= 3
     if words[0] in _WH and last in _STRANDED:
         return 0.5, f"a question ending in “{last}”"
+    if asks and len(words) >= 4 and last in _LAST_VERBS:
+        return 0.82, "a question"
     if last in _WANTS_OBJECT:
         return 0.2, f"“{last}” what?"
     if last in _OPEN_END:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agent.completeness import finished
 
 # Weight of each judge's log-odds. Words know grammar, sound knows melody; neither alone is enough.
-_WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.4
+_WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.2
 # Words that leave a sentence open overrule any melody: "my number is" is never an end.
 _OPEN_SENTENCE = 0.15
 _PAUSES_REMEMBERED = 8
@@ -32,7 +32,8 @@ def judge(
         text: The turn so far.
         agent_text: What the agent said before it.
         sound: Smart-turn's probability for this pause, when it is in.
-        recogniser: The recogniser's own belief that the caller has stopped, when it has one.
+        recogniser: The recogniser's own belief that the caller has stopped, when it has one. It grows
+            with the silence, so a low one says nothing yet.
     """
     words, reason = finished(text, agent_text)
     odds = _WORDS * _log_odds(words)
@@ -40,7 +41,7 @@ def judge(
         odds += _SOUND * _log_odds(sound)
         reason += f"; sounds {sound:.0%} finished"
     if recogniser is not None:
-        odds += _RECOGNISER * _log_odds(recogniser)
+        odds += _RECOGNISER * max(0.0, _log_odds(recogniser))
     belief = 1 / (1 + math.exp(-odds))
     if words <= _OPEN_SENTENCE:
         belief = min(belief, 2 * words)

@@ -93,7 +93,7 @@ def _note(floor: Floor, evidence: Evidence) -> None:
             if floor.audible:
                 floor.audible_until = floor.now
         case Heard():
-            floor.words.hear(evidence.hypothesis)
+            floor.words.hear(evidence.hypothesis, floor.now)
             floor.words.drop_echo(floor.agent_text, floor.audible_until, floor.voice.own_voice)
         case Finished():
             if evidence.pause_began == floor.stopped:

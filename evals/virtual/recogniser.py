@@ -33,11 +33,16 @@ class Recogniser:
     def tick(self, now: int, said: list[tuple[int, Utterance]]) -> Heard | None:
         """What is newly understood."""
         self._listen(said)
-        words = tuple(w for due, w in self._words if due <= now and _middle(w) >= self._committed)
+        tries = self._engines.tries_ms * _SPM
+        words = tuple(
+            w if due + tries <= now else replace(w, text=_MISHEARD[len(w.text) % len(_MISHEARD)])
+            for due, w in self._words
+            if due <= now and _middle(w) >= self._committed
+        )
         if words == self._shown:
             return None
         self._shown = words
-        return Heard(now, Hypothesis(words, len(words), now))
+        return Heard(now, Hypothesis(words, 0 if tries else len(words), now))
 
     def flush(self, now: int, cut: int, said: list[tuple[int, Utterance]]) -> Heard:
         """The final words for all audio before `cut`."""

@@ -37,6 +37,7 @@ class Engines:
         word_latency_ms: From the end of a word to its first appearance, shortest and longest.
         flush_ms: From asking for final words to having them.
         word_error: Share of words that are misheard or lost.
+        tries_ms: For how long the recogniser first shows another word, none of them stable.
         punctuation: Whether the recogniser writes any.
         judge_ms: What the judge of finished turns takes.
         think_ms: From a request to the first audio of the reply.
@@ -46,6 +47,7 @@ class Engines:
     word_latency_ms: tuple[int, int] = (60, 200)
     flush_ms: int = 90
     word_error: float = 0.0
+    tries_ms: int = 0
     punctuation: bool = False
     judge_ms: int = 180
     think_ms: int = 220
@@ -54,7 +56,7 @@ class Engines:
 
 FAST = Engines()
 DELAYED = Engines(word_latency_ms=(480, 560), flush_ms=160, punctuation=True)
-HARSH = Engines(word_error=0.12, flush_ms=180, judge_ms=320)
+HARSH = Engines(word_error=0.12, tries_ms=80, flush_ms=180, judge_ms=320)
 ECHOING = Engines(echo=True)
 
 
