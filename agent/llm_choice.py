@@ -126,11 +126,17 @@ async def _server(
         return ChatCompletionsModel(
             model or DEFAULT_MODEL, api_key=environ[HOSTED_KEY], options=options
         )
-    parts = urlsplit(word)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(word)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
         raise ParleyError(
             f"'{word}' is not a language model.", "Use auto, script, mistral[:MODEL] or an address."
         )
+    if parts.username or parts.password:
+        raise ParleyError("The address of the language model holds a secret.", f"Use {SERVER_KEY}.")
     url = word.partition("#")[0].rstrip("/").removesuffix("/v1")
     key = environ.get(SERVER_KEY, "")
     name = parts.fragment or await _first_model(url, key)

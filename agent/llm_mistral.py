@@ -74,7 +74,7 @@ class ChatCompletionsModel:
     @property
     def where(self) -> str:
         """The server's host and port."""
-        return urlsplit(self._url).netloc
+        return urlsplit(self._url).netloc.rpartition("@")[2]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -157,9 +157,7 @@ class ChatCompletionsModel:
                 transient=True,
             ) from error
         except MistralError as error:
-            refusal = self._refusal(
-                error
-            )  # raised below: its context would quote the server's words
+            refusal = self._refusal(error)  # raised outside: the SDK's error quotes too much
         if refusal is not None:
             raise refusal
         for piece in reader.finish():
@@ -168,15 +166,17 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        optional: dict[str, Any] = {"tools": list(tools), "temperature": options.temperature}
+        optional: dict[str, Any] = {
+            "tools": list(tools) or None,
+            "temperature": options.temperature,
+        }
+        given = {key: value for key, value in optional.items() if value is not None}
         stream = await self._sdk.chat.stream_async(
             model=self._model,
             messages=cast(Any, messages),
             max_tokens=options.max_tokens,
             timeout_ms=int(options.total_s * 1000),
-            **{
-                key: value for key, value in optional.items() if value not in (None, [])
-            },  # a null is not "not given"
+            **given,  # the SDK would send None as null, which some servers refuse
         )
         return EventStreamAsync(stream.response, json.loads, client_ref=self._sdk)
 

@@ -39,23 +39,9 @@ _ABBREVIATIONS = {
 _INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
 _ONLY_BEFORE_NUMBERS = frozenset({"no.", "nr."})
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
-_YEAR_LEADS = frozenset(
-    {
-        "in",
-        "since",
-        "until",
-        "till",
-        "of",
-        "year",
-        "from",
-        "by",
-        "before",
-        "after",
-        "during",
-        "around",
-    }
-    | {"early", "late", "mid", "summer", "winter", "spring", "autumn", "fall", "to", "and", "©"}
-)
+_BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid
+spring summer autumn fall winter ©"""
+_YEAR_LEADS = frozenset(_BEFORE_YEARS.split())
 _MONTH_NAMES = frozenset(MONTHS) | {month[:3] for month in MONTHS} | {"Sept"}
 _SIZES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
 _LEADING_CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"}

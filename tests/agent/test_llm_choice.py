@@ -77,6 +77,9 @@ async def test_an_address_takes_its_first_model_or_the_one_named(chat_server):
     [
         ("mistral", ParleyError),
         ("gpt", ParleyError),
+        ("http://host:port", ParleyError),
+        ("http://[half", ParleyError),
+        ("http://me:secret@127.0.0.1:9", ParleyError),
         ("script,http://127.0.0.1:9#m", ParleyError),
         ("http://127.0.0.1:9", RemoteError),
     ],
@@ -85,6 +88,7 @@ async def test_specs_that_cannot_be(spec, error):
     with pytest.raises(error) as caught:
         await choose_llm(spec, environ={})
     assert caught.value.cure
+    assert "secret@" not in str(caught.value)
 
 
 async def test_the_next_one_answers_when_the_first_does_not(chat_server):
