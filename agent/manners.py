@@ -5,19 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from agent.matching import match, words_of
 from agent.persona import Persona
-
-_GOODBYES = tuple(
-    map(
-        words_of,
-        (
-            "goodbye", "bye", "bye bye", "good bye", "see you", "see you later", "talk to you later",
-            "have a nice day", "that is all thank you", "i have to go", "end the call", "hang up",
-        ),
-    )
-)  # fmt: skip
-_WORDS_AROUND = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +53,3 @@ class Manners:
         sounds = self._persona.acknowledge
         self._acknowledged += 1
         return Line(sounds[(self._acknowledged - 1) % len(sounds)])
-
-
-def says_goodbye(text: str) -> bool:
-    """Whether the caller takes leave: a goodbye and not much else."""
-    words = words_of(text)
-    return any(
-        match(goodbye, words).score > 0.85 and len(words) <= len(goodbye) + _WORDS_AROUND
-        for goodbye in _GOODBYES
-    )

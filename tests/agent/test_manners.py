@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import random
 
-import pytest
-
-from agent.manners import Manners, says_goodbye
+from agent.manners import Manners
 from agent.persona import Persona
 
 ANN = Persona(
@@ -39,18 +37,3 @@ def test_silence_is_asked_about_twice_and_then_ends_politely():
 def test_acknowledgements_take_turns():
     manners = Manners(ANN)
     assert [manners.acknowledgement().text for _ in range(3)] == ["Mm-hm.", "I see.", "Mm-hm."]
-
-
-@pytest.mark.parametrize(
-    "text", ["Goodbye!", "okay bye bye", "alright, thanks, good bye", "I have to go now", "good by"]
-)
-def test_taking_leave(text):
-    assert says_goodbye(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "what is the word for goodbye in the French language", "buy", "I said good boy to my dog"],
-)
-def test_not_taking_leave(text):
-    assert not says_goodbye(text)
