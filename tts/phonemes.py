@@ -28,7 +28,7 @@ _SAME_MARK = str.maketrans({";": ",", ":": ",", "—": ",", "–": ",", "…": "
 _STRENGTH = {GAP: 0, ",": 1, ".": 2, "!": 3, "?": 4}
 _PIECES = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|\d|[,.;:!?…—–。()]")
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_LETTER_REACH = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (3, 2), (3, 3), (4, 4))
+LETTER_REACH = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (3, 2), (3, 3), (4, 4))
 """Letters to the left and right that a rule may look at, from the vaguest to the most specific."""
 
 
@@ -55,12 +55,12 @@ class LetterRules:
 
 def neighbourhoods(word: str) -> Iterator[list[str]]:
     """For each letter of `word`, its keys from the vaguest to the most specific."""
-    edge = max(left for left, _ in _LETTER_REACH)
+    edge = max(left for left, _ in LETTER_REACH)
     padded = "#" * edge + word + "#" * edge
     for i in range(edge, edge + len(word)):
         yield [
             f"{padded[i - left : i]}>{padded[i]}<{padded[i + 1 : i + 1 + right]}"
-            for left, right in _LETTER_REACH
+            for left, right in LETTER_REACH
         ]
 
 

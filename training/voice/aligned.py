@@ -167,3 +167,28 @@ def encode_corpus(
                     )
                 )
     return done
+
+
+def save(path: Path, utterances: list[Aligned]) -> None:
+    """Write encoded utterances as one NumPy archive."""
+    np.savez(
+        path,
+        lengths=np.array([(len(u.ids), len(u.codes), u.speaker) for u in utterances]),
+        ids=np.concatenate([u.ids for u in utterances]),
+        times_s=np.concatenate([u.times_s for u in utterances]),
+        codes=np.concatenate([u.codes for u in utterances]),
+        acoustic=np.concatenate([u.acoustic for u in utterances]),
+    )
+
+
+def load(path: Path) -> list[Aligned]:
+    """Read what `save` wrote."""
+    with np.load(path) as held:
+        lengths = held["lengths"]
+        units, frames = np.cumsum(lengths[:-1, :2], axis=0).T
+        ids, times_s = (np.split(held[name], units) for name in ("ids", "times_s"))
+        codes, acoustic = (np.split(held[name], frames) for name in ("codes", "acoustic"))
+    return [
+        Aligned(*parts, speaker=int(row[2]))
+        for *parts, row in zip(ids, times_s, codes, acoustic, lengths, strict=True)
+    ]

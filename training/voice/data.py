@@ -11,49 +11,12 @@ from torch import Tensor
 from training.voice.corpus import Utterance, read
 from tts.interface import FRAME_SAMPLES
 
-PHONES = [
+PHONES = (
     "pau",
-    "aa",
-    "ae",
-    "ah",
-    "ao",
-    "aw",
-    "ax",
-    "ay",
-    "b",
-    "ch",
-    "d",
-    "dh",
-    "eh",
-    "er",
-    "ey",
-    "f",
-    "g",
-    "hh",
-    "ih",
-    "iy",
-    "jh",
-    "k",
-    "l",
-    "m",
-    "n",
-    "ng",
-    "ow",
-    "oy",
-    "p",
-    "r",
-    "s",
-    "sh",
-    "t",
-    "th",
-    "uh",
-    "uw",
-    "v",
-    "w",
-    "y",
-    "z",
-    "zh",
-]
+    *("aa", "ae", "ah", "ao", "aw", "ax", "ay", "b", "ch", "d", "dh", "eh", "er", "ey", "f", "g"),
+    *("hh", "ih", "iy", "jh", "k", "l", "m", "n", "ng", "ow", "oy", "p", "r", "s", "sh", "t", "th"),
+    *("uh", "uw", "v", "w", "y", "z", "zh"),
+)
 LABELS_PER_FRAME = 8  # one per 10 ms
 _LABEL_SAMPLES = FRAME_SAMPLES // LABELS_PER_FRAME
 

@@ -55,7 +55,9 @@ def export(
     own = torch.load(speech_state, weights_only=True)["model"]
     model.load_state_dict(own, strict=False)
     model.audio_tokenizer = codec
-    missing = [n for n, _ in model.named_parameters() if n not in own and "audio_tokenizer" not in n]
+    missing = [
+        n for n, _ in model.named_parameters() if n not in own and "audio_tokenizer" not in n
+    ]
     assert not missing, missing
     model.to(torch.bfloat16)
     model.audio_tokenizer.quantizer.float()
@@ -83,4 +85,3 @@ def save_voices(folder: Path, codec: Codec) -> None:
         save_file({"codes": codes.to(torch.int16)}, home / "voice.safetensors")
         text = yaml.safe_dump(card.model_dump(exclude_none=True), sort_keys=False)
         (home / "voice.yaml").write_text(text)
-

@@ -89,7 +89,7 @@ class _Features(ctypes.Structure):
 
 
 class _VoiceDb(ctypes.Structure):
-    """`cst_cg_db`: the constants of a voice, its filter's among them; the header promises never to reorder it."""
+    """`cst_cg_db`, the constants of a voice; its header promises never to reorder it."""
 
     _fields_ = [
         ("name", c_char_p),

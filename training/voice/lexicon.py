@@ -21,11 +21,12 @@ from loguru import logger
 
 from training.voice.data import PHONES
 from training.voice.flite import pronounce
-from tts.phonemes import GAP, MARKS, LetterRules, compacted, neighbourhoods
+from tts.phonemes import GAP, LETTER_REACH, MARKS, LetterRules, compacted, neighbourhoods
 
 FIRST_ID = 64
-VOWELS = tuple(
-    ["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"]
+VOWELS = (
+    *("aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh"),
+    *("er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"),
 )
 UNITS = (
     GAP,
@@ -66,7 +67,7 @@ def words_and_phones(path: Path | None = None) -> dict[str, str]:
             said = _stressed(best, said)
         if said and all(phone in UNITS for phone in said):
             lexicon[word] = " ".join(said)
-    return lexicon | {word: phones for word, phones in _EXTRA.items()}
+    return lexicon | _EXTRA
 
 
 def _plain(phone: str) -> str:
@@ -114,18 +115,18 @@ def letter_rules(lexicon: Mapping[str, str]) -> dict[str, str]:
         for (letter, _), count in counts.items():
             totals[letter] += count
         scores = {k: math.log(c / totals[k[0]]) for k, c in counts.items()}
-    seen: list[dict[str, Counter[str]]] = []
+    seen: list[defaultdict[str, Counter[str]]] = []
     for word, pieces in aligned:
         for keys, piece in zip(neighbourhoods(word), pieces, strict=True):
             while len(seen) < len(keys):
                 seen.append(defaultdict(Counter))
-            for level, key in enumerate(keys):
-                seen[level][key][piece] += 1
+            for reach, key in enumerate(keys):
+                seen[reach][key][piece] += 1
     rules: dict[str, str] = {}
     for level in seen:
         found = {}
-        for key, pieces in level.items():
-            (piece, count), *_ = pieces.most_common(1)
+        for key, heard in level.items():
+            ((piece, count),) = heard.most_common(1)
             if count >= _FEWEST and _vaguer(key, rules) != piece:
                 found[key] = piece
         rules |= found
@@ -137,9 +138,9 @@ def _vaguer(key: str, rules: Mapping[str, str]) -> str | None:
     left, rest = key.split(">")
     letter, right = rest[0], rest[2:]
     answer = None
-    for reach in ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (3, 2), (3, 3), (4, 4)):
-        if reach[0] <= len(left) and reach[1] <= len(right):
-            shorter = f"{left[len(left) - reach[0] :]}>{letter}<{right[: reach[1]]}"
+    for before, behind in LETTER_REACH:
+        if before <= len(left) and behind <= len(right):
+            shorter = f"{left[len(left) - before :]}>{letter}<{right[:behind]}"
             answer = rules.get(shorter, answer)
     return answer
 
@@ -147,7 +148,7 @@ def _vaguer(key: str, rules: Mapping[str, str]) -> str | None:
 def _align(word: str, phones: list[str], scores: Mapping[tuple[str, str], float]) -> list[str]:
     """Share phones out among letters, 0 to 2 each, at the best total score; [] if they do not fit."""
     rows: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
-    for i, letter in enumerate(word):
+    for letter in word:
         row: dict[int, tuple[float, int]] = {}
         for j, (score, _) in rows[-1].items():
             for taken in (0, 1, 2):

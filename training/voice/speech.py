@@ -33,7 +33,7 @@ from tts.model import TtsModel
 from tts.prompt import prompt_ids, rope_positions
 
 _PLAIN = ("semantic_codebook_output", "acoustic_codebook_output", "input_projection")
-_CODEC = "audio_tokenizer"
+VALIDATION_BATCH = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +341,9 @@ def train(
     sizes = TtsConfig.from_params(params)
     examples = SpeechExamples(sizes, utterances, run)
     unseen = SpeechExamples(sizes, validation, run)
-    rows = np.array_split(np.argsort([len(u.codes) for u in validation]), len(validation) // 24)
+    rows = np.array_split(
+        np.argsort([len(u.codes) for u in validation]), max(1, len(validation) // VALIDATION_BATCH)
+    )
     checks = [unseen.collate(part.tolist(), np.random.default_rng(3)) for part in rows]
     chance = np.random.default_rng([run.seed, step])
     torch.manual_seed(run.seed * 1_000_003 + step)

@@ -1,0 +1,241 @@
+"""The nano voice's training: teacher, alignment, resuming, and a checkpoint the engine can open."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes.util
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from tts.phonemes import LetterRules, Phonemes
+
+pytestmark = pytest.mark.skipif(
+    ctypes.util.find_library("flite") is None, reason="libflite1 is not installed"
+)
+
+CODEC = {
+    "semantic_codebook_size": 16,
+    "semantic_dim": 8,
+    "acoustic_codebook_size": 21,
+    "acoustic_dim": 4,
+    "attn_sliding_window_size": 8,
+    "dim": 32,
+    "hidden_dim": 32,
+    "head_dim": 8,
+    "encoder_transformer_lengths_str": "1,1,1,1",
+    "decoder_transformer_lengths_str": "1,1,1,1",
+    "decoder_convs_kernels_str": "3,4,4,4",
+    "decoder_convs_strides_str": "1,2,2,2",
+    "patch_proj_kernel_size": 3,
+    "output_head": "istft",
+    "semantic_norm": True,
+}
+SPEECH = {
+    "dim": 32,
+    "n_layers": 2,
+    "head_dim": 16,
+    "hidden_dim": 32,
+    "n_heads": 2,
+    "n_kv_heads": 2,
+    "vocab_size": 128,
+    "multimodal": {
+        "audio_model_args": {
+            "semantic_codebook_size": 16,
+            "acoustic_codebook_size": 21,
+            "n_acoustic_codebook": 4,
+            "text_units": "phonemes",
+            "restart_positions_at_audio": True,
+            "alignment_heads": [[1, 0]],
+            "acoustic_transformer_args": {
+                "input_dim": 32,
+                "dim": 16,
+                "n_layers": 1,
+                "head_dim": 8,
+                "hidden_dim": 16,
+                "n_heads": 2,
+                "n_kv_heads": 2,
+                "n_decoding_steps": 2,
+            },
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    from training.voice.corpus import CorpusOptions, build
+
+    folder = tmp_path_factory.mktemp("corpus")
+    build(folder, CorpusOptions(utterances=8, shard_utterances=8, passers_by=1), 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def front_end():
+    from training.voice.flite import pronounce
+    from training.voice.lexicon import FIRST_ID, UNITS
+
+    class Asked(dict[str, str]):
+        """A dictionary that asks the teacher."""
+
+        def __contains__(self, word: object) -> bool:
+            return True
+
+        def __getitem__(self, word: str) -> str:
+            return " ".join(pronounce(word))
+
+    return Phonemes(UNITS, FIRST_ID, Asked(), LetterRules({}))
+
+
+def pitch_at_end(text):
+    from training.voice.corpus import speak
+    from training.voice.flite import Manner, Teacher
+    from training.voice.judge import pitch_hz
+
+    pcm, segments = speak(Teacher("rms"), text, Manner("rms", 104.0))
+    end = round(segments[-2].end_s * 24_000)
+    return pitch_hz(pcm[end - 7_200 : end])
+
+
+def test_questions_rise():
+    assert pitch_at_end("Are you ready now?") > 1.2 * pitch_at_end("Are you ready now.")
+
+
+def test_a_manner_changes_pitch_and_pace():
+    from training.voice.flite import Manner, Teacher
+    from training.voice.judge import pitch_hz
+
+    teacher = Teacher("rms")
+    low, _ = teacher.speak("We are open all day.", Manner("rms", 90.0))
+    high, _ = teacher.speak("We are open all day.", Manner("rms", 140.0, slowness=1.3))
+    wide = [np.interp(np.arange(0, len(x), 2 / 3), np.arange(len(x)), x) for x in (low, high)]
+    assert pitch_hz(wide[0]) == pytest.approx(90, rel=0.15)
+    assert pitch_hz(wide[1]) == pytest.approx(140, rel=0.15)
+    assert len(high) > 1.2 * len(low)
+
+
+def test_utterances_are_whole_frames_at_one_level(corpus):
+    from training.voice.data import SpokenCorpus
+
+    speech = SpokenCorpus(corpus)
+    assert len(speech) >= 6
+    for index, utterance in enumerate(speech.utterances):
+        wave = speech.wave(index)
+        assert len(wave) == utterance.n_frames * 1920
+        assert 0.02 < wave.std() < 0.15
+        assert np.abs(wave).max() <= 0.9
+        assert abs(wave[-1]) < 1e-3
+
+
+def test_a_finished_shard_is_not_made_again(corpus):
+    from training.voice.corpus import CorpusOptions, build
+
+    before = (corpus / "0000.pcm").stat().st_mtime_ns
+    build(corpus, CorpusOptions(utterances=8, shard_utterances=8, passers_by=1), 1)
+    assert (corpus / "0000.pcm").stat().st_mtime_ns == before
+
+
+def test_units_cover_the_audio_in_order(corpus, front_end):
+    from training.voice.aligned import align
+    from training.voice.data import SpokenCorpus
+
+    for utterance in SpokenCorpus(corpus).utterances:
+        aligned = align(utterance, front_end)
+        assert aligned is not None
+        ids, times_s = aligned
+        assert len(ids) == len(times_s)
+        assert times_s[0, 0] == 0
+        assert times_s[-1, 1] == pytest.approx(utterance.n_frames * 0.08)
+        assert (np.diff(times_s.ravel()) >= -1e-9).all()
+
+
+def test_words_said_otherwise_take_the_teachers_phones(front_end):
+    from training.voice.aligned import _match
+    from training.voice.flite import Segment
+
+    segments = [(Segment("k", "1", 0, 0.1), 0.0), (Segment("ae", "1", 0, 0.3), 0.1)]
+    units, cuts = _match(["b", "iy1", "z", "t"], segments)
+    assert units == ["k", "ae1"]
+    assert cuts == [(0.0, 0.1), (0.1, 0.3)]
+    units, cuts = _match(["k", "aa1"], segments)
+    assert units == ["k", "aa1"]
+
+
+def test_orthogonalised_updates_have_singular_values_near_one():
+    from training.voice.optimise import orthogonalised
+
+    torch.manual_seed(0)
+    for shape in ((2, 40, 96), (1, 96, 40)):
+        values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+        assert values.min() > 0.5
+        assert values.max() < 1.5
+
+
+def config_file(folder, minutes):
+    path = folder / "codec.yaml"
+    run = {"minutes": minutes, "batch": 4, "frames": 8, "resolutions": 1, "wave_share": 0.5}
+    path.write_text(yaml.safe_dump({"codec": CODEC, "run": run}))
+    return path
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path, monkeypatch):
+    from training.voice import aligned, codec, export, speech
+    from training.voice.lexicon import save_front_end
+    from training.voice.speakers import SHIPPED
+    from tts.config import TtsConfig
+    from tts.engine import VoxtralTtsEngine
+
+    torch.set_num_threads(1)
+    codec.train(tmp_path / "codec", config_file(tmp_path, 0.03), corpus, corpus)
+    codec.train(tmp_path / "codec", config_file(tmp_path, 0.06), corpus, corpus)
+    first, *_, second = logged(tmp_path / "codec")
+    assert second["step"] > first["step"]
+    assert second["minutes"] > first["minutes"]
+
+    trained, codec_args = export.load_codec(tmp_path / "codec" / "state.pt")
+    assert not codec_args["semantic_norm"]
+    encoded = aligned.encode_corpus(trained, corpus, front_end)
+    aligned.save(tmp_path / "encoded.npz", encoded)
+    again = aligned.load(tmp_path / "encoded.npz")
+    assert len(again) == len(encoded)
+    np.testing.assert_array_equal(again[-1].codes, encoded[-1].codes)
+    np.testing.assert_array_equal(again[0].ids, encoded[0].ids)
+
+    monkeypatch.setattr(speech, "VALIDATION_BATCH", 4)
+    for minutes in (0.03, 0.06):
+        run = speech.SpeechRun(minutes=minutes, batch=2, guided_layers=(1,))
+        params = export.published_params(SPEECH, codec_args)
+        speech.train(tmp_path / "speech", params, run, again, again)
+    first, *_, second = logged(tmp_path / "speech")
+    assert second["step"] > first["step"]
+    assert np.isfinite(second["val_semantic"])
+
+    save_front_end(tmp_path / "front-end", {"hello": "hh ax0 l ow1"}, {})
+    state = tmp_path / "speech" / "state.pt"
+    export.export(tmp_path / "made", params, trained, state, tmp_path / "front-end")
+    assert TtsConfig.from_params(params).codec.semantic_norm is False
+
+    async def hello():
+        engine = VoxtralTtsEngine.load(
+            tmp_path / "made", max_streams=1, voices_dir=tmp_path / "own"
+        )
+        names = [voice.name for voice in engine.voices()]
+        stream = await engine.open(voice=SHIPPED[0].name, seed=1)
+        stream.write("Hello.")
+        stream.end_text()
+        frames = [frame async for frame in stream.frames()]
+        await engine.close()
+        return names, frames
+
+    names, frames = asyncio.run(hello())
+    assert names == sorted(voice.name for voice in SHIPPED)
+    assert frames
+    assert all(np.isfinite(frame.pcm).all() for frame in frames)

@@ -1,0 +1,100 @@
+"""`python -m training.voice STEP`: make the nano voice, one step after the other.
+
+corpus → front-end → codec → encode → speech → export → evaluate. Every step reads and writes the
+work folder (default `build/voice`) and goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+import yaml
+
+from training.voice import codec as codec_training
+from training.voice import speech as speech_training
+from training.voice.aligned import encode_corpus, load, save
+from training.voice.corpus import CorpusOptions, build
+from training.voice.evaluate import evaluate as evaluate_checkpoint
+from training.voice.export import export as export_checkpoint
+from training.voice.export import load_codec, published_params
+from training.voice.lexicon import letter_rules, save_front_end, words_and_phones
+from training.voice.picture import losses
+from tts.phonemes import Phonemes
+
+_HERE = Path(__file__).parent
+Work = Annotated[Path, typer.Option(help="Where everything is kept.")]
+Threads = Annotated[int, typer.Option(help="Processor threads to train with.")]
+BUILD = Path("build/voice")
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.command()
+def corpus(work: Work = BUILD, processes: int = 2) -> None:
+    """Speak the training, validation and held-out corpora with flite."""
+    build(work / "train", CorpusOptions(), processes)
+    few = CorpusOptions(
+        utterances=200, shard_utterances=200, seed=991, shipped_share=1.0, random_share=0.15
+    )
+    build(work / "unseen", few, 1)
+
+
+@app.command()
+def front_end(work: Work = BUILD) -> None:
+    """Make the dictionary and the letter rules."""
+    words = words_and_phones()
+    save_front_end(work / "front-end", words, letter_rules(words))
+
+
+@app.command()
+def codec(work: Work = BUILD, config: Path = _HERE / "codec.yaml", threads: Threads = 1) -> None:
+    """Train the codec."""
+    torch.set_num_threads(threads)
+    codec_training.train(work / "codec", config, work / "train", work / "unseen")
+
+
+@app.command()
+def encode(work: Work = BUILD, threads: Threads = 1) -> None:
+    """Turn the corpora into units, times and codes."""
+    torch.set_num_threads(threads)
+    trained, _ = load_codec(work / "codec" / "state.pt")
+    units = Phonemes.load(work / "front-end")
+    for name in ("train", "unseen"):
+        save(work / f"{name}.npz", encode_corpus(trained, work / name, units))
+
+
+@app.command()
+def speech(work: Work = BUILD, config: Path = _HERE / "speech.yaml", threads: Threads = 1) -> None:
+    """Train the speech model on the codec's codes."""
+    torch.set_num_threads(threads)
+    _, codec_args = load_codec(work / "codec" / "state.pt")
+    params, run = speech_training.read_config(config, codec_args)
+    examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
+    speech_training.train(work / "speech", params, run, examples, unseen)
+
+
+@app.command()
+def export(folder: Path, work: Work = BUILD, config: Path = _HERE / "speech.yaml") -> None:
+    """Write the checkpoint, its voices and its loss picture to FOLDER."""
+    trained, codec_args = load_codec(work / "codec" / "state.pt")
+    params = published_params(yaml.safe_load(config.read_text())["params"], codec_args)
+    export_checkpoint(folder, params, trained, work / "speech" / "state.pt", work / "front-end")
+    losses(work / "codec" / "log.jsonl", work / "speech" / "log.jsonl", folder / "losses.png")
+
+
+@app.command()
+def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
+    """Measure the checkpoint in FOLDER and leave `evaluation.json` there."""
+    report = asyncio.run(evaluate_checkpoint(folder, per_voice=per_voice, ends=ends))
+    text = json.dumps(report, indent=1)
+    (folder / "evaluation.json").write_text(text + "\n")
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    app()

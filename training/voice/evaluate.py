@@ -1,0 +1,217 @@
+"""What a nano voice checkpoint can and cannot do, through the same engine a call uses.
+
+Sentences come from the conversation grammar under a seed that training never used; every one is also
+spoken by the teacher, so each figure has the teacher's beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors.torch import save_file
+
+from training.text.conversation import Conversation
+from training.voice.corpus import speak
+from training.voice.flite import Manner, Segment, Teacher
+from training.voice.judge import blemishes, plain_words, rate, speaker_traits, word_errors
+from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
+from tts.checkpoint import load_codec
+from tts.codec import Codec
+from tts.engine import VoxtralTtsEngine
+from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord
+from tts.stream import FRAMES_PER_CHARACTER, SPARE_FRAMES
+
+_SEED = 20_261_121
+_CLONE_TEXT = (
+    "Thank you for calling. I have found your order, and it will arrive on Thursday morning."
+)
+_REFERENCE_TEXT = (
+    "Good evening. I would like to book a table for four people, if you have one by the window."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One utterance of the engine.
+
+    Attributes:
+        pcm: float32 [samples] at 24 kHz.
+        words: As released.
+        first_frame_s: From text to first frame.
+        seconds: Until the last frame.
+        ended: Whether the model ended by itself.
+    """
+
+    pcm: np.ndarray
+    words: tuple[SpokenWord, ...]
+    first_frame_s: float
+    seconds: float
+    ended: bool
+
+
+def sentences(count: int) -> list[str]:
+    """Agent turns of the grammar, at least three words each."""
+    talk, found = Conversation(_SEED), []
+    while len(found) < count:
+        text = talk.say("agent")
+        if len(plain_words(text)) >= 3 and text not in found:
+            found.append(text)
+    return found
+
+
+async def say(engine: VoxtralTtsEngine, voice: str, text: str) -> Spoken:
+    """Speak one text to its end."""
+    stream = await engine.open(voice=voice, seed=1)
+    began_s = time.perf_counter()
+    stream.write(text)
+    stream.end_text()
+    first_s, pieces, words = 0.0, [], []
+    async for frame in stream.frames():
+        first_s = first_s or time.perf_counter() - began_s
+        pieces.append(frame.pcm)
+        words += frame.words
+    pcm = np.concatenate(pieces) if pieces else np.zeros(FRAME_SAMPLES, np.float32)
+    longest = FRAMES_PER_CHARACTER * len(text) + SPARE_FRAMES
+    ended = 0 < len(pcm) // FRAME_SAMPLES < longest
+    return Spoken(pcm, tuple(words), first_s, time.perf_counter() - began_s, ended)
+
+
+def _true_word_ends(segments: Sequence[Segment]) -> dict[int, float]:
+    """When each white-space token ends, seconds."""
+    return {segment.token: segment.end_s for segment in segments if segment.token >= 0}
+
+
+async def evaluate(folder: Path, *, per_voice: int, ends: int) -> dict[str, Any]:
+    """Measure a checkpoint.
+
+    Args:
+        folder: The checkpoint.
+        per_voice: Sentences per shipped voice for word error, length, levels and speed.
+        ends: Further sentences, spoken only to see that they end.
+
+    Returns:
+        Figures by name, the teacher's and the codec's beside the model's.
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as own:
+        engine = VoxtralTtsEngine.load(folder, max_streams=1, voices_dir=Path(own))
+        report = await _evaluate(engine, folder, Path(own), per_voice, ends)
+        await engine.close()
+    return report
+
+
+async def _evaluate(
+    engine: VoxtralTtsEngine, folder: Path, own: Path, per_voice: int, ends: int
+) -> dict[str, Any]:
+    codec = load_codec(folder)
+    texts = sentences(per_voice * len(SHIPPED) + ends)
+    jobs = [
+        (voice, texts[i * per_voice + k])
+        for i, voice in enumerate(SHIPPED)
+        for k in range(per_voice)
+    ]
+    await say(engine, SHIPPED[0].name, "Hello.")
+    made, taught, copied, rows = [], [], [], []
+    for voice, text in track(jobs, description="speaking"):
+        ours = await say(engine, voice.name, text)
+        pcm, segments = speak(Teacher(voice.manner.base), text, voice.manner)
+        with torch.inference_mode():
+            copy = codec.decode(codec.encode(torch.from_numpy(pcm)[None]))[0].numpy()
+        made.append((text, ours.pcm))
+        taught.append((text, pcm))
+        copied.append((text, copy))
+        rows.append({"voice": voice.name, "ours": ours, "teacher": pcm, "segments": segments})
+    report: dict[str, Any] = {"sentences": len(jobs)}
+    said = {"nano": made, "codec": copied, "teacher": taught}
+    counted = {name: word_errors(pairs, ours=True) for name, pairs in said.items()}
+    report["word_error_our_lm"] = {name: _r(rate(c)) for name, c in counted.items()}
+    report["word_error_by_voice"] = {
+        voice.name: {
+            name: _r(rate(c[i * per_voice : (i + 1) * per_voice])) for name, c in counted.items()
+        }
+        for i, voice in enumerate(SHIPPED)
+    }
+    report["word_error_bundled_lm"] = {
+        name: _r(rate(word_errors(pairs, ours=False))) for name, pairs in said.items()
+    }
+    ratios = [len(row["ours"].pcm) / len(row["teacher"]) for row in rows]
+    report["length_ratio"] = {"mean": _r(np.mean(ratios)), "sd": _r(np.std(ratios))}
+    report["word_end_error_ms"] = _word_times(rows)
+    report["first_frame_ms"] = _r(np.median([row["ours"].first_frame_s for row in rows]) * 1000)
+    length_s = sum(len(row["ours"].pcm) for row in rows) / SAMPLE_RATE_HZ
+    report["real_time_factor"] = _r(sum(row["ours"].seconds for row in rows) / length_s)
+    marks = [blemishes(row["ours"].pcm) for row in rows]
+    report["levels"] = {key: _r(np.mean([m[key] for m in marks])) for key in marks[0]}
+    report["levels"]["highest_peak"] = _r(max(m["peak"] for m in marks))
+    report["cloning"] = await _cloning(engine, folder, own)
+    endings = [row["ours"].ended for row in rows]
+    for i, text in enumerate(track(texts[len(jobs) :], description="ending")):
+        endings.append((await say(engine, SHIPPED[i % len(SHIPPED)].name, text)).ended)
+    report["ended"] = {"of": len(endings), "share": _r(np.mean(endings))}
+    return report
+
+
+def _word_times(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Released word ends against the teacher's, stretched to our length (each reads at its pace)."""
+    off = []
+    for row in rows:
+        ours: Spoken = row["ours"]
+        ends = _true_word_ends(row["segments"])
+        if len(ends) != len(ours.words):
+            continue
+        scale = len(ours.pcm) / len(row["teacher"])
+        off += [
+            ours.words[i].end_samples / SAMPLE_RATE_HZ - ends[i] * scale
+            for i in range(len(ends) - 1)
+        ]
+    size = np.abs(off) * 1000
+    return {
+        "median": _r(np.median(size)),
+        "within_80_ms": _r(np.mean(size <= 80)),
+        "bias": _r(np.mean(off) * 1000),
+    }
+
+
+async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[str, Any]:
+    """Clone the ten held-out speakers from one sentence each; who is each clone closest to?"""
+    codec, manners = load_codec(folder), held_out_speakers()
+    others = [voice.manner for voice in SHIPPED] + training_speakers(24)[len(SHIPPED) :]
+    scale = np.std([_traits(_CLONE_TEXT, m) for m in others], axis=0) + 1e-3
+    references = [_traits(_CLONE_TEXT, manner) for manner in [*manners, *others]]
+    right, ranks = 0, []
+    for index, manner in enumerate(manners):
+        pcm, _ = speak(Teacher(manner.base), _REFERENCE_TEXT, manner)
+        name = f"heldout{index}"
+        _lend_voice(codec, own / name, pcm)
+        clone = await say(engine, name, _CLONE_TEXT)
+        traits = speaker_traits(clone.pcm)
+        far = [float(np.linalg.norm((traits - r) / scale)) for r in references]
+        ranks.append(int(np.argsort(np.argsort(far))[index]) + 1)
+        right += ranks[-1] == 1
+    return {"closest_to_own": right, "of": len(manners), "against": len(references), "ranks": ranks}
+
+
+def _traits(text: str, manner: Manner) -> np.ndarray:
+    return speaker_traits(speak(Teacher(manner.base), text, manner)[0])
+
+
+def _lend_voice(codec: Codec, home: Path, pcm: np.ndarray) -> None:
+    """Put a voice made from float32 audio into the folder `home`."""
+    home.mkdir(parents=True)
+    with torch.inference_mode():
+        codes = codec.encode(torch.from_numpy(pcm)[None])[0]
+    save_file({"codes": codes.to(torch.int16)}, home / "voice.safetensors")
+    (home / "voice.yaml").write_text(json.dumps({"name": home.name}))
+
+
+def _r(value: float | np.floating[Any]) -> float:
+    return round(float(value), 3)

@@ -1,0 +1,33 @@
+"""The loss picture that goes on a model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def losses(codec_log: Path, speech_log: Path, picture: Path) -> None:
+    """Draw what the two runs logged: training dotted, validation drawn through."""
+    figure, panels = pyplot.subplots(1, 4, figsize=(15, 3.2))
+    wanted = (
+        (codec_log, "spectra", "codec: spectral distance"),
+        (codec_log, "phones", "codec: phone cross-entropy"),
+        (speech_log, "semantic", "speech: semantic cross-entropy"),
+        (speech_log, "flow", "speech: flow error"),
+    )
+    for panel, (log, name, title) in zip(panels, wanted, strict=True):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        lines = [line for line in lines if name in line]
+        minutes = [line["minutes"] for line in lines]
+        panel.plot(minutes, [line[name] for line in lines], ":", label="training")
+        panel.plot(minutes, [line[f"val_{name}"] for line in lines], label="validation")
+        panel.set(title=title, xlabel="minutes")
+        panel.legend()
+    figure.tight_layout()
+    figure.savefig(picture, dpi=70)
+    pyplot.close(figure)
