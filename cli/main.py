@@ -89,6 +89,7 @@ def _configure_logging() -> None:
         sys.stderr,
         format="<dim>{time:HH:mm:ss}</dim> <level>{level.name:<7}</level> {message}",
         filter={"": "INFO", "pipecat": "WARNING"},
+        diagnose=False,  # tracebacks must not quote what callers said
     )
 
 
