@@ -95,14 +95,14 @@ def _fuse(layer: DecoderLayer) -> _Layer:
     biases = None if attention.wq.bias is None else torch.cat([_bias(each) for each in projections])
     swiglu = ffn if isinstance(ffn, FeedForward) else None
     for linear in (attention.wo, swiglu.w2) if swiglu else (attention.wo,):
-        _join([linear])
+        joined([linear])
     return _Layer(
         attention_norm=layer.attention_norm.weight,
-        qkv=_join(projections),
+        qkv=joined(projections),
         qkv_bias=biases,
         wo=attention.wo,
         ffn_norm=layer.ffn_norm.weight,
-        w13=_join([swiglu.w1, swiglu.w3]) if swiglu else None,
+        w13=joined([swiglu.w1, swiglu.w3]) if swiglu else None,
         w2=swiglu.w2 if swiglu else None,
         experts=ffn,
     )
@@ -112,7 +112,7 @@ def _bias(linear: nn.Linear) -> Tensor:
     return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
 
 
-def _join(linears: list[nn.Linear]) -> Tensor:
+def joined(linears: list[nn.Linear]) -> Tensor:
     """One weight [out, in] for several projections, of which theirs become views.
 
     On a CPU it is stored input-major, which for a single row is half again as fast.

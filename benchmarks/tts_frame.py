@@ -90,7 +90,7 @@ def _gpu() -> dict[str, Any]:
     torch.set_default_dtype(torch.float32)
     book = model.audio_tokenizer.quantizer.semantic_codebook
     book.cluster_usage, book.embedding_sum = book.cluster_usage.float(), book.embedding_sum.float()
-    model.audio_tokenizer.fold()
+    model.fuse()
     batch = SpeakingBatch(model, 32, max_tokens=2048)
     batch.add_voice("voice", torch.randn(PAPER_REFERENCE_ROWS, 3072, device=device))
     batch.warm_up()

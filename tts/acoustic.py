@@ -12,6 +12,7 @@ hidden state, and in the last layer only the first token is worth finishing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional
 from backbone.decoder import rotary_timescale
 from backbone.layers import FeedForward, RMSNorm
 from tts.config import EMPTY_AUDIO, END_AUDIO, N_SPECIAL_CODES, AcousticConfig, AudioConfig, padded
+from tts.fused import fused_feed_forward, together
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, each [rows, tokens, heads, head_dim]."""
@@ -45,14 +47,23 @@ class _Layer(nn.Module):
         self.ffn_norm = RMSNorm(dim, config.norm_eps)
         self.feed_forward = FeedForward(dim, config.hidden_dim)
         self.head_dim = config.head_dim
+        self._project: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+        self._transform: Callable[[Tensor], Tensor] | None = None
+
+    def fuse(self) -> None:
+        """Make it quicker, for good; inference only."""
+        self._project = together(self._linears)
+        self._transform = fused_feed_forward(self.feed_forward)
+
+    @property
+    def _linears(self) -> list[nn.Linear]:
+        return [cast(nn.Linear, self.attention[name]) for name in ("wq", "wk", "wv")]
 
     def heads(self, x: Tensor) -> Heads:
         """[rows, tokens, dim] to what attention needs of each token."""
         x = self.attention_norm(x)
-        q, k, v = (
-            self.attention[name](x).unflatten(-1, (-1, self.head_dim))
-            for name in ("wq", "wk", "wv")
-        )
+        parts = self._project(x) if self._project else [linear(x) for linear in self._linears]
+        q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in parts)
         return q, k, v
 
     def finish(self, x: Tensor, heads: Heads) -> Tensor:
@@ -61,7 +72,8 @@ class _Layer(nn.Module):
         grouped = q.shape[1] != k.shape[1]
         mixed = functional.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
         x = x + self.attention["wo"](mixed.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.feed_forward(self.ffn_norm(x))
+        transform = self._transform or self.feed_forward
+        out: Tensor = x + transform(self.ffn_norm(x))
         return out
 
 
@@ -86,6 +98,11 @@ class AcousticTransformer(nn.Module):
     @property
     def _blocks(self) -> list[_Layer]:
         return cast(list[_Layer], list(self.layers))
+
+    def fuse(self) -> None:
+        """Make `draw` quicker, for good; inference only, after the last move or cast."""
+        for layer in self._blocks:
+            layer.fuse()
 
     def semantic_logits(self, h: Tensor) -> Tensor:
         """[..., input_dim] to fp32 [..., rows]; rows that are no code or END are -inf."""

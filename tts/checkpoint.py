@@ -18,7 +18,7 @@ _CODEC = "audio_tokenizer."
 
 
 def load_model(folder: Path, device: torch.device) -> TtsModel:
-    """Load the model for speaking: fp32 on a CPU, bf16 elsewhere, convolutions folded.
+    """Load the model for speaking: fp32 on a CPU, bf16 elsewhere, folded and fused.
 
     Raises:
         CheckpointError: The folder does not hold what its `params.json` promises.
@@ -35,7 +35,6 @@ def load_model(folder: Path, device: torch.device) -> TtsModel:
 
     load_weights(model, files, device=device, dtype=kept_precise)
     model.to(device).eval().requires_grad_(False)
-    model.audio_tokenizer.fold()
     model.fuse()
     return model
 

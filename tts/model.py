@@ -54,6 +54,12 @@ class TtsModel(Decoder):
         self.acoustic_transformer = AcousticTransformer(sizes.acoustic, sizes.audio)
         self.audio_tokenizer = Codec(sizes.codec, encoder=encoder)
 
+    def fuse(self) -> None:
+        """Make speaking quicker, for good: for inference only, after the last move or cast."""
+        super().fuse()
+        self.acoustic_transformer.fuse()
+        self.audio_tokenizer.fold()
+
     def embed_text(self, ids: Tensor) -> Tensor:
         """Token ids int64 [...] to [..., dim]."""
         out: Tensor = self.mm_audio_embeddings.tok_embeddings(ids)

@@ -132,6 +132,8 @@ def test_drawing_equals_naive_euler_with_two_separate_passes(alpha: float, steps
         unguided = head.velocity(x, t, torch.zeros_like(h))
         x = x + (alpha * guided + (1 - alpha) * unguided) / steps
     torch.testing.assert_close(head.draw(h, noise), x, rtol=1e-5, atol=1e-5)
+    head.fuse()
+    torch.testing.assert_close(head.draw(h, noise), x, rtol=1e-5, atol=1e-5)
 
 
 def test_time_tokens_are_forgotten_when_training_goes_on() -> None:

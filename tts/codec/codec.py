@@ -123,7 +123,7 @@ class Codec(nn.Module):
         return self.quantizer.semantic_codebook.embedding_sum.device
 
     def fold(self) -> Codec:
-        """Turn convolutions into matrices and codebook statistics into a table; returns itself.
+        """Convolutions become matrices, codebook statistics a table, projections join; returns self.
 
         For inference only, after the last move or cast.
         """
@@ -131,6 +131,8 @@ class Codec(nn.Module):
         for module in self.modules():
             if isinstance(module, CausalConv | CausalConvTranspose):
                 module.fold()
+            elif isinstance(module, WindowedTransformer):
+                module.fuse()
         return self.eval()
 
     @torch.no_grad()

@@ -7,6 +7,9 @@ keys further back, so cost grows with length, and a streaming call is simply one
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +17,7 @@ from torch.nn import functional
 from backbone.layers import FeedForward, RMSNorm
 from tts.codec.past import Past
 from tts.config import CodecConfig, CodecStage
+from tts.fused import fused_feed_forward, together
 
 BLOCK_STEPS = 32
 """Queries per offline block: wider wastes keys, narrower wastes launches."""
@@ -26,10 +30,12 @@ class _Attention(nn.Module):
         self.q_norm = RMSNorm(dim, config.qk_norm_eps)
         self.k_norm = RMSNorm(dim, config.qk_norm_eps)
         self.head_dim = config.head_dim
+        self.project: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
     def forward(self, x: Tensor, bias: Tensor, past: Past | None) -> Tensor:
         """[B, T, D]; bias is [blocks or B, 1 or blocks, H, queries, keys]."""
-        q, k, v = self.q_norm(self.wq(x)), self.k_norm(self.wk(x)), self.wv(x)
+        q, k, v = self.project(x) if self.project else (self.wq(x), self.wk(x), self.wv(x))
+        q, k = self.q_norm(q), self.k_norm(k)
         queries, keys = bias.shape[-2:]
         window, dim = keys - queries, x.shape[2]
         if past is None:
@@ -57,10 +63,18 @@ class _Layer(nn.Module):
         self.ffn_norm = RMSNorm(dim, config.norm_eps)
         self.attention_scale = nn.Parameter(torch.full((dim,), init))
         self.ffn_scale = nn.Parameter(torch.full((dim,), init))
+        self._transform: Callable[[Tensor], Tensor] | None = None
+
+    def fuse(self) -> None:
+        """Make it quicker, for good; inference only."""
+        attention = self.attention
+        attention.project = together([attention.wq, attention.wk, attention.wv])
+        self._transform = fused_feed_forward(self.feed_forward)
 
     def forward(self, x: Tensor, bias: Tensor, past: Past | None) -> Tensor:
         x = x + self.attention_scale * self.attention(self.attention_norm(x), bias, past)
-        return x + self.ffn_scale * self.feed_forward(self.ffn_norm(x))
+        transform = self._transform or self.feed_forward
+        return x + self.ffn_scale * transform(self.ffn_norm(x))
 
 
 class WindowedTransformer(nn.Module):
@@ -90,6 +104,11 @@ class WindowedTransformer(nn.Module):
         for layer in self.layers:
             x = layer(x, bias, past)
         return x[:, :steps]
+
+    def fuse(self) -> None:
+        """Make the layers quicker, for good; inference only."""
+        for layer in cast(list[_Layer], list(self.layers)):
+            layer.fuse()
 
     def _bias(self, queries: int, known: Tensor) -> Tensor:
         """[N, H, queries, window + queries] ALiBi and mask, where `known` [N] steps came before."""
