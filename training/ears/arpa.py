@@ -49,6 +49,10 @@ class BackoffModel:
             return 0.0
         return self._backoff.get(history, 1.0) * self.p(history[1:], word)
 
+    def vocabulary(self) -> list[str]:
+        """All words."""
+        return sorted(word for word in self._grams[()] if word != _END)
+
     def write(self, path: Path) -> None:
         """Write an ARPA file."""
         orders = {n: {h: f for h, f in self._grams.items() if len(h) == n - 1} for n in (1, 2, 3)}

@@ -1,0 +1,127 @@
+"""Synthetic speech: word and phone times are true, effects keep length and timing."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from common.errors import ParleyError
+from training.speech import augment
+from training.speech.espeak import Espeak, EspeakManner, random_manner
+from training.speech.flite import Flite
+from training.speech.utterance import PHONES, Utterance
+from training.text.conversation import Conversation, spoken
+from training.voice.flite import Manner
+
+TEXT = "The cat sat on the mat, and it's twenty-two of the best."
+
+
+@pytest.fixture(scope="module")
+def espeak() -> Espeak:
+    try:
+        return Espeak()
+    except ParleyError as error:
+        pytest.skip(error.cause)
+
+
+@pytest.fixture(scope="module")
+def flite() -> Flite:
+    return Flite()
+
+
+def check(said: Utterance, text: str) -> None:
+    assert [word.text for word in said.words] == spoken(text)
+    assert {phone.text for phone in said.phones} <= set(PHONES)
+    times = [t for word in said.words for t in (word.start_s, word.end_s)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= said.seconds + 0.05
+    assert np.abs(said.pcm).max() <= 1.0
+    # There is sound inside the words and little outside them.
+    inside = np.zeros(len(said.pcm), bool)
+    for word in said.words:
+        inside[int(word.start_s * 16_000) : int(word.end_s * 16_000)] = True
+    energy = said.pcm.astype(np.float64) ** 2
+    assert energy[inside].sum() > 0.95 * energy.sum()
+
+
+@pytest.mark.parametrize("tract", [0.88, 1.0, 1.14])
+def test_espeak_words_lie_where_the_sound_is(espeak: Espeak, tract: float) -> None:
+    said = espeak.say(TEXT, EspeakManner(tract=tract))
+    assert said is not None
+    check(said, TEXT)
+
+
+def test_espeak_says_everything_the_grammar_makes(espeak: Espeak) -> None:
+    talk, chance = Conversation(4), random.Random(4)
+    for _ in range(60):
+        text = talk.say("caller")
+        said = espeak.say(text, random_manner(chance))
+        assert said is not None
+        assert [word.text for word in said.words] == spoken(text)
+
+
+def test_flite_words_lie_where_the_sound_is(flite: Flite) -> None:
+    try:
+        said = flite.say(TEXT, Manner("slt", 180.0))
+    except ParleyError as error:
+        pytest.skip(error.cause)
+    assert said is not None
+    check(said, TEXT.replace("-", " "))
+
+
+def test_held_out_voices_are_held_out() -> None:
+    chance = random.Random(0)
+    trained = {random_manner(chance).voice for _ in range(3000)}
+    unseen = {random_manner(chance, held_out=True).voice for _ in range(500)}
+    assert not trained & unseen
+
+
+def tone(seconds: float = 1.0) -> np.ndarray:
+    times = np.arange(int(16_000 * seconds)) / 16_000
+    return (0.3 * np.sin(2 * np.pi * 700 * times)).astype(np.float32)
+
+
+def test_noise_has_the_ratio_asked_for() -> None:
+    chance = np.random.default_rng(0)
+    clean = tone()
+    for snr_db in (20.0, 5.0):
+        noisy = augment.add_at(clean, augment.coloured_noise(len(clean), chance), snr_db)
+        added = noisy - clean
+        measured = 10 * np.log10((clean**2).mean() / (added**2).mean())
+        assert measured == pytest.approx(snr_db, abs=0.5)
+
+
+def test_effects_keep_length_and_timing() -> None:
+    chance = np.random.default_rng(1)
+    pcm = np.concatenate([np.zeros(8_000, np.float32), tone(0.5), np.zeros(8_000, np.float32)])
+    effects = {
+        "room": augment.room(pcm, 0.3, 6.0, chance),
+        "phone": augment.phone_band(pcm),
+        "opus": augment.opus(pcm, 24_000),
+        "clipped": augment.clipped(pcm, 3.0),
+        "coloured": augment.coloured(pcm, chance),
+        "mu-law": augment.mu_law(pcm),
+    }
+    for name, out in effects.items():
+        assert out.shape == pcm.shape, name
+        assert out.dtype == np.float32, name
+        onset = np.flatnonzero(np.abs(out) > 0.25 * np.abs(out).max())[0]
+        assert abs(onset - 8_000) < 320, (name, onset)
+
+
+def test_a_telephone_carries_its_band_only() -> None:
+    times = np.arange(16_000) / 16_000
+    both = (np.sin(2 * np.pi * 1_000 * times) + np.sin(2 * np.pi * 6_000 * times)) / 4
+    spectrum = np.abs(np.fft.rfft(augment.phone_band(both.astype(np.float32))))
+    assert spectrum[1_000] > 50 * spectrum[6_000]
+
+
+def test_spoiling_is_repeatable_and_various() -> None:
+    pcm = tone()
+    same = [augment.spoil(pcm, 5, others=[tone()]) for _ in range(2)]
+    assert np.array_equal(*same)
+    different = {augment.spoil(pcm, seed, others=[tone()]).tobytes() for seed in range(30)}
+    assert len(different) > 12

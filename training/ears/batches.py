@@ -1,0 +1,142 @@
+"""Batches of the corpus: spoiled spectrograms, and what should be said at every step."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.config import delay_tokens
+from asr.frontend import SILENCE
+from backbone.tekken import Tekken
+from training.ears.corpus import MEL_BINS, TOKENS
+from training.ears.noise import spoil_mels
+from training.ears.recipe import EarsRecipe
+from training.ears.tokens import LEFT_PAD_TOKENS, stream_tokens
+
+CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 of the CTC head is its blank
+PHONE_DELAY_FRAMES = 5  # a phone is told 100 ms after it was heard: its end often decides it
+_IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        mel: float32 [B, bins, 8 S], left padding included.
+        tokens: The token before each position, some replaced by noise, int64 [B, S].
+        targets: The token after each position, int64 [B, S]; -100 within the prompt.
+        delay: In tokens, int64 [B].
+        phones: int64 [B, 4 S]; -100 in the padding.
+        characters: All rows' characters, int64 [sum of lengths].
+        character_counts: int64 [B].
+    """
+
+    mel: Tensor
+    tokens: Tensor
+    targets: Tensor
+    delay: Tensor
+    phones: Tensor
+    characters: Tensor
+    character_counts: Tensor
+
+
+class Corpus:
+    """All clips of all finished shards, in memory; `refresh` takes in new ones.
+
+    Args:
+        folder: Of `training.ears.corpus`.
+        held_out: Clips of the first shard that are kept for the validation curve.
+    """
+
+    def __init__(self, folder: Path, held_out: int) -> None:
+        self._folder, self._held_out = folder, held_out
+        self._read: set[Path] = set()
+        self._mels: list[np.ndarray] = []
+        self._phones: list[np.ndarray] = []
+        self._words: list[list[tuple[str, float]]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read shards finished since the last time."""
+        for path in sorted(self._folder.glob("[0-9]*.npz")):
+            if path in self._read or path.name.endswith(".part.npz"):
+                continue
+            with np.load(path) as shard:
+                self._mels.extend(shard["mels"])
+                self._phones.extend(shard["phones"])
+                for text in shard["words"]:
+                    lines = [line.split("\t") for line in str(text).splitlines()]
+                    self._words.append([(word, float(end)) for word, end in lines])
+            self._read.add(path)
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the shards read."""
+        return sorted(path.name for path in self._read)
+
+    def __len__(self) -> int:
+        return len(self._mels) - self._held_out
+
+    @property
+    def held_out_indices(self) -> range:
+        """Clips never trained on."""
+        return range(self._held_out)
+
+    def trained_index(self, number: int) -> int:
+        """The corpus index of a training clip's number."""
+        return number + self._held_out
+
+    def batch(
+        self, indices: list[int], delays: list[int], tekken: Tekken, recipe: EarsRecipe, seed: int
+    ) -> Batch:
+        """Make a batch; the same arguments give the same one."""
+        generator = torch.Generator().manual_seed(seed)
+        mel = torch.from_numpy(np.stack([self._mels[i] for i in indices]).astype(np.float32))
+        mel = spoil_mels(mel, generator)
+        left = mel.new_full((len(indices), MEL_BINS, 8 * LEFT_PAD_TOKENS), SILENCE)
+        rows = np.stack(
+            [
+                stream_tokens(tekken, self._words[i], delay, TOKENS)
+                for i, delay in zip(indices, delays, strict=True)
+            ]
+        )
+        tokens = torch.from_numpy(rows)
+        targets = tokens[:, 1:].clone()
+        for row, delay in enumerate(delays):
+            targets[row, : LEFT_PAD_TOKENS + delay] = _IGNORE
+        inputs = tokens[:, :-1].clone()
+        noise = torch.rand(inputs.shape, generator=generator) < recipe.token_noise
+        noise &= targets != _IGNORE
+        drawn = torch.randint(0, tekken.vocab_size, inputs.shape, generator=generator)
+        silent = torch.rand(inputs.shape, generator=generator) < 0.5
+        drawn[silent] = tekken.special("[STREAMING_PAD]")
+        inputs = torch.where(noise, drawn, inputs)
+        texts = [" ".join(word for word, _ in self._words[i]) for i in indices]
+        spelled = [[CHARACTERS.index(c) + 1 for c in text] for text in texts]
+        return Batch(
+            mel=torch.cat((left, mel), dim=2),
+            tokens=inputs,
+            targets=targets,
+            delay=torch.tensor(delays),
+            phones=self._phone_rows(indices),
+            characters=torch.tensor([c for row in spelled for c in row], dtype=torch.int64),
+            character_counts=torch.tensor([len(row) for row in spelled]),
+        )
+
+    def _phone_rows(self, indices: list[int]) -> Tensor:
+        phones = torch.from_numpy(np.stack([self._phones[i] for i in indices]).astype(np.int64))
+        late = torch.zeros_like(phones)
+        late[:, PHONE_DELAY_FRAMES:] = phones[:, :-PHONE_DELAY_FRAMES]
+        left = phones.new_full((len(indices), 4 * LEFT_PAD_TOKENS), _IGNORE)
+        return torch.cat((left, late), dim=1)
+
+
+def draw_delays(recipe: EarsRecipe, chance: random.Random, count: int) -> list[int]:
+    """Random delays in tokens."""
+    return [delay_tokens(chance.choice(recipe.delays_ms)) for _ in range(count)]

@@ -1,0 +1,150 @@
+"""The clips the ears are judged on: unseen sentences, seen and unseen voices, clean and spoiled.
+
+Families:
+    espeak    espeak-ng accents and variants kept out of training
+    flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
+    kal, ked  festival's diphone voices, a synthesiser and speakers never trained on
+    people    eight two-word recordings of a person, from Debian's alsa-utils
+
+Sentences were written by hand (`natural.txt`), so no grammar of ours has an advantage, and each
+family says all of them. The conditions spoil the same audio.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.progress import track
+
+from training.speech import festival
+from training.speech.augment import add_at, coloured_noise, phone_band, room
+from training.speech.espeak import Espeak, random_manner
+from training.speech.flite import Flite
+from training.text.conversation import spoken
+from training.voice.speakers import held_out_speakers
+
+FAMILIES = ("espeak", "flite", "kal", "ked", "people")
+CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
+PEOPLE = Path("/usr/share/sounds/alsa")
+_SENTENCES = Path(__file__).with_name("natural.txt")
+_SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
+_SEED = 77
+
+
+@dataclass(frozen=True, slots=True)
+class TestClip:
+    """One clip.
+
+    Attributes:
+        family: One of `FAMILIES`.
+        text: What is said, as `spoken` writes it.
+        pcm: float32 [samples] at 16 kHz, clean.
+        said_s: Where speech ends, in seconds.
+    """
+
+    family: str
+    text: str
+    pcm: np.ndarray
+    said_s: float
+
+
+def sentences() -> list[str]:
+    """The hand-written sentences."""
+    lines = _SENTENCES.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _voices() -> dict[str, Callable[[str, int], np.ndarray]]:
+    espeak, flite = Espeak(), Flite()
+    speakers = held_out_speakers()
+
+    def by_espeak(text: str, number: int) -> np.ndarray:
+        said = espeak.say(text, random_manner(random.Random(number), held_out=True))
+        assert said is not None
+        return said.pcm
+
+    def by_flite(text: str, number: int) -> np.ndarray:
+        said = flite.say(text, speakers[number % len(speakers)])
+        assert said is not None
+        return said.pcm
+
+    return {
+        "espeak": by_espeak,
+        "flite": by_flite,
+        "kal": lambda text, _: festival.say(text, "kal_diphone"),
+        "ked": lambda text, _: festival.say(text, "ked_diphone"),
+    }
+
+
+def make(path: Path) -> None:
+    """Write all clean clips."""
+    clips: list[TestClip] = []
+    texts = sentences()
+    for family, say in _voices().items():
+        for number, text in enumerate(track(texts, family)):
+            clips.append(_clip(family, text, say(text, number)))
+    for recording in sorted(PEOPLE.glob("*_*.wav")):
+        clips.append(
+            _clip("people", recording.stem.replace("_", " "), festival.read_wave(recording))
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        family=np.array([c.family for c in clips]),
+        text=np.array([c.text for c in clips]),
+        said_s=np.array([c.said_s for c in clips]),
+        samples=np.array([len(c.pcm) for c in clips]),
+        pcm=np.concatenate([(c.pcm * 32767).astype(np.int16) for c in clips]),
+    )
+
+
+def _clip(family: str, text: str, pcm: np.ndarray) -> TestClip:
+    silence = np.zeros(_SILENCE_SAMPLES, np.float32)
+    loud = np.flatnonzero(np.abs(pcm) > 0.02 * np.abs(pcm).max())
+    pcm = 0.4 * pcm[: loud[-1] + 800] / np.abs(pcm).max()
+    padded = np.concatenate([silence, pcm, silence]).astype(np.float32)
+    said_s = (_SILENCE_SAMPLES + loud[-1]) / 16_000
+    return TestClip(family, " ".join(spoken(text)), padded, said_s)
+
+
+def read(path: Path) -> list[TestClip]:
+    """Read what `make` wrote."""
+    data = np.load(path)
+    starts = np.concatenate([[0], np.cumsum(data["samples"])])
+    pcm = data["pcm"].astype(np.float32) / 32767
+    return [
+        TestClip(str(f), str(t), pcm[a:b], float(s))
+        for f, t, s, a, b in zip(
+            data["family"], data["text"], data["said_s"], starts, starts[1:], strict=False
+        )
+    ]
+
+
+def spoiled(clip: TestClip, condition: str, number: int) -> np.ndarray:
+    """A clip's audio in one of `CONDITIONS`; `number` seeds the noise."""
+    chance = np.random.default_rng(_SEED * 1000 + number)
+    if condition.endswith("dB"):
+        return add_at(clip.pcm, coloured_noise(len(clip.pcm), chance), float(condition[:-2]))
+    if condition == "phone":
+        hiss = add_at(clip.pcm, coloured_noise(len(clip.pcm), chance), 30)
+        return phone_band(hiss)
+    if condition == "room":
+        return add_at(room(clip.pcm, 0.35, 6.0, chance), coloured_noise(len(clip.pcm), chance), 25)
+    return clip.pcm
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("runs/ears/clips.npz"),
+) -> None:
+    """Make the clean clips; spoiling them is part of the evaluation."""
+    make(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,199 @@
+"""Training data of the ears: clips of made speech as spectrograms, with word times and phones.
+
+A shard is one `.npz`, made by one process from one seed; a finished shard is never made again, and
+training takes in new shards as they appear. Effects of rooms and lines are in the audio; noise,
+gain and microphone colour are added afresh at every use, on the spectrogram (`training.ears.noise`).
+"""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+
+from asr.frontend import LogMel
+from asr.interface import SAMPLE_RATE_HZ
+from training.ears.arpa import BackoffModel
+from training.speech.augment import spoil
+from training.speech.espeak import Espeak, random_manner
+from training.speech.flite import Flite
+from training.speech.utterance import PHONES, Utterance
+from training.text.conversation import Conversation
+from training.voice.flite import Manner
+from training.voice.speakers import passers_by
+
+MEL_BINS = 80
+TOKENS = 120  # of 80 ms per clip: 9.6 s
+CLIP_SAMPLES = TOKENS * 1280
+MEL_FRAMES = TOKENS * 8
+PHONE_FRAMES = TOKENS * 4  # 20 ms each, as the encoder's
+OPEN_FLOOR = -2.0  # a floor of 1e-10: the published one is applied after noise has been added
+_PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusOptions:
+    """What a corpus is made of."""
+
+    flite_share: float = 0.3  # of the speakers; the rest are espeak's
+    plain_flite_share: float = 0.25  # of those, flite's own voices as they are
+    caller_share: float = 0.42  # of the sentences: from the grammar's callers,
+    agent_share: float = 0.08  # its agents,
+    sampled_share: float = 0.38  # drawn from the mixed language model; the rest are random words
+    change_speaker: float = 0.2  # at each sentence
+    quiet_share: float = 0.06  # clips with one sentence or none
+    clips: int = 400  # per shard
+
+
+class Talk:
+    """Endless texts of all kinds.
+
+    Args:
+        seed: Of all choices.
+        arpa: The readable language model of `training.ears.language_model`.
+        options: The shares.
+    """
+
+    def __init__(self, seed: int, arpa: Path, options: CorpusOptions) -> None:
+        self._options = options
+        self._conversation = Conversation(seed)
+        self._model = BackoffModel.read(arpa)
+        self._vocabulary = [w for w in self._model.vocabulary() if w.replace("'", "").isalpha()]
+        self._chance = random.Random(seed)
+
+    def text(self) -> str:
+        """One sentence."""
+        draw, options = self._chance.random(), self._options
+        if draw < options.caller_share:
+            return self._conversation.say("caller")
+        draw -= options.caller_share
+        if draw < options.agent_share:
+            return self._conversation.say("agent")
+        if draw - options.agent_share < options.sampled_share:
+            words = self._model.sample(self._chance, longest=14)
+        else:
+            words = self._chance.choices(self._vocabulary, k=self._chance.randint(1, 7))
+        return " ".join(words or ["yes"]) + self._chance.choice("...?")
+
+
+class Crowd:
+    """Everyone who may speak in training."""
+
+    def __init__(self, chance: random.Random, options: CorpusOptions) -> None:
+        self._chance, self._options = chance, options
+        self._espeak, self._flite = Espeak(), Flite()
+
+    def someone(self) -> object:
+        """Draw a speaker."""
+        chance = self._chance
+        if chance.random() >= self._options.flite_share:
+            return random_manner(chance)
+        if chance.random() < self._options.plain_flite_share:
+            base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))
+            return Manner(base, pitch_hz, slowness=chance.uniform(0.85, 1.15))
+        return passers_by(1, chance)[0]
+
+    def say(self, text: str, speaker: object) -> Utterance | None:
+        """Let a speaker drawn by `someone` say a text."""
+        if isinstance(speaker, Manner):
+            return self._flite.say(text, speaker)
+        return self._espeak.say(text, speaker)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Clip:
+    """One training clip before it becomes a spectrogram."""
+
+    pcm: np.ndarray
+    phones: np.ndarray
+    words: list[tuple[str, float]]  # and where each ends, seconds
+
+
+def make_clip(talk: Talk, crowd: Crowd, chance: random.Random, options: CorpusOptions) -> Clip:
+    """Sentences with pauses between them until 9.6 s are full."""
+    clip = Clip(np.zeros(CLIP_SAMPLES, np.float32), np.zeros(PHONE_FRAMES, np.uint8), [])
+    quiet = chance.random() < options.quiet_share
+    at = round(chance.uniform(0.05, 0.9) * SAMPLE_RATE_HZ)
+    speaker = crowd.someone()
+    sentences = chance.randint(0, 1) if quiet else 99
+    misses = 0
+    while sentences > 0 and misses < 2:
+        said = crowd.say(talk.text(), speaker)
+        if said is None:
+            continue
+        if at + len(said.pcm) > CLIP_SAMPLES - 1600:
+            misses += 1
+            continue
+        _place(clip, said, at, chance)
+        at += len(said.pcm) + round(chance.uniform(0.1, 1.2) * SAMPLE_RATE_HZ)
+        sentences -= 1
+        if chance.random() < options.change_speaker:
+            speaker = crowd.someone()
+    return clip
+
+
+def _place(clip: Clip, said: Utterance, at: int, chance: random.Random) -> None:
+    gain = 10 ** (chance.uniform(-4, 0) / 20) * 0.8 / (np.abs(said.pcm).max() + 1e-6)
+    clip.pcm[at : at + len(said.pcm)] += gain * said.pcm
+    start_s = at / SAMPLE_RATE_HZ
+    clip.words += [(word.text, start_s + word.end_s) for word in said.words]
+    for phone in said.phones:
+        first, last = (round(50 * (start_s + t)) for t in (phone.start_s, phone.end_s))
+        clip.phones[first:last] = _PHONE_INDEX[phone.text]
+
+
+def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions) -> None:
+    """Write one shard."""
+    torch.set_num_threads(1)
+    chance = random.Random(seed)
+    talk, crowd = Talk(seed, arpa, options), Crowd(chance, options)
+    log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
+    mels = np.zeros((options.clips, MEL_BINS, MEL_FRAMES), np.float16)
+    phones = np.zeros((options.clips, PHONE_FRAMES), np.uint8)
+    words: list[list[tuple[str, float]]] = []
+    others: list[np.ndarray] = []
+    for i in range(options.clips):
+        clip = make_clip(talk, crowd, chance, options)
+        pcm = spoil(clip.pcm, seed * 100_003 + i, others=others)
+        others = [*others[-3:], clip.pcm]
+        mels[i] = log_mel.clip(torch.from_numpy(pcm)[None])[0].numpy()
+        phones[i] = clip.phones
+        words.append(clip.words)
+    text = np.array(["\n".join(f"{w}\t{end:.3f}" for w, end in clip) for clip in words])
+    part = path.with_suffix(".part.npz")
+    np.savez(part, mels=mels, phones=phones, words=text)
+    part.rename(path)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the shards.")] = Path("runs/ears/corpus"),
+    arpa: Annotated[Path, typer.Option(help="Readable language model.")] = Path(
+        "runs/ears/conversation.arpa"
+    ),
+    shards: Annotated[int, typer.Option(help="How many, of about an hour.")] = 16,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
+    processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
+) -> None:
+    """Make every missing shard."""
+    out.mkdir(parents=True, exist_ok=True)
+    options = CorpusOptions()
+    paths = {seed: out / f"{seed}.npz" for seed in range(first_seed, first_seed + shards)}
+    with ProcessPoolExecutor(processes) as pool:
+        jobs = [
+            pool.submit(make_shard, path, seed, arpa, options)
+            for seed, path in paths.items()
+            if not path.exists()
+        ]
+        for job in track(jobs, "speaking"):
+            job.result()
+
+
+if __name__ == "__main__":
+    typer.run(main)

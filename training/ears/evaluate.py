@@ -1,0 +1,220 @@
+"""How well the ears hear: `python -m training.ears.evaluate sphinx-ours sphinx-bundled asr/nano`.
+
+Every recogniser hears the same clips (`training.ears.clips`), 80 ms at a time, as a caller's audio
+arrives; what counts is the text of its flush half a second after the last word. Word error rates
+carry a 90 % interval from resampling sentences. Times are CPU time of the one thread that works, so
+that they hold on a machine shared with others.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+
+from asr.config import TOKEN_SAMPLES, delay_tokens
+from asr.interface import Hypothesis
+from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
+from training.text.conversation import spoken
+
+_RESAMPLES = 400
+
+
+@dataclass(slots=True)
+class Heard:
+    """What one recogniser made of one clip."""
+
+    words: list[str]
+    chunk_s: list[float] = field(default_factory=list)  # work per 80 ms
+    flush_s: float = 0.0
+    last_end_s: float | None = None  # where it says the last word ended
+
+
+class Ear(Protocol):
+    """A recogniser under test."""
+
+    def hear(self, pcm: np.ndarray) -> Heard:
+        """Recognise one clip as a stream."""
+
+
+class SphinxEar:
+    """pocketsphinx in this process, its work measured without the way to a worker and back.
+
+    Args:
+        lm: `"ours"` or `"bundled"`.
+    """
+
+    def __init__(self, lm: str) -> None:
+        from asr.sphinx_listener import Listener, ListenerOptions
+
+        self._listener = Listener(ListenerOptions(lm=lm))  # type: ignore[arg-type]
+
+    def hear(self, pcm: np.ndarray) -> Heard:
+        """Recognise one clip as a stream."""
+        self._listener.reset()
+        audio = (np.clip(pcm, -1, 1) * 32767).astype(np.int16)
+        chunk_s = []
+        for start in range(0, len(audio), TOKEN_SAMPLES):
+            began = time.thread_time()
+            self._listener.feed(audio[start : start + TOKEN_SAMPLES].tobytes())
+            chunk_s.append(time.thread_time() - began)
+        began = time.thread_time()
+        said = self._listener.flush()
+        return _heard(said, chunk_s, time.thread_time() - began)
+
+
+class VoxtralEar:
+    """A Voxtral Realtime checkpoint, one stream at a time.
+
+    Args:
+        folder: The checkpoint.
+        delay_ms: How far the text lags.
+    """
+
+    def __init__(self, folder: Path, delay_ms: int) -> None:
+        from asr.checkpoint import load_model
+        from asr.offline import step
+        from asr.steps import Steps
+        from asr.stream import Listener
+        from asr.words import StreamingIds
+        from backbone.tekken import Tekken
+
+        tekken = Tekken.load(folder / "tekken.json")
+        ids = StreamingIds.of(tekken)
+        left = int(tekken.audio["streaming_n_left_pad_tokens"])
+        model = load_model(folder, dtype=torch.float32)
+        self._steps, self._step = Steps(model, ids, 1, left), step
+        self._delay = delay_tokens(delay_ms)
+        self._new = lambda: Listener(tekken, ids, self._delay, left=left)
+
+    @torch.inference_mode()
+    def hear(self, pcm: np.ndarray) -> Heard:
+        """Recognise one clip as a stream."""
+        listener = self._new()
+        self._steps.seat(0, self._delay)
+        chunk_s = []
+        for start in range(0, len(pcm), TOKEN_SAMPLES):
+            listener.feed(pcm[start : start + TOKEN_SAMPLES].astype(np.float32))
+            began = time.thread_time()
+            while listener.ready_tokens():
+                self._step(self._steps, [listener])
+            chunk_s.append(time.thread_time() - began)
+        began = time.thread_time()
+        listener.finish(extra_tokens=0)
+        while listener.ready_tokens():
+            self._step(self._steps, [listener])
+        return _heard(listener.hypothesis(final=True), chunk_s, time.thread_time() - began)
+
+
+def _heard(said: Hypothesis, chunk_s: list[float], flush_s: float) -> Heard:
+    last = said.words[-1].end_samples / 16_000 if said.words else None
+    return Heard(spoken(said.text), chunk_s, flush_s, last)
+
+
+def word_errors(reference: Sequence[str], heard: Sequence[str]) -> int:
+    """Substitutions, insertions and deletions (Levenshtein distance over words)."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(reference, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+    return row[-1]
+
+
+def error_rate(pairs: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
+    """Word error rate in percent of (errors, words) per sentence, and its 90 % interval."""
+    chance = random.Random(0)
+
+    def rate(chosen: Sequence[tuple[int, int]]) -> float:
+        return 100 * sum(e for e, _ in chosen) / max(1, sum(n for _, n in chosen))
+
+    resampled = sorted(rate(chance.choices(pairs, k=len(pairs))) for _ in range(_RESAMPLES))
+    return rate(pairs), resampled[_RESAMPLES // 20], resampled[-_RESAMPLES // 20]
+
+
+def judge(ear: Ear, clips: Sequence[TestClip], condition: str) -> dict[str, float]:
+    """One cell of the table."""
+    pairs, chunks, flushes, audio_s = [], [], [], 0.0
+    for number, clip in enumerate(clips):
+        heard = ear.hear(spoiled(clip, condition, number))
+        reference = clip.text.split()
+        pairs.append((word_errors(reference, heard.words), len(reference)))
+        chunks += heard.chunk_s
+        flushes.append(heard.flush_s)
+        audio_s += len(clip.pcm) / 16_000
+    rate, low, high = error_rate(pairs)
+    return {
+        "wer": round(rate, 1),
+        "wer_low": round(low, 1),
+        "wer_high": round(high, 1),
+        "clips": len(clips),
+        "rtf": round((sum(chunks) + sum(flushes)) / audio_s, 3),
+        "chunk_ms_mean": round(1000 * float(np.mean(chunks)), 1),
+        "chunk_ms_p99": round(1000 * float(np.percentile(chunks, 99)), 1),
+        "flush_ms_p50": round(1000 * float(np.percentile(flushes, 50)), 1),
+        "flush_ms_p95": round(1000 * float(np.percentile(flushes, 95)), 1),
+        "flush_ms_max": round(1000 * max(flushes), 1),
+    }
+
+
+def open_ear(name: str, delay_ms: int) -> Ear:
+    """`sphinx-ours`, `sphinx-bundled`, or the folder of a checkpoint."""
+    if name.startswith("sphinx-"):
+        return SphinxEar(name.removeprefix("sphinx-"))
+    return VoxtralEar(Path(name), delay_ms)
+
+
+def main(
+    ears: Annotated[list[str], typer.Argument(help="sphinx-ours, sphinx-bundled or a folder.")],
+    clips: Annotated[Path, typer.Option(help="Made by training.ears.clips.")] = Path(
+        "runs/ears/clips.npz"
+    ),
+    out: Annotated[Path, typer.Option(help="JSON with every figure.")] = Path(
+        "runs/ears/evaluation.json"
+    ),
+    limit: Annotated[int, typer.Option(help="Clips per family; 0 for all.")] = 0,
+    conditions: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
+    families: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
+    delay_ms: Annotated[int, typer.Option(help="For checkpoints.")] = 480,
+) -> None:
+    """Judge recognisers side by side and print a table; figures are added to OUT."""
+    torch.set_num_threads(1)
+    every = read(clips)
+    figures = json.loads(out.read_text()) if out.exists() else {}
+    for name in ears:
+        ear = open_ear(name, delay_ms)
+        rows = [(f, c) for f in families or FAMILIES for c in conditions or CONDITIONS]
+        for family, condition in track(rows, name):
+            chosen = [clip for clip in every if clip.family == family]
+            chosen = chosen[: limit or None]
+            figures.setdefault(name, {}).setdefault(family, {})[condition] = judge(
+                ear, chosen, condition
+            )
+            out.write_text(json.dumps(figures, indent=1))
+    typer.echo(table(figures))
+
+
+def table(figures: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+    """Word error rates as a Markdown table, one column per recogniser."""
+    names = list(figures)
+    lines = [f"| clips | condition | {' | '.join(names)} |", "|---|---|" + "---:|" * len(names)]
+    for family in FAMILIES:
+        for condition in CONDITIONS:
+            cells = [figures[n].get(family, {}).get(condition) for n in names]
+            if any(cells):
+                texts = [f"{c['wer']} ({c['wer_low']}–{c['wer_high']})" if c else "" for c in cells]
+                lines.append(f"| {family} | {condition} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)

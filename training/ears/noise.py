@@ -1,0 +1,63 @@
+"""Noise, level and colour added to spectrograms, anew each time a clip is used.
+
+Powers of independent sounds add, so noise can be added to a mel spectrogram without the audio:
+thousands of times faster, and each hearing of a clip is a different one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_LOG10 = 2.302585
+_PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
+_FLOOR = -0.625  # the published floor in that scale
+
+
+def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
+    """What a batch of clean spectrograms may sound like.
+
+    Args:
+        mel: float32 [B, bins, T] in the published scale, without its floor.
+        generator: Of all random choices.
+
+    Returns:
+        float32 [B, bins, T] with the published floor.
+    """
+    rows, bins, frames = mel.shape
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(rows, 1, 1, generator=generator)
+
+    def sometimes(share: float) -> Tensor:
+        return (torch.rand(rows, 1, 1, generator=generator) < share).float()
+
+    def curve(knots: int, spread_db: float, length: int, axis: int) -> Tensor:
+        drawn = torch.randn(rows, 1, knots, generator=generator) * spread_db
+        smooth = torch.nn.functional.interpolate(drawn, length, mode="linear", align_corners=True)
+        return smooth if axis == 2 else smooth.transpose(1, 2)
+
+    mel = mel + sometimes(0.8) * curve(10, 4.0, bins, 1) * _PER_DB
+    power = torch.exp((4 * mel - 4) * _LOG10)
+    loudest = power.flatten(1).topk(frames, dim=1).values.mean(1)[:, None, None] + 1e-9
+
+    tilt = torch.linspace(0, 1, bins)[None, :, None] * uniform(-18, 3)
+    shape_db = curve(10, 5.0, bins, 1) + tilt
+    swell_db = sometimes(0.4) * curve(16, 5.0, frames, 2)
+    noise = torch.exp((shape_db + swell_db) / 10 * _LOG10)
+    # A mel band of noise is a sum of few squared Gaussians: low bands flicker more than high ones.
+    flicker = -torch.log(torch.rand(2, rows, bins, frames, generator=generator) + 1e-6)
+    steady = torch.linspace(0, 0.5, bins)[None, :, None]
+    noise = noise * (flicker[0] * (1 - steady) + flicker[1] * steady)
+    noise = noise / noise.mean((1, 2), keepdim=True)
+    # Loudness is judged where speech is loudest; the mean over bands lies some 20 dB below that.
+    snr_db = uniform(3, 42) + 18 + 30 * sometimes(0.12)
+    power = power + noise * loudest * 10 ** (-snr_db / 10)
+
+    babble = torch.exp((4 * mel.roll(1, 0) - 4) * _LOG10)
+    babble_db = uniform(8, 25)
+    power = power + sometimes(0.15) * babble * 10 ** (-babble_db / 10)
+
+    level_db = uniform(-30, 6)
+    out = (torch.log10(power.clamp_min(1e-12)) + 4) / 4 + level_db * _PER_DB
+    return out.clamp_min(_FLOOR)

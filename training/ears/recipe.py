@@ -1,0 +1,130 @@
+"""The training recipe: `nano.yaml` as checked options, and the `params.json` it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from training.ears.corpus import MEL_BINS
+from training.ears.tokens import SPECIALS
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Size(_Strict):
+    """One transformer."""
+
+    dim: int
+    n_layers: int
+    n_heads: int
+    hidden_dim: int
+    sliding_window: int
+
+
+class Stage(_Strict):
+    """One stretch of training.
+
+    Attributes:
+        name: For the log and the card.
+        minutes: CPU time.
+        phones: Weight of the frame-wise phone loss on the encoder.
+        characters: Weight of the encoder's CTC loss over characters.
+        text: Weight of the delayed-stream text loss.
+        rate: Factor on the learning rates.
+        decay: Last share of the stage over which the rates fall,
+        floor: to this share of themselves.
+        frozen_encoder: Only the adapter and decoder learn.
+    """
+
+    name: str
+    minutes: float
+    phones: float
+    characters: float
+    text: float
+    rate: float
+    decay: float
+    floor: float
+    frozen_encoder: bool = False
+
+
+class EarsRecipe(_Strict):
+    """Everything that decides a training run; see `nano.yaml` for the fields' meaning."""
+
+    seed: int
+    batch: int
+    delay_ms: int
+    delays_ms: list[int]
+    pieces: int
+    matrix_lr: float
+    other_lr: float
+    head_lr: float
+    warm_up_steps: int
+    token_noise: float
+    held_out_clips: int
+    encoder: Size
+    decoder: Size
+    stages: list[Stage]
+
+    @classmethod
+    def load(cls, path: Path) -> EarsRecipe:
+        """Read a recipe; unknown keys are errors."""
+        return cls.model_validate(yaml.safe_load(path.read_text()))
+
+    def params(self) -> dict[str, Any]:
+        """The checkpoint's `params.json`."""
+        shared = {"causal": True, "norm_eps": 1e-5, "rope_theta": 10_000.0}
+        audio = {
+            "sampling_rate": 16_000,
+            "frame_rate": 12.5,
+            "num_mel_bins": MEL_BINS,
+            "hop_length": 160,
+            "window_size": 400,
+            "chunk_length_s": None,
+            "global_log_mel_max": 1.5,
+            "transcription_format": "streaming",
+        }
+        vocabulary = self.pieces + len(SPECIALS)
+        encoder = (
+            shared
+            | _transformer(self.encoder)
+            | {
+                "audio_encoding_args": audio,
+                "use_biases": True,
+                "use_cache": False,
+                "pos_embed": "rope",
+                "ffn_type": "swiglu",
+                "norm_type": "rms_norm",
+                "max_source_positions": None,
+                "vocab_size": vocabulary,
+            }
+        )
+        return (
+            shared
+            | _transformer(self.decoder)
+            | {
+                "use_biases": False,
+                "vocab_size": vocabulary,
+                "tied_embeddings": True,
+                "ada_rms_norm_t_cond": True,
+                "ada_rms_norm_t_cond_dim": 16,
+                "model_max_length": 131_072,
+                "multimodal": {
+                    "whisper_model_args": {
+                        "encoder_args": encoder,
+                        "downsample_args": {"downsample_factor": 4},
+                    }
+                },
+            }
+        )
+
+
+def _transformer(size: Size) -> dict[str, Any]:
+    return size.model_dump() | {
+        "head_dim": size.dim // size.n_heads,
+        "n_kv_heads": size.n_heads,
+    }

@@ -1,0 +1,260 @@
+"""Train the nano ears: `python -m training.ears.train --out runs/ears/nano`.
+
+First the encoder learns sounds (which phone, each 20 ms; which letters, by CTC), then the decoder
+learns to say words after a delay on top of a frozen encoder, then all of it together. Two small
+heads exist for training only. A run can be stopped and goes on from its last minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from asr.checkpoint import save_model
+from asr.config import AsrConfig, delay_tokens
+from asr.model import VoxtralRealtime
+from backbone.tekken import Tekken
+from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
+from training.ears.corpus import CorpusOptions, Talk
+from training.ears.recipe import EarsRecipe, Stage
+from training.ears.tokens import learn_pieces, write_tekken
+from training.speech.utterance import PHONES
+from training.text.conversation import spoken
+from training.voice.optimise import optimisers
+
+_SAVE_EVERY_S = 60.0
+_MEASURE_EVERY_S = 150.0
+_TEXTS_FOR_PIECES = 60_000
+_PLAIN = ("phones", "characters", "ada_rms_norm")  # matrices left to AdamW
+
+
+class Ears(nn.Module):
+    """The model and the two heads that teach its encoder."""
+
+    def __init__(self, config: AsrConfig) -> None:
+        super().__init__()
+        self.model = VoxtralRealtime(config)
+        self.phones = nn.Linear(config.encoder.dim, len(PHONES))
+        self.characters = nn.Linear(config.encoder.dim, len(CHARACTERS) + 1)
+        nn.init.normal_(self.model.tok_embeddings.weight, std=config.decoder.dim**-0.5)
+
+    def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        """Each loss that the stage asks for, unweighted."""
+        model, losses = self.model, {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not stage.frozen_encoder):
+            frames = model.whisper_encoder(batch.mel)
+        if stage.phones:
+            logits = self.phones(frames).float()
+            losses["phones"] = F.cross_entropy(logits.flatten(0, 1), batch.phones.flatten())
+        if stage.characters:
+            logits = self.characters(frames).float().log_softmax(-1).transpose(0, 1)
+            lengths = torch.full((logits.shape[1],), logits.shape[0])
+            losses["characters"] = F.ctc_loss(
+                logits, batch.characters, lengths, batch.character_counts, zero_infinity=True
+            )
+        if stage.text:
+            audio = model.audio_language_projection(frames.unflatten(1, (-1, 4)).flatten(2))
+            logits = model.decode(audio, batch.tokens, model.delay_scale(batch.delay)).float()
+            flat, targets = logits.flatten(0, 1), batch.targets.flatten()
+            spoken_of = targets >= 0
+            flat, targets = flat[spoken_of], targets[spoken_of]
+            # Keeps logits from growing until the audio no longer matters (z-loss).
+            losses["text"] = (
+                F.cross_entropy(flat, targets) + 1e-4 * flat.logsumexp(-1).pow(2).mean()
+            )
+        return losses
+
+
+@dataclass(slots=True)
+class Log:
+    """What a run has done so far; goes to `log.json` and the card."""
+
+    steps: int = 0
+    seconds: float = 0.0  # of CPU
+    audio_hours: float = 0.0
+    stage: int = 0
+    stage_seconds: float = 0.0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Run:
+    """One training run in one folder."""
+
+    def __init__(self, out: Path, corpus: Path, arpa: Path, recipe: EarsRecipe) -> None:
+        self.out, self.recipe = out, recipe
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        self._chance = random.Random(recipe.seed)
+        self.tekken = _tokenizer(out / "tekken.json", arpa, recipe)
+        self.corpus = Corpus(corpus, recipe.held_out_clips)
+        self.ears = Ears(AsrConfig.from_params(recipe.params()))
+        self._steppers = optimisers(
+            self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
+        )
+        self._rates = [(g, g["lr"]) for s in self._steppers for g in s.param_groups]
+        self.log = Log()
+        self._order: list[int] = []
+        self._resume()
+
+    def _resume(self) -> None:
+        path = self.out / "run.pt"
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            self.ears.load_state_dict(state["ears"])
+            for stepper, kept in zip(self._steppers, state["steppers"], strict=True):
+                stepper.load_state_dict(kept)
+            self.log = Log(**state["log"])
+            self._chance.seed(self.log.steps)
+
+    def save(self) -> None:
+        """Write everything needed to go on, and a checkpoint that loads as any other."""
+        part = self.out / "run.pt.part"
+        state = {
+            "ears": self.ears.state_dict(),
+            "steppers": [stepper.state_dict() for stepper in self._steppers],
+            "log": {name: getattr(self.log, name) for name in Log.__slots__},
+        }
+        torch.save(state, part)
+        os.replace(part, self.out / "run.pt")
+        shipped = VoxtralRealtime(self.ears.model.config)
+        shipped.load_state_dict(self.ears.model.state_dict())
+        save_model(self.out, self.recipe.params(), shipped.to(torch.bfloat16))
+        (self.out / "log.json").write_text(json.dumps(state["log"], indent=1))
+
+    def train(self) -> None:
+        """Run the stages that are left."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        while self.log.stage < len(self.recipe.stages):
+            stage = self.recipe.stages[self.log.stage]
+            with Progress(*columns) as bar:
+                self._train_stage(stage, bar, bar.add_task(stage.name, total=60 * stage.minutes))
+            self.log.stage += 1
+            self.log.stage_seconds = 0.0
+            self.save()
+
+    def _train_stage(self, stage: Stage, bar: Progress, task: Any) -> None:
+        saved = measured = time.monotonic()
+        while self.log.stage_seconds < 60 * stage.minutes:
+            began, worked = time.monotonic(), time.process_time()
+            losses = self._step(stage)
+            # Work, not waiting: on a shared machine a run of so many minutes is the same run.
+            took = time.process_time() - worked
+            self.log.stage_seconds += took
+            self.log.seconds += took
+            text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            bar.update(
+                task,
+                completed=self.log.stage_seconds,
+                description=f"{stage.name} step {self.log.steps} {text}",
+            )
+            if began - saved > _SAVE_EVERY_S:
+                self.save()
+                saved = began
+            if began - measured > _MEASURE_EVERY_S:
+                self.corpus.refresh()
+                self._measure(stage, losses)
+                measured = time.monotonic()
+        self._measure(stage, {})
+
+    def _step(self, stage: Stage) -> dict[str, float]:
+        recipe, log = self.recipe, self.log
+        done = log.stage_seconds / (60 * stage.minutes)
+        factor = stage.rate * min(1.0, (log.steps + 1) / recipe.warm_up_steps)
+        factor *= max(stage.floor, min(1.0, (1 - done) / stage.decay))
+        for group, rate in self._rates:
+            group["lr"] = rate * factor
+        batch = self._next_batch()
+        self.ears.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = self.ears.losses(batch, stage)
+            weights = {"phones": stage.phones, "characters": stage.characters, "text": stage.text}
+            total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        for stepper in self._steppers:
+            stepper.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.ears.parameters(), 1.0)
+        for stepper in self._steppers:
+            stepper.step()
+        log.steps += 1
+        log.audio_hours += recipe.batch * 9.6 / 3600
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def _next_batch(self) -> Batch:
+        recipe = self.recipe
+        if len(self._order) < recipe.batch:
+            self._order = list(range(len(self.corpus)))
+            self._chance.shuffle(self._order)
+        numbers = [self._order.pop() for _ in range(recipe.batch)]
+        indices = [self.corpus.trained_index(number) for number in numbers]
+        delays = draw_delays(recipe, self._chance, recipe.batch)
+        return self.corpus.batch(indices, delays, self.tekken, recipe, self.log.steps)
+
+    @torch.no_grad()
+    def _measure(self, stage: Stage, losses: dict[str, float]) -> None:
+        """Losses on the held-out clips, spoiled the same way each time; added to the curve."""
+        self.ears.eval()
+        recipe, sums = self.recipe, Counter[str]()
+        everything = stage.model_copy(
+            update={"phones": 1.0, "characters": 1.0, "text": 1.0, "frozen_encoder": False}
+        )
+        indices = list(self.corpus.held_out_indices)
+        for start in range(0, len(indices), recipe.batch):
+            chosen = indices[start : start + recipe.batch]
+            delays = [delay_tokens(recipe.delay_ms)] * len(chosen)
+            quiet = recipe.model_copy(update={"token_noise": 0.0})
+            batch = self.corpus.batch(chosen, delays, self.tekken, quiet, 1_000_000 + start)
+            with torch.autocast("cpu", torch.bfloat16):
+                for name, loss in self.ears.losses(batch, everything).items():
+                    sums[name] += loss.item() * len(chosen) / len(indices)  # type: ignore[assignment]
+        point = {
+            "step": self.log.steps,
+            "minutes": round(self.log.seconds / 60, 2),
+            "stage": stage.name,
+            "clips": len(self.corpus),
+            "train": {name: round(value, 4) for name, value in losses.items()},
+            "held_out": {name: round(value, 4) for name, value in sums.items()},
+        }
+        self.log.curve.append(point)
+        typer.echo(json.dumps(point))
+
+
+def _tokenizer(path: Path, arpa: Path, recipe: EarsRecipe) -> Tekken:
+    """The run's tokenizer, learnt once from the texts of the corpus."""
+    if not path.exists():
+        talk, words = Talk(recipe.seed, arpa, CorpusOptions()), Counter[str]()
+        for _ in range(_TEXTS_FOR_PIECES):
+            words.update(spoken(talk.text()))
+        write_tekken(path, learn_pieces(words, recipe.pieces), recipe.delay_ms)
+    return Tekken.load(path)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/ears/nano"),
+    corpus: Annotated[Path, typer.Option(help="Folder of shards.")] = Path("runs/ears/corpus"),
+    arpa: Annotated[Path, typer.Option(help="Readable language model.")] = Path(
+        "runs/ears/conversation.arpa"
+    ),
+    recipe: Annotated[Path, typer.Option(help="What to train and how.")] = Path(
+        "training/ears/nano.yaml"
+    ),
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train, or go on training."""
+    torch.set_num_threads(threads)
+    Run(out, corpus, arpa, EarsRecipe.load(recipe)).train()
+
+
+if __name__ == "__main__":
+    typer.run(main)
