@@ -1,6 +1,7 @@
 """`python -m training.voice STEP`: make the nano voice, one step after the other.
 
-corpus → front-end → codec → encode → speech → export → evaluate. Every step reads and writes the
+corpus → front-end → codec → encode → speech → export → evaluate →
+card. Every step reads and writes the
 work folder (default `build/voice`) and goes on where it was interrupted.
 """
 
@@ -18,6 +19,7 @@ import yaml
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
+from training.voice.card import write as write_card
 from training.voice.corpus import CorpusOptions, build
 from training.voice.evaluate import evaluate as evaluate_checkpoint
 from training.voice.export import export as export_checkpoint
@@ -94,6 +96,12 @@ def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
     text = json.dumps(report, indent=1)
     (folder / "evaluation.json").write_text(text + "\n")
     typer.echo(text)
+
+
+@app.command()
+def card(folder: Path, work: Work = BUILD, flite: str = "2.2") -> None:
+    """Write the model card of the checkpoint in FOLDER from its runs and its evaluation."""
+    write_card(folder, work / "train", work / "codec", work / "speech", flite)
 
 
 if __name__ == "__main__":

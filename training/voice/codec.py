@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.voice.data import LABELS_PER_FRAME, PHONES, SpokenCorpus
-from training.voice.losses import RESOLUTIONS, spectral_distance
+from training.voice.losses import RESOLUTIONS, periodicity, spectral_distance
 from training.voice.optimise import Schedule, optimisers
 from tts.codec import Codec
 from tts.codec.convs import CausalConv, CausalConvTranspose
@@ -55,6 +55,7 @@ class CodecRun:
         decay_share: Last part of the budget over which the rates fall to zero.
         wave_share: Part of the steps that look at the waveform, at first.
         wave_from: Part of the budget after which every step does.
+        periodicity_weight: Of the waveform's autocorrelation against the target's.
         phone_weight: Of the phone probe.
         magnitude_weight: Of the head's log magnitudes against the target's (iSTFT head only).
         saturation_weight: Of acoustic latents beyond what tanh can tell apart.
@@ -73,6 +74,7 @@ class CodecRun:
     decay_share: float = 0.5
     wave_share: float = 0.25
     wave_from: float = 0.6
+    periodicity_weight: float = 1.0
     phone_weight: float = 0.3
     magnitude_weight: float = 0.5
     saturation_weight: float = 0.1
@@ -157,6 +159,9 @@ class CodecTrainer(nn.Module):
         if resolutions:
             made = codec.output_head(channels).float()
             terms["spectra"] = spectral_distance(made, target, resolutions)
+            with torch.no_grad():
+                theirs = periodicity(target)
+            terms["periodicity"] = (periodicity(made) - theirs).abs().mean()
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -164,6 +169,7 @@ class CodecTrainer(nn.Module):
         run = self.run
         weights = {
             "spectra": 1.0,
+            "periodicity": run.periodicity_weight,
             "magnitude": run.magnitude_weight,
             "phones": run.phone_weight,
             "commitment": run.commitment_weight,

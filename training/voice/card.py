@@ -1,0 +1,143 @@
+"""The model card: where a checkpoint comes from, what was measured, what it may be used for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from training.voice.speakers import SHIPPED
+
+_LICENCES = """\
+The weights are under this project's licence (Apache-2.0). They were trained on nothing but speech that
+flite {flite} synthesised with the CMU ARCTIC voices rms, slt and awb, which are free for any use
+(http://festvox.org/cmu_arctic); flite's code and its CMULEX dictionary are under a BSD-style licence of
+Carnegie Mellon University, and so is CMUdict, whose words the pronunciations cover. Sentences come from
+our own grammar and from Debian's list of American English words. No person was recorded."""
+
+_LIMITS = """\
+- It cannot sound better than its teacher: a parametric voice of 2006, nothing above 8 kHz.
+- American English only. Names and foreign words are sounded out letter by letter.
+- It was trained on pieces of up to 8 s; longer text is cut at punctuation before it is spoken.
+- Clones follow pitch, timbre and pace of a recording, not its accent or its manner; recordings with noise
+  or from far outside the range of its synthetic teachers are copied badly.
+- When how it sounds matters, use the 4B checkpoint on a GPU or a remote voice."""
+
+
+def write(folder: Path, corpus: Path, codec_run: Path, speech_run: Path, flite: str) -> None:
+    """Write `README.md` into a checkpoint folder that holds `evaluation.json`.
+
+    Args:
+        folder: The checkpoint.
+        corpus: The training corpus.
+        codec_run: Folder of the codec's training, with its log.
+        speech_run: Folder of the speech model's training, with its log.
+        flite: Version of the teacher.
+    """
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    params = json.loads((folder / "params.json").read_text())
+    options = json.loads((corpus / "options.json").read_text())
+    shards = sorted(corpus.glob("*.jsonl"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in shards)).hexdigest()
+    lines = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
+    hours = sum(line["n_frames"] for line in lines) * 0.08 / 3600
+    text = [
+        "# Nano voice",
+        "",
+        "Voxtral TTS (arXiv 2603.25551) at nano size: the published architecture and file layout,",
+        "trained from scratch on synthesised speech. It speaks in real time on one processor core.",
+        "",
+        "| voice | manner |",
+        "|---|---|",
+        *(f"| `{voice.name}` | {voice.description} |" for voice in SHIPPED),
+        "",
+        "## Data",
+        "",
+        f"{len(lines)} utterances, {hours:.1f} h, by {len(SHIPPED)} shipped and "
+        f"{options['passers_by']} other made speakers; seed {options['seed']}; "
+        f"SHA-256 of all labels `{digest[:16]}`.",
+        "",
+        "## Training",
+        "",
+        "| | steps | minutes on one core | last losses (validation) |",
+        "|---|---|---|---|",
+        _trained("codec", codec_run, ("spectra", "periodicity", "phones")),
+        _trained("speech model", speech_run, ("semantic", "right", "flow", "hits")),
+        "",
+        "![Losses](losses.png)",
+        "",
+        "## Measured",
+        "",
+        *_measured(evaluation),
+        "",
+        "## What differs from the published checkpoint",
+        "",
+        *_differences(params),
+        "",
+        "## Limits",
+        "",
+        _LIMITS,
+        "",
+        "## Licence and sources",
+        "",
+        _LICENCES.format(flite=flite),
+    ]
+    (folder / "README.md").write_text("\n".join(text) + "\n")
+
+
+def _trained(name: str, run: Path, wanted: tuple[str, ...]) -> str:
+    last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    losses = ", ".join(f"{key} {last['val_' + key]:.3f}" for key in wanted if f"val_{key}" in last)
+    return f"| {name} | {last['step']} | {last['minutes']:.0f} | {losses} |"
+
+
+def _measured(report: dict[str, Any]) -> list[str]:
+    """Tables of the evaluation, the codec's and the teacher's figures beside the model's."""
+    rows = ["| word error of pocketsphinx | nano | codec alone | teacher |", "|---|---|---|---|"]
+    for key, title in (
+        ("word_error_our_lm", f"our language model, {report['sentences']} sentences"),
+        ("word_error_bundled_lm", "its bundled language model, the same"),
+    ):
+        rows.append(_row(title, report[key]))
+    rows += [_row(f"… {name}", rates) for name, rates in report["word_error_by_voice"].items()]
+    length, ended, clone = report["length_ratio"], report["ended"], report["cloning"]
+    words, levels = report["word_end_error_ms"], report["levels"]
+    return [
+        *rows,
+        "",
+        f"- Ended by itself: {ended['share']:.1%} of {ended['of']} sentences.",
+        f"- Length against the teacher's: {length['mean']:.2f} ± {length['sd']:.2f}.",
+        f"- Word ends against the teacher's: median {words['median']:.0f} ms, "
+        f"{words['within_80_ms']:.0%} within 80 ms.",
+        f"- First frame {report['first_frame_ms']:.0f} ms, real-time factor "
+        f"{report['real_time_factor']:.2f}, on one (shared) core.",
+        f"- Cloning: {clone['closest_to_own']} of {clone['of']} held-out speakers' clones were closest "
+        f"to their own speaker, of {clone['against']} (pitch and spectral statistics).",
+        f"- Level {levels['dbfs']:.1f} dBFS, highest peak {levels['highest_peak']:.2f}, offset "
+        f"{levels['offset']:.4f}, clicks {levels['clicks_per_s']:.3f} a second.",
+    ]
+
+
+def _row(title: str, rates: dict[str, float]) -> str:
+    cells = " | ".join(f"{rates[name]:.1%}" for name in ("nano", "codec", "teacher"))
+    return f"| {title} | {cells} |"
+
+
+def _differences(params: dict[str, Any]) -> list[str]:
+    audio = params["multimodal"]["audio_model_args"]
+    codec = params["multimodal"]["audio_tokenizer_args"]
+    acoustic = audio["acoustic_transformer_args"]
+    return [
+        "All of it is declared in `params.json`; the code is the same.",
+        "",
+        f"- Sizes: width {params['dim']}, {params['n_layers']} layers; {audio['n_acoustic_codebook']} "
+        f"acoustic codes, {audio['semantic_codebook_size']} semantic codewords; codec stages "
+        f"{codec['encoder_dims_str']} and {codec['decoder_dims_str']} wide.",
+        f"- Text units: {audio['text_units']}; positions restart at the audio; heads "
+        f"{audio['alignment_heads']} follow the text.",
+        f"- Codec output: {codec['output_head']}. Raw 240-sample patches were tried at equal budget "
+        "and lost; see `docs/nano-voice.md`.",
+        f"- Sampling: {acoustic['n_decoding_steps']} Euler steps, noise {acoustic['noise_scale']}, "
+        f"guidance {acoustic['cfg_alpha']}.",
+    ]
