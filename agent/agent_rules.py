@@ -13,6 +13,7 @@ FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 160
 RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
 EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
+TOO_LATE_MS = 4000
 CUT_IN_MS = 1500  # a caller who speaks up so soon after the end of their turn had not finished it
 
 
@@ -90,8 +91,9 @@ def typed(floor: Floor) -> None:
 
 def _judge_while_going_on(floor: Floor) -> None:
     """A sound is not understood yet, or words came without one, or later than the decision."""
-    if not floor.words.words and not floor.unjudged:
-        return
+    too_late = floor.after_ms(floor.words.end_samples) > TOO_LATE_MS
+    if not floor.unjudged and (too_late or not floor.words.words):
+        return  # words that come too late to be answered wait for the caller's next turn
     verdict, reason = decide(_doubt(floor), floor.options.interrupt_voice_ms)
     if verdict is Verdict.INTERRUPT:
         _give_way(floor, reason)
@@ -163,16 +165,15 @@ def _dismiss(floor: Floor, verdict: Verdict, reason: str) -> None:
 def _give_way(floor: Floor, reason: str) -> None:
     """The agent gives up the floor, or, before its first sound, the turn it was about to answer."""
     unheard = (floor.held_over if floor.state is State.HELD else floor.state) is State.THINKING
-    if floor.after_ms(floor.committed_at) < CUT_IN_MS:
-        silence_ms = (floor.committed_at - floor.stopped) / SAMPLES_PER_MS
-        floor.patience.learn(silence_ms + floor.after_ms(floor.committed_at))
+    began = floor.voice.burst.began
+    if floor.after_ms(floor.committed_at) < CUT_IN_MS and began > floor.stopped:
+        floor.patience.learn((began - floor.stopped) / SAMPLES_PER_MS)
     if unheard:
         floor.carried = floor.committed
         floor.decide(d.DropSpeculation, f"{reason} before the reply")
     else:
         floor.decide(d.Interrupt, reason)
     floor.audible = floor.thinking = False
-    began = floor.voice.burst.began
     if floor.words.words:
         began = min(began, floor.words.words[0].start_samples)
     floor.start_turn(reason, began, after_interrupt=not unheard)

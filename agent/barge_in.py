@@ -22,6 +22,7 @@ WORDLESS_MS = 400  # no sentence is so long without its first word: laughter, "m
 WORDLESS_QUIET_MS = 700  # no recogniser in use needs longer for a word
 BACKCHANNEL_QUIET_MS = 120
 TALKS_ON_MS = 450  # voice that goes on after "yeah" for so long is a sentence
+ONGOING_QUIET_MS = 200
 HOLD_MS = 320  # a gap of 0.4 s is where people begin to hear that the agent stopped
 HARMLESS_QUIET_MS = 60
 UNSURE_CONFIDENCE = 0.6  # coughs and laughter stay below, speech close to a microphone does not
@@ -85,17 +86,17 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         The verdict, and why, in words; the reason of `WAIT` is empty.
     """
     far = doubt.below_usual_db >= SOMEONE_ELSE_DB and doubt.voiced_ms < FAR_ACCEPT_MS
-    if doubt.meaning is Meaning.TAKES_FLOOR and not far:
+    sure = doubt.word_count >= 2 or (
+        doubt.word_confidence >= SURE_WORD and doubt.voiced_ms >= SURE_VOICE_MS
+    )
+    if doubt.meaning is Meaning.TAKES_FLOOR and sure and not far:
         return Verdict.INTERRUPT, "the caller takes the floor"
     if far and (doubt.voiced_ms >= 200 or doubt.quiet_ms >= CLICK_QUIET_MS):
         return (
             Verdict.IGNORE,
             f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",
         )
-    if doubt.meaning is Meaning.CONTENT and (
-        doubt.word_count >= 2
-        or (doubt.word_confidence >= SURE_WORD and doubt.voiced_ms >= SURE_VOICE_MS)
-    ):
+    if doubt.meaning is Meaning.CONTENT and sure:
         return Verdict.INTERRUPT, "the caller says something"
     if (
         doubt.meaning is Meaning.BEGINNING
@@ -110,6 +111,8 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
 
 def harmless(doubt: Doubt) -> bool:
     """Whether an undecided sound is so likely to be nothing that the agent need not stay silent for it."""
+    if doubt.seems is Meaning.TAKES_FLOOR:
+        return False
     if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.seems.backchannel:
         return True
     if doubt.seems is not Meaning.NOTHING:
@@ -118,7 +121,8 @@ def harmless(doubt: Doubt) -> bool:
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:
-    if doubt.on_after_word_ms >= TALKS_ON_MS and (doubt.confidence or 1.0) >= UNSURE_CONFIDENCE:
+    ongoing = doubt.quiet_ms < ONGOING_QUIET_MS and doubt.seems is not Meaning.VOCAL
+    if ongoing and doubt.on_after_word_ms >= TALKS_ON_MS:
         return Verdict.INTERRUPT, "the caller talks on"
     if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and (
         doubt.words_final or doubt.quiet_ms >= WORDLESS_QUIET_MS
@@ -132,12 +136,13 @@ def _wordless(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         doubt.voiced_ms >= NOT_SPEECH_MS and doubt.confidence < NOT_SPEECH_CONFIDENCE
     ):
         return Verdict.IGNORE, "a noise, not a voice"
-    if doubt.voiced_ms >= interrupt_voice_ms:
+    ongoing = doubt.quiet_ms < ONGOING_QUIET_MS and doubt.wordless_ms < doubt.voiced_ms / 2
+    if ongoing and doubt.voiced_ms >= interrupt_voice_ms:
         return Verdict.INTERRUPT, f"voice for {interrupt_voice_ms} ms"
     if doubt.voiced_ms < CLICK_MS and doubt.quiet_ms >= CLICK_QUIET_MS:
         return Verdict.IGNORE, "a click"
     if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and doubt.words_final and not doubt.word_count:
         return Verdict.IGNORE, "a sound without words"
     if doubt.quiet_ms >= WORDLESS_QUIET_MS:
-        return Verdict.IGNORE, "a sound without words"
+        return Verdict.IGNORE, "no word that is sure"
     return Verdict.WAIT, ""

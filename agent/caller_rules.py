@@ -15,6 +15,8 @@ ASK_MS = 140  # likewise: this judge costs a core for a tenth of a second
 MID_PAUSE_MS = 200  # shorter silences are not pauses worth learning from
 NOISE_QUIET_MS = 400  # a sound without words is given up after this silence, final words in hand
 UNHEARD_QUIET_MS = 1500  # the same when the recogniser never said that its words are final
+UNEXPLAINED_MS = 300  # recognisers put the end of a word up to so much too early
+BEHIND_GRACE_MS = 3000  # a recogniser that lags so far behind is not waited for
 FAR_MS = 200  # voice needed to tell how loud somebody is
 ACKNOWLEDGE_MS = 240
 MUTE_LIMIT_MS = 1500  # after a stop for nothing, the agent says something after this silence
@@ -68,8 +70,7 @@ def pause(floor: Floor) -> None:
     pause = floor.words.pause if floor.words.pause_samples > floor.stopped else None
     judged = judge(text, floor.agent_text, floor.sound_finished, pause)
     _speculate(floor, text, judged.belief, quiet_ms)
-    final = floor.words.final_samples >= floor.stopped
-    waited_ms = quiet_ms if final else quiet_ms - floor.options.words_grace_ms
+    waited_ms = quiet_ms - _words_grace_ms(floor)
     if waited_ms >= floor.patience.needed_ms(judged.belief) and not _voice_returns(floor):
         _end_turn(floor, text, f"{judged.reason}; {quiet_ms:.0f} ms of silence")
         return
@@ -80,6 +81,15 @@ def pause(floor: Floor) -> None:
     if quiet_ms >= ACKNOWLEDGE_MS and talked_ms >= floor.options.long_turn_s * 1000:
         floor.acknowledged = floor.now
         floor.decide(d.Acknowledge, f"{talked_ms / 1000:.0f} s without a reply")
+
+
+def _words_grace_ms(floor: Floor) -> float:
+    """How much longer than the silence to wait for words that are not final."""
+    if floor.words.final_samples >= floor.stopped:
+        return 0.0
+    unexplained_ms = (floor.stopped - floor.words.end_samples) / SAMPLES_PER_MS
+    behind = unexplained_ms > UNEXPLAINED_MS  # voice after the last word: more words will come
+    return BEHIND_GRACE_MS if behind else floor.options.words_grace_ms
 
 
 def _goes_on(floor: Floor) -> None:
@@ -96,6 +106,11 @@ def _nothing_said(floor: Floor, quiet_ms: float) -> None:
     if quiet_ms < (NOISE_QUIET_MS if final else UNHEARD_QUIET_MS) or _voice_returns(floor):
         return
     floor.ignore("a sound without words")
+    _come_to_nothing(floor)
+
+
+def _come_to_nothing(floor: Floor) -> None:
+    """Nobody has the floor; if the agent gave it up for this, it does not stay silent for long."""
     stopped_agent = floor.after_interrupt
     floor.listen()
     if stopped_agent:
@@ -116,7 +131,7 @@ def _end_turn(floor: Floor, text: str, reason: str) -> None:
     if meaning(text) is Meaning.VOCAL and not floor.agent_asks:
         floor.drop_speculation("nothing to answer")
         floor.backchannel("a sound that asks for no answer")
-        floor.listen()
+        _come_to_nothing(floor)
     else:
         # A punctuation mark that came late must not cost the reply that is already prepared.
         floor.commit(floor.speculated or text, reason)

@@ -77,7 +77,9 @@ class CallerWords:
         if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
             self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples
         self.words = fresh
-        self._views.append((now, tuple(word.text for word in fresh)))
+        # A recogniser that lags has not had the time to change its mind.
+        since = now + max(0, now - hypothesis.heard_samples)
+        self._views.append((since, tuple(word.text for word in fresh)))
 
     def take(self, upto_samples: int) -> None:
         """Forget words before `upto_samples`: a decision has dealt with them."""

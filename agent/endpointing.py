@@ -71,11 +71,11 @@ class Patience:
 
     @property
     def slowness(self) -> float:
-        """This caller's pauses against the usual ones: 0.8 for a brisk speaker to 1.6 for a slow one."""
+        """This caller's pauses against the usual ones: 0.8 for a brisk speaker to 1.5 for a slow one."""
         if len(self.pauses_ms) < 2:
             return 1.0
         longest_typical = sorted(self.pauses_ms)[int(0.75 * (len(self.pauses_ms) - 1) + 0.5)]
-        return min(max(longest_typical / _USUAL_PAUSE_MS, 0.8), 1.6)
+        return min(max(longest_typical / _USUAL_PAUSE_MS, 0.8), 1.5)
 
     def learn(self, pause_ms: float) -> None:
         """The caller went on after a pause of this length."""

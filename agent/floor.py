@@ -12,6 +12,8 @@ from agent.completeness import says_goodbye
 from agent.endpointing import Patience
 from agent.pace import BALANCED, TurnOptions
 
+FLUSH_SLACK_SAMPLES = 100 * SAMPLES_PER_MS  # the recogniser may be fed in chunks
+FLUSH_LIMIT_MS = 2000  # a busy machine is asked once, not ten times
 LONG_AGO = -(10**9)
 
 
@@ -171,7 +173,10 @@ class Floor:
         self.enter(State.THINKING)
 
     def flush_words(self, since: int, reason: str) -> None:
-        """Ask for final words, unless that was done since then, or they are in hand."""
+        """Ask for final words, unless they are in hand, or that was done since then or not answered yet."""
+        unanswered = self.words.final_samples < self.flushed - FLUSH_SLACK_SAMPLES
+        if unanswered and self.after_ms(self.flushed) < FLUSH_LIMIT_MS:
+            return
         if self.flushed < since and self.words.final_samples < since:
             self.flushed = self.now
             self.decide(d.FlushWords, reason)

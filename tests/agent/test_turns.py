@@ -97,7 +97,7 @@ def test_pauses_are_learnt_during_the_call() -> None:
     slow = Talk().quiet(300)
     for _ in range(4):
         slow.say("and").quiet(1000)
-    assert doubtful_end_ms(slow) > 1.2 * doubtful_end_ms(Talk().quiet(300))
+    assert doubtful_end_ms(slow) > 1.15 * doubtful_end_ms(Talk().quiet(300))
 
 
 def test_a_reply_is_prepared_early_and_committed_with_the_same_text() -> None:
