@@ -62,7 +62,13 @@ def doctor(
 
         parley doctor --asr nano --llm http://localhost:11434 --ice stun:stun.example.org:3478
     """
-    findings = asyncio.run(_examine(port, asr, tts, llm, ice, quiet=as_json))
+    from loguru import logger
+
+    logger.disable("")  # what the models say of themselves is not a finding
+    try:
+        findings = asyncio.run(_examine(port, asr, tts, llm, ice, quiet=as_json))
+    finally:
+        logger.enable("")
     if as_json:
         print(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
     if any(finding.state == "bad" for finding in findings):
@@ -72,11 +78,9 @@ def doctor(
 async def _examine(
     port: int, asr: str, tts: str, llm: str, ice: list[str] | None, *, quiet: bool
 ) -> list[Finding]:
-    from loguru import logger
     from rich.console import Console
     from rich.markup import escape
 
-    logger.disable("")
     console = Console(highlight=False, quiet=quiet)
     marks = {"good": "[green]✓[/]", "poor": "[yellow]![/]", "bad": "[red]✗[/]"}
     findings = []

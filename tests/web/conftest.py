@@ -113,3 +113,13 @@ def no_page_errors(page: Page) -> Iterator[None]:
     page.on("pageerror", lambda error: broken.append(error))
     yield
     assert not broken
+
+
+def live(page: Page, url: str) -> None:
+    """Open the page and place a call; whatever stops it is told."""
+    page.goto(url)
+    page.wait_for_selector("#voice option", state="attached")
+    page.get_by_role("button", name="Talk").click()
+    page.wait_for_selector("[data-phase=live], #trouble h2", timeout=20_000)
+    trouble = page.locator("#trouble").inner_text()
+    assert page.locator("body").get_attribute("data-phase") == "live", trouble

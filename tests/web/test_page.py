@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, expect
 
 from tests.web.catalogue import CATALOGUE
-from tests.web.conftest import free_port, no_page_errors, serving
+from tests.web.conftest import free_port, live, no_page_errors, serving
 from tests.web.stand_in import EXCHANGES, GREETING, PARTS, StandInCalls
 from web.server import create_app
 from web.settings import WebSettings
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=12_000)  # a busy machine is not a broken page
 StandIn = tuple[str, StandInCalls]
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-
-
-def live(page: Page, url: str) -> None:
-    page.goto(url)
-    page.get_by_role("button", name="Talk").click()
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
 
 
 def violations(page: Page) -> str:

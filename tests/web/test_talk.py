@@ -17,7 +17,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import free_port
+from tests.web.conftest import free_port, live
 from tests.web.stand_in import flite, write_wav
 
 pytestmark = pytest.mark.browser
@@ -135,10 +135,8 @@ def test_talking_interrupting_and_talking_again(
     url, process = parley
     page = new_page()
     page.add_init_script(MICROPHONE)
-    page.goto(url)
-    page.get_by_role("button", name="Talk").click()
+    live(page, url)
     talk = Talk(page, tmp_path)
-    expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=15_000)
     talk.wait_for_sound(within_s=10)  # the greeting
     expect(page.locator('[data-turn="0"] .reply')).to_contain_text("harbour office")
     expect(page.locator("body")).to_have_attribute("data-state", "listening", timeout=15_000)

@@ -1,0 +1,103 @@
+"""`parley doctor` and what `parley serve` prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli.doctor import check_candidates, check_disk, check_personas, doctor, network_addresses
+from cli.serve import serve
+from cli.welcome import welcome
+from common.errors import ConfigError, ParleyError
+from tests.web.catalogue import CATALOGUE
+from tests.web.conftest import free_port
+from web.settings import WebSettings
+
+
+def invoke(command: object, *arguments: str) -> tuple[int, str, BaseException | None]:
+    app = typer.Typer()
+    app.command()(command)  # type: ignore[type-var]
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, result.exception
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed: no voice")
+def test_the_doctor_speaks_listens_and_asks() -> None:
+    port = str(free_port())
+    code, told, _ = invoke(doctor, "--tts", "espeak", "--llm", "script", "--json", "--port", port)
+    findings = {finding["name"]: finding for finding in json.loads(told)["findings"]}
+    assert list(findings) == ["port", "network", "disk", "personas", "models", "brain"]
+    assert findings["port"]["state"] == "good"
+    assert "open tomorrow" in findings["models"]["says"]
+    assert findings["brain"]["state"] == "good"
+    assert code == int(any(finding["state"] == "bad" for finding in findings.values()))
+
+
+def test_what_stops_calls_is_exit_code_1_and_has_a_cure() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        arguments = ("--port", port, "--asr", "/nowhere", "--llm", "http://127.0.0.1:1", "--json")
+        code, told, _ = invoke(doctor, *arguments)
+    findings = {finding["name"]: finding for finding in json.loads(told)["findings"]}
+    assert code == 1
+    for name in ("port", "models", "brain"):
+        assert findings[name]["state"] == "bad"
+        assert findings[name]["cure"]
+
+
+async def test_candidates_are_those_a_call_would_get() -> None:
+    finding = await check_candidates(None)
+    assert finding.state == ("good" if network_addresses() else "bad")
+    silent = await check_candidates(["stun:127.0.0.1:9"])
+    assert silent.state == ("poor" if network_addresses() else "bad")
+    with pytest.raises(ConfigError):
+        await check_candidates(["turn:relay.example"])
+
+
+def test_disk_and_personas(tmp_path: Path) -> None:
+    assert "GB free" in check_disk(tmp_path).says
+    assert "parley" in check_personas().says
+
+
+def printed(settings: WebSettings) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    welcome(console, settings, CATALOGUE, brain="script", max_calls=3, took_s=1.0)
+    return out.getvalue()
+
+
+def test_the_welcome_says_where_to_go_and_what_to_beware_of() -> None:
+    told = printed(WebSettings())
+    assert "http://localhost:7860" in told
+    assert "key" not in told
+    assert "Anyone" not in told
+    locked = printed(WebSettings(host="0.0.0.0", secret="a b"))
+    assert "http://localhost:7860/#key=a%20b" in locked
+    assert "Anyone" not in locked
+    assert "at your expense" in printed(WebSettings(host="0.0.0.0", open_to_all=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("--persona", "nobody"), "no persona"),
+        (("--ice", "relay.example"), "not an ICE server"),
+        (("--verify", "nowhere:check", "--tts", "espeak"), "--verify nowhere:check"),
+        (("--asr", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_named(arguments: tuple[str, ...], cause: str) -> None:
+    _, _, error = invoke(serve, "--port", str(free_port()), *arguments)
+    assert isinstance(error, ParleyError)
+    assert cause in error.cause
+    assert error.cure
