@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -19,22 +20,20 @@ from loguru import logger
 
 from backbone.stepper import Stepper
 from common.errors import EngineFull, ParleyError
+from tts.capacity import capacity
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
 from tts.metrics import Meter, TtsMetrics
 from tts.schedule import FRAME_S, next_turn
-from tts.speaking import NOTHING_SAID, SpeakingBatch, Start
+from tts.speaking import SpeakingBatch, Start
 from tts.stream import Item, Speaker, VoxtralSpeechStream
 from tts.text import ClausePlanner, TextUnits
 from tts.voices import VoiceShelf
 
 AHEAD_S = 2.0
 """Audio ahead after which a speaker sits out: what an interruption would throw away."""
-BUSY_SHARE = 0.6
-"""Of the 80 ms a frame lasts, how much a step of all speakers may take."""
 MAX_TOKENS = 2048
 MAX_ROWS = {"cpu": 8, "cuda": 32}
-_PROBE_STEPS = 4
 
 
 class VoxtralTtsEngine:
@@ -53,6 +52,8 @@ class VoxtralTtsEngine:
     ):
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
         self._ahead_s, self._carry_on = ahead_s, carry_on
+        self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
+        self._editions: dict[str, int] = {}
         self._speakers: list[Speaker] = []
         self._meter = Meter()
         self._max_streams = max_streams or 0
@@ -142,12 +143,16 @@ class VoxtralTtsEngine:
         stream = VoxtralSpeechStream(
             write=lambda text: self._stepper.post(lambda: speaker.write(text, time.monotonic())),
             end_text=lambda: self._stepper.post(lambda: speaker.end_text()),
-            cancel=lambda: self._stepper.post(lambda: self._leave(speaker)),
+            cancel=lambda: self._cancel(speaker),
         )
         speaker = await self._stepper.call(
             lambda: self._join(voice, seed, lexicon, stream.sender(loop))
         )
         return stream
+
+    def _cancel(self, speaker: Speaker) -> None:
+        with suppress(ParleyError):  # an engine that has stopped has no slot to free
+            self._stepper.post(lambda: self._leave(speaker))
 
     async def metrics(self) -> TtsMetrics:
         """How the engine is doing."""
@@ -172,13 +177,12 @@ class VoxtralTtsEngine:
         if len(self._speakers) >= self._max_streams:
             raise EngineFull(f"All {self._max_streams} voices of this machine are speaking.")
         info = self._shelf.find(voice)
-        self._add_voice(info.name)
+        self._have_voice(info.name)
         taken = {speaker.row for speaker in self._speakers}
         row = next(row for row in range(self._batch.rows) if row not in taken)
         self._batch.reset(row)
-        max_chars = self._batch.model.sizes.audio.max_text_chars
         planner = ClausePlanner(self._units, lexicon, info.language)
-        speaker = Speaker(row, info.name, seed, planner, max_chars, send)
+        speaker = Speaker(row, info.name, seed, planner, self._max_text, send)
         self._speakers.append(speaker)
         return speaker
 
@@ -187,18 +191,19 @@ class VoxtralTtsEngine:
             self._speakers.remove(speaker)
             speaker.finish()
 
-    def _add_voice(self, name: str) -> None:
-        codec = self._batch.model.audio_tokenizer
-        tensor, are_codes = self._shelf.tensors(name, codec)
-        if are_codes:
-            tensor = self._batch.model.voice_rows(tensor.to(self._batch.hidden.device))
-        self._batch.add_voice(name, tensor)
+    def _have_voice(self, name: str) -> None:
+        """Make sure the batch knows a voice as it now is on disk."""
+        if self._editions.get(name) == (edition := self._shelf.edition(name)):
+            return
+        model = self._batch.model
+        tensor, are_codes = self._shelf.tensors(name, model.audio_tokenizer)
+        tensor = tensor.to(self._batch.hidden.device)
+        self._batch.add_voice(name, model.voice_rows(tensor) if are_codes else tensor)
+        self._editions[name] = edition
 
     def _step(self) -> float | None:
         """One frame for those who need it soonest; see `Stepper`."""
-        speaking = [speaker for speaker in self._speakers if speaker.next_clause()]
-        for speaker in [s for s in self._speakers if s.over]:
-            self._leave(speaker)
+        speaking = [speaker for speaker in list(self._speakers) if self._has_clause(speaker)]
         now_s = time.monotonic()
         turn = next_turn(speaking, now_s, self._ahead_s)
         if not turn.speak:
@@ -208,19 +213,36 @@ class VoxtralTtsEngine:
         self._meter.step(time.monotonic() - now_s)
         return 0.0
 
+    def _has_clause(self, speaker: Speaker) -> bool:
+        """Whether there is something for a speaker to say; one that is through leaves."""
+        try:
+            if speaker.next_clause():
+                return True
+        except Exception as error:  # one caller's strange text must not silence the others
+            logger.exception("a text could not be prepared for speaking")
+            speaker.finish(ParleyError(f"A text could not be prepared for speaking: {error!r}."))
+            self._speakers.remove(speaker)
+            return False
+        if speaker.over:
+            self._leave(speaker)
+        return False
+
     def _begin(self, speakers: Sequence[Speaker]) -> None:
-        firsts = self._batch.begin([self._start(speaker) for speaker in speakers])
-        for speaker, first_unit in zip(speakers, firsts, strict=True):
-            assert speaker.row is not None
-            speaker.begin(first_unit, self._batch.room(speaker.row))
+        starts = [self._start(speaker) for speaker in speakers]
+        rooms = [self._batch.room_after(start) for start in starts]
+        firsts = self._batch.begin(starts)
+        for speaker, first_unit, room_frames in zip(speakers, firsts, rooms, strict=True):
+            speaker.begin(first_unit, room_frames)
 
     def _start(self, speaker: Speaker) -> Start:
         assert speaker.clause is not None
         assert speaker.row is not None
         ids, said = speaker.clause.ids, speaker.said
-        if not self._carry_on or len(said.ids) + len(ids) > speaker.max_text_chars:
-            said = NOTHING_SAID
-        return Start(speaker.row, speaker.voice, ids, said)
+        afresh = Start(speaker.row, speaker.voice, ids)
+        if not self._carry_on or len(said.ids) + len(ids) > self._max_text:
+            return afresh
+        onward = Start(speaker.row, speaker.voice, ids, said)
+        return onward if self._batch.room_after(onward) >= speaker.clause.max_frames else afresh
 
     def _speak(self, speakers: Sequence[Speaker]) -> None:
         rows = [speaker.row for speaker in speakers if speaker.row is not None]
@@ -240,28 +262,10 @@ class VoxtralTtsEngine:
     def _prepare(self) -> None:
         """Have the default voice ready, warm everything up, and know the limits."""
         default = self._shelf.find(None).name
-        self._add_voice(default)
+        self._have_voice(default)
         self._batch.warm_up()
-        self._max_streams = self._max_streams or self._capacity(default)
-
-    def _capacity(self, voice: str) -> int:
-        """How many speakers a step can serve in time, by trying."""
-        ids, _ = self._units.encode("a.")
-        # On a CPU count the thread's own time: what else starts up beside us will soon be over.
-        clock = time.thread_time if self._batch.hidden.device.type == "cpu" else time.monotonic
-        capacity, rows = 1, 1
-        while rows <= self._batch.rows:
-            self._batch.begin([Start(row, voice, tuple(ids)) for row in range(rows)])
-            took_s = []
-            for _ in range(_PROBE_STEPS):
-                begun_s = clock()
-                self._batch.step(list(range(rows)), [torch.Generator()] * rows)
-                took_s.append(clock() - begun_s)
-            if min(took_s) > BUSY_SHARE * FRAME_S:
-                break
-            capacity, rows = rows, rows * 2
-        logger.debug("this machine serves {} voices at once", capacity)
-        return capacity
+        if not self._max_streams:
+            self._max_streams = capacity(self._batch, default, tuple(self._units.encode("a.")[0]))
 
     def _measure(self) -> TtsMetrics:
         now_s = time.monotonic()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from backbone.cache import KvCache
+from common.errors import CheckpointError
 from tts.alignment import AlignmentProbe
 from tts.graphs import GraphedFrame
 from tts.model import TtsModel
@@ -117,9 +118,21 @@ class SpeakingBatch:
         self._extent_step = EXTENT_STEP[device.type]
 
     def add_voice(self, name: str, rows: Tensor) -> None:
-        """Compute the keys and values every utterance of a voice shares; [N, dim] rows."""
-        if name in self._prefixes:
-            return
+        """Compute the keys and values every utterance of a voice shares.
+
+        Args:
+            name: A voice of that name is replaced.
+            rows: [N, dim].
+
+        Raises:
+            CheckpointError: The voice is too long to leave room for speaking.
+        """
+        if len(rows) > self.max_tokens // 2:
+            raise CheckpointError(
+                f"The voice {name!r} has {len(rows)} frames, more than half of this model's "
+                f"{self.max_tokens} tokens.",
+                "Make it from a shorter recording.",
+            )
         ids = torch.tensor(prefix_ids(self.model.sizes, len(rows)), device=self.hidden.device)
         x = self.model.embed_text(ids)
         x[2 : 2 + len(rows)] = rows.to(x)
@@ -128,10 +141,6 @@ class SpeakingBatch:
         )
         self.model(x[None], torch.arange(len(ids), device=x.device)[None], cache, extent=len(ids))
         self._prefixes[name] = (len(ids), cache)
-
-    def forget_voice(self, name: str) -> None:
-        """Let go of a voice that was removed or replaced."""
-        self._prefixes.pop(name, None)
         self._held_voice = [None if held == name else held for held in self._held_voice]
 
     def reset(self, row: int) -> None:
@@ -194,9 +203,10 @@ class SpeakingBatch:
             self.cache.copy_row(start.row, prefix, 0, tokens=n_prefix)
             self._held_voice[start.row] = start.voice
 
-    def room(self, row: int) -> int:
-        """Frames the row can still make before its cache is full."""
-        return self.max_tokens - self._tokens[row]
+    def room_after(self, start: Start) -> int:
+        """Frames for which there will be room after taking in a clause."""
+        text = len(start.said.ids) + len(start.ids) + 2
+        return self.max_tokens - self._prefixes[start.voice][0] - text - len(start.said.codes)
 
     def step(self, rows: list[int], generators: list[torch.Generator]) -> list[Spoken]:
         """Make the next frame of each of `rows`, drawing its noise from its own generator."""

@@ -17,8 +17,6 @@ from tts.interface import SAMPLE_RATE_HZ, SpeechFrame, SpokenWord
 from tts.speaking import NOTHING_SAID, Said
 from tts.text import Clause, ClausePlanner, cut
 
-FRAMES_PER_CHARACTER, SPARE_FRAMES = 3, 25
-"""A clause that has not ended after this many frames never will."""
 _CLOSING_SAMPLES = SAMPLE_RATE_HZ // 100
 
 Item = tuple[SpeechFrame, np.ndarray | None] | ParleyError | None
@@ -107,9 +105,8 @@ class Speaker:
     def begin(self, first_unit: int, room_frames: int) -> None:
         """The batch has taken the clause in."""
         assert self.clause is not None
-        budget = FRAMES_PER_CHARACTER * self.clause.characters + SPARE_FRAMES
         self.begun, self._first_unit = True, first_unit
-        self._frames_left = min(budget, room_frames)
+        self._frames_left = min(self.clause.max_frames, room_frames)
         self._clock = WordClock(self.clause, self._made_samples, self._pace)
         self._clause_codes = []
 
@@ -188,13 +185,16 @@ class VoxtralSpeechStream:
             self._items.put_nowait(None)
 
     async def frames(self) -> AsyncIterator[SpeechFrame]:
-        while (item := await self._items.get()) is not None and not self._cancelled:
-            if isinstance(item, ParleyError):
-                raise item
-            frame, codes = item
-            if codes is not None:
-                self._codes.append(codes)
-            yield frame
+        try:
+            while (item := await self._items.get()) is not None and not self._cancelled:
+                if isinstance(item, ParleyError):
+                    raise item
+                frame, codes = item
+                if codes is not None:
+                    self._codes.append(codes)
+                yield frame
+        finally:
+            self.cancel()  # a caller who stops listening keeps no slot
 
     def sender(self, loop: asyncio.AbstractEventLoop) -> Callable[[Item], None]:
         """How the engine's thread sends items to `frames`."""

@@ -122,6 +122,10 @@ class VoiceShelf:
             )
         return voices[name.lower()].info
 
+    def edition(self, name: str) -> int:
+        """Changes when the voice does."""
+        return self._all()[name].path.stat().st_mtime_ns
+
     def tensors(self, name: str, codec: Codec) -> tuple[Tensor, bool]:
         """What a voice is made of.
 

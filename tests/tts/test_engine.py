@@ -16,8 +16,9 @@ from common.errors import EngineFull, ParleyError
 from tts.engine import VoxtralTtsEngine
 from tts.interface import SpeechFrame
 from tts.stream import VoxtralSpeechStream
+from tts.text import ClausePlanner
 
-TEXT = "Good day, how are you?"
+TEXT = "How are you?"
 
 
 @pytest.fixture
@@ -93,11 +94,11 @@ async def test_words_come_in_order_and_as_they_stood_in_the_text(engine: Voxtral
 
 
 async def test_same_seed_same_codes_whoever_else_speaks(engine: VoxtralTtsEngine) -> None:
-    _, alone = await say(engine, "The same again.", seed=5)
+    _, alone = await say(engine, "Again.", seed=5)
     others = [asyncio.create_task(say(engine, TEXT, seed=s, voice="pt_male")) for s in (1, 2)]
     await asyncio.sleep(0.1)
-    _, together = await say(engine, "The same again.", seed=5)
-    _, different = await say(engine, "The same again.", seed=6)
+    _, together = await say(engine, "Again.", seed=5)
+    _, different = await say(engine, "Again.", seed=6)
     await asyncio.gather(*others)
     np.testing.assert_array_equal(alone, together)
     assert alone.shape[1] == 7
@@ -202,6 +203,38 @@ async def test_an_unknown_voice_is_refused_with_the_list(engine: VoxtralTtsEngin
         await engine.open(voice="nobody")
     frames, _ = await say(engine, "Hi.", voice="Casual_Male")
     assert frames
+
+
+async def test_a_caller_who_walks_away_keeps_no_slot(checkpoint: Path) -> None:
+    engine = await asyncio.to_thread(VoxtralTtsEngine.load, checkpoint, max_streams=1, device="cpu")
+    stream = await engine.open()
+    stream.write(TEXT)  # and the text never ends
+    frames = stream.frames()
+    await anext(frames)
+    await frames.aclose()  # type: ignore[attr-defined]
+    again = await engine.open()
+    again.cancel()
+    await engine.close()
+    again.cancel()
+
+
+async def test_one_strange_text_does_not_silence_the_others(
+    engine: VoxtralTtsEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ClausePlanner.plan
+
+    def fragile(self: ClausePlanner, text: str) -> object:
+        if "strange" in text:
+            raise ZeroDivisionError("no such thing")
+        return plan(self, text)
+
+    monkeypatch.setattr(ClausePlanner, "plan", fragile)
+    other = asyncio.create_task(say(engine, "Quite normal."))
+    with pytest.raises(ParleyError, match="no such thing"):
+        await say(engine, "Something strange.")
+    frames, _ = await other
+    assert frames
+    assert (await engine.metrics()).speakers == 0
 
 
 async def test_a_failing_model_tells_its_callers(engine: VoxtralTtsEngine) -> None:
