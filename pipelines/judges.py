@@ -53,8 +53,8 @@ def _turn_session() -> onnxruntime.InferenceSession:
 @cache
 def warm_judges() -> None:
     """Begin to load both models on their threads; returns at once. The first call is then no slower."""
-    _thread("silero").submit(_Silero().step, np.zeros(_SILERO_WINDOW, np.float32))
-    _thread("smart-turn").submit(_judge_turn, np.zeros(_TURN_SECONDS * SAMPLE_RATE_HZ, np.float32))
+    _thread("silero").submit(Silero().step, np.zeros(_SILERO_WINDOW, np.float32))
+    _thread("smart-turn").submit(judge_turn, np.zeros(_TURN_SECONDS * SAMPLE_RATE_HZ, np.float32))
 
 
 def level_dbfs(pcm: np.ndarray) -> float:
@@ -63,7 +63,7 @@ def level_dbfs(pcm: np.ndarray) -> float:
     return max(_SILENT_DBFS, 20.0 * np.log10(rms)) if rms > 0 else _SILENT_DBFS
 
 
-class _Silero:
+class Silero:
     """One caller's state in the shared model; used on Silero's thread only."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class _Silero:
         return float(out[0, 0])
 
 
-def _judge_turn(pcm: np.ndarray) -> float:
+def judge_turn(pcm: np.ndarray) -> float:
     """float32 [8 s] at 16 kHz → belief that the caller's turn is finished, 0..1."""
     features = compute_whisper_log_mel_features(pcm, do_normalize=True)
     (out,) = _turn_session().run(None, {"input_features": features[None]})
@@ -101,7 +101,7 @@ class VoiceJudge:
         self._gate = webrtcvad.Vad(_VAD_MODE)
         self._open_frames = 0
         self._preroll: deque[np.ndarray] = deque(maxlen=_PREROLL_FRAMES)
-        self._silero = _Silero()
+        self._silero = Silero()
         self._pending = np.zeros(0, np.float32)
         self._loop = asyncio.get_running_loop()
 
@@ -156,4 +156,4 @@ class TurnJudge:
         heard = heard[-max(1, self._heard_samples - self._turn_began) :]
         pcm = np.pad(heard, (_TURN_SECONDS * SAMPLE_RATE_HZ - len(heard), 0))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_thread("smart-turn"), _judge_turn, pcm)
+        return await loop.run_in_executor(_thread("smart-turn"), judge_turn, pcm)

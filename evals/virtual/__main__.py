@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-from agent.pace import options_for
-from evals.scenario import Behaviour, load_all
+import typer
+
+from agent.pace import TurnOptions, options_for
+from evals.scenario import Behaviour, Scenario, load_all
 from evals.virtual.measure import STOP_MS, Outcome, measure
 from evals.virtual.world import DELAYED, ECHOING, FAST, HARSH, World
 
+SLOW_EARS = "audio"
 ENGINES = {"fast": FAST, "delayed": DELAYED, "harsh": HARSH, "echoing": ECHOING}
 
 
-def run_all(engines: str, pace: str = "balanced") -> list[Outcome]:
-    """Every scenario once."""
-    return [
-        measure(scenario, World(scenario, ENGINES[engines], options_for(pace)).play())
-        for scenario in load_all()
-    ]
+def run_all(engines: str, pace: str = "balanced", families: str = "") -> list[Outcome]:
+    """Every scenario (of these families) once."""
+    chosen = [s for s in load_all() if not families or s.family in families]
+    return [measure(s, _world(s, engines, options_for(pace)).play()) for s in chosen]
+
+
+def _world(scenario: Scenario, engines: str, options: TurnOptions) -> World:
+    if engines == SLOW_EARS:
+        from evals.virtual.audio_ears import AudioEars
+
+        return World(scenario, FAST, options, ears=AudioEars(scenario.seed))
+    return World(scenario, ENGINES[engines], options)
 
 
 def share(outcomes: Sequence[Outcome], what: str) -> float:
@@ -60,6 +69,17 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def main(
+    engines: Annotated[
+        list[str] | None, typer.Argument(help="fast, delayed, harsh, echoing, or audio (slow).")
+    ] = None,
+    pace: Annotated[str, typer.Option(help="eager, balanced or patient.")] = "balanced",
+    families: Annotated[str, typer.Option(help="Only these, by letter.")] = "",
+) -> None:
+    """Play scripted callers against turn-taking in virtual time and print what came of it."""
+    for name in engines or ENGINES:
+        typer.echo(f"— {name}\n{table(run_all(name, pace, families))}")
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ENGINES:
-        print(f"— {name}\n{table(run_all(name))}")
+    typer.run(main)

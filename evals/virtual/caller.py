@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from evals.scenario import Scenario, Step, Wait
-from evals.virtual.speech import Utterance, noise, spoken
+from evals.virtual.speech import Utterance
 
 SETTLED_MS = 1200
 
@@ -20,11 +20,11 @@ class Caller:
         spoken: Every utterance so far with the sample it began at.
     """
 
-    def __init__(self, scenario: Scenario, rng: random.Random):
+    def __init__(self, scenario: Scenario, perform: Callable[[Step], Utterance]):
         self.done = False
         self.valid = True
         self.spoken: list[tuple[int, Utterance]] = []
-        self._rng = rng
+        self._perform = perform
         self._steps = list(scenario.timeline)
         self._step: Step | None = None
         self._began = 0
@@ -35,8 +35,8 @@ class Caller:
         """Whether the caller has nothing more to say in this turn: the next step is not speech."""
         return self._step is None or self._step.say is None
 
-    def tick(self, now: int, agent: list[bool]) -> tuple[Utterance | None, bool]:
-        """What the caller does in the 20 ms that end at `now`.
+    def tick(self, now: int, agent: list[bool]) -> bool:
+        """Whether the caller's voice is heard in the 20 ms that end at `now`.
 
         Args:
             now: Samples since the call began.
@@ -45,20 +45,18 @@ class Caller:
         while self._step_over(now, agent):
             if not self._steps:
                 self.done, self._step = True, None
-                return None, False
+                return False
             self._begin(self._steps.pop(0), now, agent)
         if self._step is None or self._step.wait is not None:
-            return None, False
+            return False
         began, utterance = self.spoken[-1]
-        return utterance, utterance.voiced[(now - began) // FRAME_SAMPLES - 1]
+        return utterance.voiced[(now - began) // FRAME_SAMPLES - 1]
 
     def _begin(self, step: Step, now: int, agent: list[bool]) -> None:
         self._step, self._began = step, now - FRAME_SAMPLES
         self._agent_at_start = bool(agent and agent[-1])
-        if step.say is not None:
-            self.spoken.append((self._began, spoken(step.say.text, step.say.role, self._rng)))
-        elif step.sound is not None:
-            self.spoken.append((self._began, noise(step.sound.kind, step.sound.s, self._rng)))
+        if step.wait is None:
+            self.spoken.append((self._began, self._perform(step)))
 
     def _step_over(self, now: int, agent: list[bool]) -> bool:
         if self._step is None:

@@ -44,11 +44,11 @@ class Recogniser:
         self._shown = words
         return Heard(now, Hypothesis(words, 0 if tries else len(words), now))
 
-    def flush(self, now: int, cut: int, said: list[tuple[int, Utterance]]) -> Heard:
-        """The final words for all audio before `cut`."""
+    def flush(self, now: int, said: list[tuple[int, Utterance]]) -> Hypothesis:
+        """The final words for all audio before `now`."""
         self._listen(said)
-        words = tuple(w for _, w in self._words if self._committed <= _middle(w) <= cut)
-        return Heard(now, Hypothesis(words, len(words), cut, final=True))
+        words = tuple(w for _, w in self._words if self._committed <= _middle(w) <= now)
+        return Hypothesis(words, len(words), now, final=True)
 
     def commit(self, upto: int) -> None:
         """Forget words before `upto`."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from agent.evidence import Sound
@@ -12,7 +14,7 @@ from asr.interface import Word
 
 CALLER_DBFS = -24.0
 NOISE_DBFS = -68.0
-_LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
+LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Utterance:
         confidence: What a neural detector settles on while it is voiced.
         level_db: Against the caller's usual level.
         role: What the scenario means by it.
+        frames: Its audio where there is any: float32 [frames, 320] at 16 kHz.
     """
 
     words: tuple[Word, ...]
@@ -32,6 +35,7 @@ class Utterance:
     confidence: float = 0.95
     level_db: float = 0.0
     role: str = "turn"
+    frames: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 def spoken(text: str, role: str, rng: random.Random) -> Utterance:
@@ -54,7 +58,7 @@ def spoken(text: str, role: str, rng: random.Random) -> Utterance:
         if word.end_samples - word.start_samples > 350 * SAMPLES_PER_MS:  # a stop consonant inside
             middle = (word.start_samples + word.end_samples) // 2 // FRAME_SAMPLES
             voiced[middle : middle + 3] = [False] * 3
-    return Utterance(tuple(words), tuple(voiced), 0.95, _LEVEL_DB.get(role, 0.0), role)
+    return Utterance(tuple(words), tuple(voiced), 0.95, LEVEL_DB.get(role, 0.0), role)
 
 
 def noise(kind: str, seconds: float, rng: random.Random) -> Utterance:

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from agent import decisions as d
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from agent.eventlog import EventLog
-from agent.evidence import AgentAudio, AgentThinking, Evidence, Finished
+from agent.evidence import AgentAudio, AgentThinking, Evidence, Finished, Heard
 from agent.heard import HeardLedger
 from agent.pace import BALANCED, TurnOptions
 from agent.turns import TurnTaking
 from evals.scenario import Scenario
 from evals.virtual.caller import Caller
-from evals.virtual.recogniser import Recogniser
-from evals.virtual.speech import Microphone, Utterance, spoken
+from evals.virtual.ears import Ears, ScriptedEars
+from evals.virtual.speech import Utterance, spoken
 
 ECHO_SAMPLES = 120 * SAMPLES_PER_MS
 TAIL_MS = 9_000  # after the script: long enough for a late answer and for the miss limit of 8 s
@@ -104,8 +104,17 @@ class World:
         engines: Engines = FAST,
         options: TurnOptions = BALANCED,
         log: EventLog | None = None,
+        ears: Ears | None = None,
     ):
-        """Set it up; `log` takes down all evidence and all decisions, as in a real call."""
+        """Set it up.
+
+        Args:
+            scenario: What the caller does.
+            engines: How the scripted engines behave.
+            options: How patient turn-taking is.
+            log: Takes down all evidence and all decisions, as in a real call.
+            ears: What hears the caller; scripted by `engines` when left out.
+        """
         self.scenario = scenario
         self.engines = engines
         self.now = 0
@@ -113,9 +122,8 @@ class World:
         rng = random.Random(scenario.seed)
         self._log = log or EventLog()
         self._turns = TurnTaking(options)
-        self._caller = Caller(scenario, rng)
-        self._recogniser = Recogniser(engines, rng)
-        self._microphone = Microphone(rng)
+        self._ears = ears or ScriptedEars(engines, rng)
+        self._caller = Caller(scenario, self._ears.perform)
         self._rng = rng
         self._inbox: deque[Evidence] = deque()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -140,16 +148,16 @@ class World:
         return self.run
 
     def _tick(self) -> None:
-        utterance, voiced = self._caller.tick(self.now, self.run.agent)
+        voiced = self._caller.tick(self.now, self.run.agent)
         self._play_reply()
         self.run.agent.append(self._audible)
         self.run.caller.append(voiced)
         echo_at = len(self.run.agent) - 1 - ECHO_SAMPLES // FRAME_SAMPLES
         echo = self.engines.echo and echo_at >= 0 and self.run.agent[echo_at]
-        self._observe(self._microphone.frame(self.now, utterance, voiced, echo))
+        self._observe(self._ears.frame(self.now, self._caller.spoken, voiced, echo))
         while self._due and self._due[0][0] <= self.now:
             heapq.heappop(self._due)[2]()
-        if heard := self._recogniser.tick(self.now, self._caller.spoken):
+        if heard := self._ears.tick(self.now, self._caller.spoken):
             self._observe(heard)
 
     def _observe(self, evidence: Evidence) -> None:
@@ -171,16 +179,11 @@ class World:
     def _act(self, decision: d.Decision) -> None:
         match decision:
             case d.FlushWords():
-                cut = self.now
-                self._later(
-                    self.engines.flush_ms,
-                    lambda: self._observe(
-                        self._recogniser.flush(self.now, cut, self._caller.spoken)
-                    ),
-                )
+                final = self._ears.flush(self.now, self._caller.spoken)
+                self._later(self.engines.flush_ms, lambda: self._observe(Heard(self.now, final)))
             case d.AskFinished():
                 pause = decision.pause_began
-                belief = self._judge()
+                belief = self._ears.finished(self._caller.finished)
                 self._later(
                     self.engines.judge_ms, lambda: self._observe(Finished(self.now, pause, belief))
                 )
@@ -189,7 +192,7 @@ class World:
                     self.scenario.reply, decision.text, self.engines.think_ms
                 )
             case d.Commit():
-                self._recogniser.commit(decision.upto_samples)
+                self._ears.commit(decision.upto_samples)
                 if self._reply is None or self._reply.to != decision.text:
                     self._reply = self._new_reply(
                         self.scenario.reply, decision.text, self.engines.think_ms
@@ -200,7 +203,7 @@ class World:
                 self._reply = None
                 self._ducked = False
             case d.Backchannel() | d.Ignore():
-                self._recogniser.commit(decision.upto_samples)
+                self._ears.commit(decision.upto_samples)
             case d.Duck():
                 self._ducked = True
                 self._set_audible(False)
@@ -210,11 +213,6 @@ class World:
                 self._reply = None
                 self._ducked = False
                 self._set_audible(False)
-
-    def _judge(self) -> float:
-        """Smart-turn v3.2 as measured on synthesised callers: better than chance, no more."""
-        ends, goes_on = (1.6, 1.2), (0.9, 1.4)
-        return round(self._rng.betavariate(*(ends if self._caller.finished else goes_on)), 3)
 
     def _new_reply(self, text: str, to: str, think_ms: int, *, committed: bool = False) -> Reply:
         utterance = spoken(text, "turn", self._rng)
@@ -243,8 +241,8 @@ class World:
             return
         self._audible = audible
         if self.engines.echo and reply is not None:
-            self._recogniser.echo(reply.text, self.now + ECHO_SAMPLES, reply.played)
+            self._ears.echo(reply.text, self.now + ECHO_SAMPLES, reply.played)
         elif self.engines.echo:
-            self._recogniser.echo_ends(self.now + ECHO_SAMPLES)
+            self._ears.echo_ends(self.now + ECHO_SAMPLES)
         text, interruptible = (reply.text, reply.interruptible) if reply else ("", True)
         self._observe(AgentAudio(self.now, audible, text, interruptible))
