@@ -200,6 +200,7 @@ class SphinxEngine:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_MAX_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C is for the server, which lets calls finish
         )
         assert worker.stdout is not None
         if not await worker.stdout.readline():

@@ -28,7 +28,6 @@ const ribbon = new Ribbon($('ribbon'), $('talk'), {
 let page = null;
 let call = null;
 let context = null;
-let justCut = false;
 let forget = 0;
 
 async function arrive() {
@@ -96,7 +95,7 @@ function onEvent(event) {
       break;
     case 'agent_words': transcript.agentWords(event); break;
     case 'agent_cut':
-      justCut = true;
+      ribbon.cut();
       transcript.agentCut(event);
       break;
     case 'latency': transcript.latency(event); break;
@@ -164,9 +163,8 @@ function announce(text) {
 function frame(now_ms) {
   const levels = [you.read(), agent.read()];
   if (document.body.dataset.phase === 'live') {
-    const look = justCut ? 'cut' : document.body.dataset.state === 'ducked' ? 'hollow' : '';
-    justCut = false;
-    ribbon.push(now_ms, $('mute').getAttribute('aria-pressed') === 'true' ? 0 : levels[0], levels[1], look);
+    const muted = $('mute').getAttribute('aria-pressed') === 'true';
+    ribbon.push(now_ms, muted ? 0 : levels[0], levels[1], document.body.dataset.state === 'ducked');
   }
   you.show();
   agent.show();

@@ -28,14 +28,18 @@ export class Ribbon {
     this.draw();
   }
 
-  /** Take in both levels (RMS, 0..1) at `now_ms`; `look` is how the agent's bars look: '', 'hollow' or 'cut'. */
-  push(now_ms, you, agent, look) {
+  /** The agent was interrupted just now. */
+  cut() {
+    if (this.#agent[0]) this.#agent[0].look = 'cut';
+  }
+
+  /** Take in both levels (RMS, 0..1) at `now_ms`; the agent's bars are hollow while it is ducked. */
+  push(now_ms, you, agent, ducked) {
     this.#peak = [Math.max(this.#peak[0], you), Math.max(this.#peak[1], agent)];
-    if (look === 'cut' && this.#agent[0]) this.#agent[0].look = 'cut';
     if (now_ms < this.#due) return;
     this.#due = now_ms + BAR_MS;
     this.#you.unshift({ level: this.#peak[0], look: '' });
-    this.#agent.unshift({ level: this.#peak[1], look });
+    this.#agent.unshift({ level: this.#peak[1], look: ducked ? 'hollow' : '' });
     this.#peak = [0, 0];
     const room = Math.ceil(this.#canvas.clientWidth / 2 / PITCH_PX);
     this.#you.length = Math.min(this.#you.length, room);

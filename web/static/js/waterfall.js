@@ -12,23 +12,25 @@ const PLAIN = {
 export function waterfall(totalMs, parts) {
   const list = document.createElement('ol');
   list.className = 'steps';
-  const spent = parts.filter(({ ms }) => ms >= LEAST_MS).map(({ name, ms }) => ({ name: PLAIN[name] ?? name, ms }));
+  const spent = parts
+    .map(({ name, ms }, index) => ({ name: PLAIN[name] ?? name, ms, mix: (index + 0.5) / parts.length }))
+    .filter(({ ms }) => ms >= LEAST_MS);
   const words = spent.map(({ name, ms }) => `${name} ${Math.round(ms)}`).join(', ');
   list.setAttribute('aria-label', `Answered in ${Math.round(totalMs)} milliseconds: ${words}`);
   const scale = Math.max(SCALE_MS, totalMs) / WIDEST;
   let fromMs = 0;
-  spent.forEach(({ name, ms }, index) => {
+  for (const { name, ms, mix } of spent) {
     const step = document.createElement('li');
     step.style.setProperty('--from', fromMs / scale);
     step.style.setProperty('--share', ms / scale);
-    step.style.setProperty('--mix', `${(100 * (index + 0.5)) / spent.length}%`);
+    step.style.setProperty('--mix', `${100 * mix}%`);
     const label = document.createElement('span');
     label.className = fromMs > scale * 0.5 ? 'before' : 'after';
     label.textContent = `${name} ${Math.round(ms)}`;
     step.append(document.createElement('i'), label);
     list.append(step);
     fromMs += ms;
-  });
+  }
   const total = document.createElement('p');
   total.className = 'total';
   total.setAttribute('aria-hidden', 'true');
