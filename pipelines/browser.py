@@ -162,7 +162,8 @@ class BrowserCalls:
             raise EngineFull("The server is about to stop.", 30.0)
         if self.active >= self._most_calls:
             raise EngineFull(f"All {self._most_calls} lines are busy.", 10.0)
-        if self._calls and self.lag.percentile_ms(95) > self._most_lag_ms:
+        late = self.lag.known and self.lag.percentile_ms(95) > self._most_lag_ms
+        if self._calls and late:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
 
     async def offer(

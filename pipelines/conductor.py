@@ -146,8 +146,8 @@ class Conductor:
         self._report.state("thinking", commit.reason)
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
-            reply.held = False
             self._report.let_go(reply)
+            self.mouth.let_go(reply)
         said = TranscriptionFrame(commit.text, _CALLER, time_now_iso8601(), finalized=True)
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),

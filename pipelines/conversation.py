@@ -20,18 +20,9 @@ from typing import Any
 
 import numpy as np
 from loguru import logger
-from pipecat.frames.frames import Frame, InputTransportMessageFrame, LLMTextFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.frames.frames import InputTransportMessageFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import (
-    LLMAssistantAggregatorParams,
-    LLMContextAggregatorPair,
-    LLMUserAggregatorParams,
-)
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi import models as rtvi
-from pipecat.turns.user_turn_strategies import EagerUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from agent.eventlog import EventLog
@@ -41,10 +32,10 @@ from agent.manners import Manners
 from agent.pace import options_for
 from agent.persona import Persona
 from agent.service import AgentTurn
-from agent.summary import summary_settings
 from agent.tools import ToolBox
 from agent.turns import State, TurnTaking
 from common.errors import ParleyError
+from pipelines.assembly import SpokenTurn, assemble
 from pipelines.conductor import Conductor
 from pipelines.engines import Engines
 from pipelines.head import Head
@@ -54,27 +45,11 @@ from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
 from pipelines.reporter import Reporter
 from pipelines.tasks import Tasks
+from tts.interface import TtsEngine
 from tts.speakable import speakable
 
 _NEVER_S = 1e9
-
-
-class SpokenTurn(AgentTurn):
-    """The language model's turn, overheard by the conductor before pipecat's speculation gate."""
-
-    def __init__(self, model: LanguageModel, persona: Persona, overhear: Callable[[Frame], None]):
-        super().__init__(model, persona)
-        self._overhear = overhear
-
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        """Push a frame as any service does."""
-        if direction is FrameDirection.DOWNSTREAM:
-            self._overhear(frame)
-        if isinstance(frame, LLMTextFrame):
-            frame.append_to_context = False  # what is written is not yet heard
-        await super().push_frame(frame, direction)
+_START_S = 15.0
 
 
 class Conversation:
@@ -99,6 +74,9 @@ class Conversation:
     ):
         """Create it inside a running event loop; then `await start()`.
 
+        Raises:
+            ParleyError: The engine has no such voice.
+
         Args:
             engines: The models, shared with other calls.
             model: Takes the agent's turn.
@@ -114,7 +92,7 @@ class Conversation:
         self._engines = engines
         self._model = model
         self._persona = persona
-        self._voice = voice or persona.voice or None
+        self._voice = _voice_of(engines.tts, voice, persona)
         self._to_client = to_client
         self._on_event = on_event
         self._tasks = Tasks()
@@ -139,31 +117,9 @@ class Conversation:
         )
         tools = ToolBox.of(persona.tools, self._on_end_call).schema() if persona.tools else None
         self.context = LLMContext(tools=tools) if tools else LLMContext()
-        self._worker = self._assemble()
-
-    def _assemble(self) -> PipelineWorker:
-        aggregators = LLMContextAggregatorPair(
-            self.context,
-            user_params=LLMUserAggregatorParams(
-                # Interruptions are turn-taking's to decide, and so is when a turn is over.
-                user_turn_strategies=EagerUserTurnStrategies(enable_interruptions=False),
-                user_turn_stop_timeout=_NEVER_S,
-                empty_user_turn=None,
-            ),
-            assistant_params=LLMAssistantAggregatorParams(
-                enable_auto_context_summarization=self._model.name != "script",
-                auto_context_summarization_config=summary_settings(),
-            ),
-        )
-        llm = SpokenTurn(self._model, self._persona, self._conductor.llm)
+        llm = SpokenTurn(model, persona, conductor.llm)
         llm.add_event_handler("on_llm_failed", self._on_llm_failed)
-        return PipelineWorker(
-            Pipeline([self._head, aggregators.user(), llm, aggregators.assistant()]),
-            params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
-            app_resources=self,
-            enable_turn_tracking=False,
-            idle_timeout_secs=None,
-        )
+        self._worker = assemble(self._head, self.context, llm, summaries=model.name != "script")
 
     # ---- for whoever owns the caller's clock ------------------------------------------------------
 
@@ -229,11 +185,16 @@ class Conversation:
             started.set()
 
         self._tasks.start(self._run(), "conversation")
-        await started.wait()
+        try:
+            await asyncio.wait_for(started.wait(), _START_S)
+        except TimeoutError:
+            raise ParleyError(
+                "The pipeline did not start.", "See the log for the reason."
+            ) from None
         self.tell(
             "ready",
             persona=self._persona.title or self._persona.name,
-            voice=self._voice or self._engines.tts.voices()[0].name,
+            voice=self._voice,
             asr=self._engines.asr.info.name,
             tts=self._engines.tts.info.name,
             llm=f"{self._model.name} ({self._model.where})",
@@ -289,3 +250,11 @@ class Conversation:
         logger.warning(f"The recogniser failed: {error}")
         self._report.error(error)
         self.end("the recogniser failed")
+
+
+def _voice_of(tts: TtsEngine, wanted: str | None, persona: Persona) -> str:
+    """The voice asked for, or the persona's where the engine has it, or the engine's first."""
+    names = [voice.name for voice in tts.voices()]
+    if wanted and wanted not in names:
+        raise ParleyError(f"There is no voice {wanted!r}.", f"Choose one of: {', '.join(names)}.")
+    return wanted or (persona.voice if persona.voice in names else names[0])

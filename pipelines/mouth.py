@@ -39,6 +39,7 @@ class Reply(Utterance):
         self.text_ended = False
         self.cancelled = self.broken = False
         self.backlog: list[str] = []  # spoken text that waits for the stream to open
+        self.waiting: list[str] = []  # clauses that wait until the reply is let go
         self._words: list[Spoken] = []
         self._planned = 0  # how many of `_words` are in the ledger
         self._parts: list[SpokenWord] = []  # of the word that comes next
@@ -164,8 +165,15 @@ class Mouth:
         for clause in reply.splitter.flush():
             self._say_clause(reply, clause)
         reply.text_ended = True
-        if reply.stream is not None:
-            reply.stream.end_text()
+        self._end_text(reply)
+
+    def let_go(self, reply: Reply) -> None:
+        """A held reply may be heard now; what waited of it is spoken."""
+        reply.held = False
+        waiting, reply.waiting = reply.waiting, []
+        for clause in waiting:
+            self._say_clause(reply, clause)
+        self._end_text(reply)
 
     def say(self, reply: Reply, text: str) -> Reply:
         """Speak a text that is there already."""
@@ -198,7 +206,15 @@ class Mouth:
         if reply.stream is not None:
             reply.stream.cancel()
 
+    def _end_text(self, reply: Reply) -> None:
+        if reply.text_ended and not reply.waiting and reply.stream is not None:
+            reply.stream.end_text()
+
     def _say_clause(self, reply: Reply, clause: str) -> None:
+        if reply.held and reply.clauses:
+            # One clause is enough to begin at once; more might be spoken for nothing.
+            reply.waiting.append(clause)
+            return
         words = self._speak(clause)
         reply.expect(clause, words)
         self._watcher.on_clause(reply, clause)
@@ -223,8 +239,7 @@ class Mouth:
         try:
             for spoken in reply.backlog:
                 stream.write(spoken)
-            if reply.text_ended:
-                stream.end_text()
+            self._end_text(reply)
             async for frame in stream.frames():
                 reply.push(frame.pcm)
                 for word in frame.words:

@@ -7,7 +7,7 @@ from collections import deque
 
 _PERIOD_S = 0.020
 _WINDOW = 1_500  # half a minute
-_FEWEST = 250  # starting up is slow and says nothing about calls
+_FEWEST = 250
 
 
 class LoopLag:
@@ -28,9 +28,14 @@ class LoopLag:
             self._task.cancel()
             self._task = None
 
+    @property
+    def known(self) -> bool:
+        """Enough was sampled to judge by; starting up is slow and says nothing about calls."""
+        return len(self._lags_s) >= _FEWEST
+
     def percentile_ms(self, percent: float) -> float:
-        """The given percentile over the last half minute, ms; 0 before five seconds are known."""
-        if len(self._lags_s) < _FEWEST:
+        """The given percentile over the last half minute, milliseconds; 0 before the first sample."""
+        if not self._lags_s:
             return 0.0
         ordered = sorted(self._lags_s)
         return 1000.0 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100.0))]

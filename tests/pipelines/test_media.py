@@ -10,7 +10,6 @@ from aiortc import RTCPeerConnection
 from aiortc.codecs import get_capabilities
 
 from common.errors import ConfigError, ParleyError
-from pipelines.media import looplag
 from pipelines.media import microphone as microphone_module
 from pipelines.media.conceal import Concealer
 from pipelines.media.ice import ice_servers, require_candidates
@@ -179,8 +178,7 @@ async def test_a_stalled_loop_makes_the_speaker_skip_not_burst():
     assert loop.time() - before_s > 0.055
 
 
-async def test_loop_lag_sees_a_blocked_loop(monkeypatch):
-    monkeypatch.setattr(looplag, "_FEWEST", 1)
+async def test_loop_lag_sees_a_blocked_loop():
     lag = LoopLag()
     lag.start()
     await asyncio.sleep(0.05)
@@ -188,6 +186,7 @@ async def test_loop_lag_sees_a_blocked_loop(monkeypatch):
     await asyncio.sleep(0.05)
     lag.stop()
     assert lag.percentile_ms(100) > 80
+    assert not lag.known  # a tenth of a second is too little to judge by
 
 
 def test_ice_servers_are_read_from_words(monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.llm import Message, Piece, TextDelta, ToolSchema
+from common.errors import ParleyError
 from pipelines.conversation import Conversation
 from pipelines.memory import heard, taken_back
 
@@ -138,6 +139,15 @@ async def test_many_interruptions_leave_an_orderly_memory(conversation, until):
     assert [text for role, text in messages if role == "user"] == [
         f"question {number}" for number in range(5)
     ]
+
+
+async def test_a_voice_that_the_engine_lacks_falls_back_but_not_when_it_was_asked_for(
+    engines, persona
+):
+    elsewhere = persona.model_copy(update={"voice": "only-elsewhere"})
+    assert Conversation(engines, Recites(), elsewhere)._voice == engines.tts.voices()[0].name
+    with pytest.raises(ParleyError, match="Choose one of"):
+        Conversation(engines, Recites(), persona, voice="nobody")
 
 
 def test_pieces_of_one_reply_become_one_message_but_tool_calls_stay_apart():

@@ -85,6 +85,20 @@ async def test_a_reply_thrown_away_is_never_heard(mouth):
     assert mouth.idle
 
 
+async def test_of_a_held_reply_one_clause_is_prepared_and_the_rest_follows_when_it_is_let_go(mouth):
+    reply = mouth.begin(Reply(1, held=True))
+    mouth.write(reply, "The first clause. The second clause. The third clause. ")
+    mouth.end(reply)
+    await asyncio.sleep(0.2)
+    assert len(reply.clauses) == 1
+    assert reply.peek(4_800).size == 4_800
+    assert mouth.playout.pull(480) is None
+    mouth.let_go(reply)
+    await play(mouth)
+    assert reply.cut(0).heard == "The first clause. The second clause. The third clause."
+    assert reply.done
+
+
 async def test_a_voice_that_is_full_is_told_and_the_mouth_goes_on(mouth, engines, monkeypatch):
     async def full(**_: object) -> None:
         raise EngineFull("All voices are speaking.")
