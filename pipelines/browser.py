@@ -216,6 +216,12 @@ class BrowserCalls:
             raise ParleyError("There is no such call (any more).", "Start a new one.")
         await call.peer.add_candidates(candidates)
 
+    def open_log(self, persona: Persona) -> EventLog:
+        """The event log of one more call, where and as the operator wants it."""
+        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
+        path = self._log_dir / name if self._log_dir else None
+        return EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)
+
     async def drain(self, timeout_s: float) -> None:
         """Take no more calls and wait for those that run to end, at most so long."""
         self._draining = True
@@ -239,7 +245,7 @@ class BrowserCalls:
                 self._llm.open(persona),
                 persona,
                 voice=voice,
-                log=self._open_log(persona),
+                log=self.open_log(persona),
                 to_client=send,
                 on_event=self._on_event,
             ),
@@ -268,8 +274,3 @@ class BrowserCalls:
     def _note_idle(self) -> None:
         if not self.active:
             self._idle.set()
-
-    def _open_log(self, persona: Persona) -> EventLog:
-        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
-        path = self._log_dir / name if self._log_dir else None
-        return EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)
