@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -211,13 +212,12 @@ class VoiceShelf:
         return self._voices
 
     def _read(self) -> dict[str, _Voice]:
-        presets = sorted(
-            (self._checkpoint / "voice_embedding").glob("*.pt"),
-            key=lambda path: self._config.voices.get(path.stem, len(self._config.voices)),
-        )
-        voices = {path.stem: _Voice(_preset(path.stem), path) for path in presets}
+        presets = (self._checkpoint / "voice_embedding").glob("*.pt")
+        voices = {path.stem: _Voice(_preset(path.stem), path) for path in self._sorted(presets)}
         for root in self._roots:
-            for card_path in sorted(root.glob(f"[!.]*/{_CARD}")):
+            for folder in self._sorted(root.glob("[!.]*")):
+                if not (card_path := folder / _CARD).is_file():
+                    continue
                 card = load_yaml(card_path, VoiceCard)
                 info = VoiceInfo(
                     card.name,
@@ -228,6 +228,11 @@ class VoiceShelf:
                 )
                 voices.setdefault(card.name, _Voice(info, card_path.parent, card.codec))
         return voices
+
+    def _sorted(self, paths: Iterable[Path]) -> list[Path]:
+        """In the order of the checkpoint's own list; those not on it after, by name."""
+        listed = self._config.voices
+        return sorted(paths, key=lambda path: (listed.get(path.stem, len(listed)), path.stem))
 
     def _checked(self, rows: Tensor, name: str) -> Tensor:
         if rows.ndim != 2 or rows.shape[1] != self._config.backbone.dim:

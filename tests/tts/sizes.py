@@ -73,7 +73,7 @@ def toy(**codec: Any) -> dict[str, Any]:
     """The same model, small; keyword arguments change `audio_tokenizer_args`."""
     params = copy.deepcopy(PUBLISHED)
     params |= {"dim": 32, "n_layers": 2, "head_dim": 8, "hidden_dim": 48}
-    params |= {"n_heads": 4, "n_kv_heads": 2, "vocab_size": 1100, "max_seq_len": 512}
+    params |= {"n_heads": 4, "n_kv_heads": 2, "vocab_size": 1100, "max_seq_len": 2048}
     audio = params["multimodal"]["audio_model_args"]
     audio |= {"semantic_codebook_size": 64, "n_acoustic_codebook": 6}
     audio["acoustic_transformer_args"] |= {"input_dim": 32, "dim": 32, "n_layers": 3}
