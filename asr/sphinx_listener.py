@@ -5,7 +5,7 @@ start of each, and revises its words until the end. A caller is one long stream.
 the gap, synchronously and without threads:
 
     audio    ──────▁▂▅▇▅▂▁────────▂▇▅▇▂▁──▇▅▇▇──────
-    gate           └─ 300 ms before      └ 480 ms after
+    gate           └─ 300 ms before      └ 300 ms after
     decoder        [ utterance 1 ]     [ utterance 2 ]
     words          settled when it ends; revisable while it runs
 
@@ -43,11 +43,12 @@ class ListenerOptions:
     gate_mode: int = 2  # 0 lets everything through, 3 only what is surely a voice
     before_ms: int = 300  # audio the decoder gets from before the gate opened
     open_ms: int = 90  # voice needed, within 150 ms, to open the gate
-    close_ms: int = 480  # silence that ends an utterance
+    close_ms: int = 300  # silence that ends an utterance
+    pause_ms: int = 480  # silence that is surely a pause
     max_utterance_s: float = 15.0  # speech without a pause is cut here
     unsettled_s: float = 2.5  # at a cut inside speech, words younger than this are heard again
     max_words: int = 1000  # settled words kept when nobody commits them
-    fwdflat: bool = False  # a second pass over each utterance: its cost is felt at every flush
+    second_pass: bool = True  # a flat-lexicon search of each finished utterance; see `close_ms`
 
 
 def _decoder(options: ListenerOptions) -> pocketsphinx.Decoder:
@@ -55,7 +56,7 @@ def _decoder(options: ListenerOptions) -> pocketsphinx.Decoder:
     settings: dict[str, object] = {
         "samprate": float(SAMPLE_RATE_HZ),
         "loglevel": "FATAL",
-        "fwdflat": options.fwdflat,
+        "fwdflat": options.second_pass,
         "bestpath": True,  # its lattice gives each word a posterior: the confidence
     }
     if options.lm == "ours":
@@ -236,8 +237,8 @@ class Listener:
         return Hypothesis(words, stable, self._heard, final, self._pause())
 
     def _pause(self) -> float:
-        """How surely the caller has stopped: silence as a share of what ends an utterance."""
-        return min(1.0, self._silent_samples / _samples(self._options.close_ms))
+        """How surely the caller has stopped: silence as a share of what surely is a pause."""
+        return min(1.0, self._silent_samples / _samples(self._options.pause_ms))
 
 
 def _samples(ms: float) -> int:

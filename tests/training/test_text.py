@@ -31,6 +31,14 @@ def test_every_kind_of_rule_expands(tmp_path: Path) -> None:
                     "nine nine", "ten"}  # fmt: skip
 
 
+def test_what_begins_a_bracket_belongs_to_all_its_alternatives(tmp_path: Path) -> None:
+    rules = grammar(tmp_path, "start =\n  thanks[ a lot|again][, sir|madam].\n")
+    chance = random.Random(0)
+    said = {rules.sample("start", chance) for _ in range(200)}
+    ends = ("", ", sir", ", madam")
+    assert said == {f"thanks{much}{end}." for much in ("", " a lot", " again") for end in ends}
+
+
 def test_weights_count(tmp_path: Path) -> None:
     rules = grammar(tmp_path, "start =\n  9: often\n  seldom\n")
     chance = random.Random(0)

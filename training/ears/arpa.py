@@ -9,6 +9,7 @@ from pathlib import Path
 
 _START, _END = "<s>", "</s>"
 _NEVER = -99.0  # ARPA's log10 of zero
+_REDRAWS = 20  # a shorter history must not repeat what the longer one has already weighed
 
 History = tuple[str, ...]
 
@@ -104,13 +105,16 @@ class BackoffModel:
 
     def _draw(self, history: History, chance: random.Random) -> str:
         """A word by its probability: among the listed followers, or else from a shorter history."""
-        while history:
-            words, cumulative = self._listed(history)
-            if words and chance.random() < cumulative[-1]:
-                return chance.choices(words, cum_weights=cumulative)[0]
-            history = history[1:]
-        words, cumulative = self._listed(())
-        return chance.choices(words, cum_weights=cumulative)[0]
+        words, cumulative = self._listed(history)
+        if not history or (words and chance.random() < cumulative[-1]):
+            return chance.choices(words, cum_weights=cumulative)[0]
+        listed = self._grams.get(history, {})
+        word = self._draw(history[1:], chance)
+        for _ in range(_REDRAWS):
+            if word not in listed:
+                break
+            word = self._draw(history[1:], chance)
+        return word
 
     def _listed(self, history: History) -> tuple[list[str], list[float]]:
         if history not in self._cumulative:

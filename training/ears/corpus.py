@@ -179,11 +179,12 @@ def main(
     ),
     shards: Annotated[int, typer.Option(help="How many, of about an hour.")] = 16,
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
+    flite_share: Annotated[float, typer.Option(help="Of the speakers; flite is slow.")] = 0.3,
     processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
 ) -> None:
     """Make every missing shard."""
     out.mkdir(parents=True, exist_ok=True)
-    options = CorpusOptions()
+    options = CorpusOptions(flite_share=flite_share)
     paths = {seed: out / f"{seed}.npz" for seed in range(first_seed, first_seed + shards)}
     with ProcessPoolExecutor(processes) as pool:
         jobs = [

@@ -28,6 +28,9 @@ from training.text.conversation import spoken
 
 _RESAMPLES = 400
 
+Figures = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""Recogniser, family and condition to the figures of `judge`."""
+
 
 @dataclass(slots=True)
 class Heard:
@@ -189,9 +192,10 @@ def main(
     """Judge recognisers side by side and print a table; figures are added to OUT."""
     torch.set_num_threads(1)
     every = read(clips)
-    figures = json.loads(out.read_text()) if out.exists() else {}
-    for name in ears:
-        ear = open_ear(name, delay_ms)
+    figures: Figures = json.loads(out.read_text()) if out.exists() else {}
+    for given in ears:
+        ear = open_ear(given, delay_ms)
+        name = given if given.startswith("sphinx-") else "nano"
         rows = [(f, c) for f in families or FAMILIES for c in conditions or CONDITIONS]
         for family, condition in track(rows, name):
             chosen = [clip for clip in every if clip.family == family]
@@ -203,7 +207,7 @@ def main(
     typer.echo(table(figures))
 
 
-def table(figures: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+def table(figures: Figures) -> str:
     """Word error rates as a Markdown table, one column per recogniser."""
     names = list(figures)
     lines = [f"| clips | condition | {' | '.join(names)} |", "|---|---|" + "---:|" * len(names)]

@@ -7,7 +7,8 @@
     name = Anna | Ben             alternatives may share a line
 
 `<rule>` expands another rule, `(a|b)` chooses evenly, `[a|b]` is left out half the time, and
-`<number 1 99>` calls one of the spoken-number makers of `training.text.numbers`. Brackets nest.
+`<number 1 99>` calls one of the spoken-number makers of `training.text.numbers`. Brackets nest;
+spaces and commas that begin a bracket belong to all its alternatives.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ class Grammar:
                 if text[i] == "<":
                     out.append(self._expand_rule(inner, chance, depth))
                 elif text[i] == "(" or chance.random() < 0.5:
-                    out.append(self._expand(chance.choice(_split(inner)), chance, depth))
+                    lead = inner[: len(inner) - len(inner.lstrip(" ,"))]
+                    choice = chance.choice(_split(inner[len(lead) :]))
+                    out.append(lead + self._expand(choice, chance, depth))
                 i = end + 1
             else:
                 out.append(text[i])

@@ -1,0 +1,220 @@
+"""The parts that training the ears stands on: token streams, spectrogram noise, the language model."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asr.checkpoint import load_model, save_model
+from asr.config import AsrConfig
+from asr.frontend import LogMel
+from asr.model import VoxtralRealtime
+from asr.offline import transcribe
+from asr.steps import Steps
+from asr.words import StreamingIds
+from backbone.tekken import Tekken
+from training.ears.arpa import BackoffModel
+from training.ears.batches import Corpus
+from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
+from training.ears.evaluate import error_rate, word_errors
+from training.ears.noise import spoil_mels
+from training.ears.recipe import EarsRecipe
+from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
+
+RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
+
+
+@pytest.fixture(scope="module")
+def tekken(tmp_path_factory: pytest.TempPathFactory) -> Tekken:
+    words = Counter({"hello": 9, "help": 5, "yellow": 3, "it's": 2, "held": 4})
+    path = tmp_path_factory.mktemp("tokens") / "tekken.json"
+    write_tekken(path, learn_pieces(words, 270), delay_ms=480)
+    return Tekken.load(path)
+
+
+def test_pieces_begin_with_their_space_and_cover_everything(tekken: Tekken) -> None:
+    tokens = tekken.encode(" hello it's über")
+    assert tekken.decode(tokens) == " hello it's über"
+    assert len(tekken.encode(" hello")) < len(" hello")
+    assert tekken.vocab_size == 270 + 5
+    assert tekken.audio["streaming_n_left_pad_tokens"] == LEFT_PAD_TOKENS
+
+
+def test_a_word_is_due_its_delay_after_its_sound(tekken: Tekken) -> None:
+    pad, boundary = tekken.special("[STREAMING_PAD]"), tekken.special("[STREAMING_WORD]")
+    row = stream_tokens(tekken, [("hello", 1.0)], delay=6, tokens=40)
+    prompt = LEFT_PAD_TOKENS + 1 + 6
+    assert row[0] == tekken.special("<s>")
+    at = int(np.flatnonzero(row == boundary)[0])
+    assert at == prompt + int(1.0 / 0.08)
+    pieces = tekken.encode(" hello")
+    assert list(row[at + 1 : at + 1 + len(pieces)]) == pieces
+    said = {0, at, *range(at + 1, at + 1 + len(pieces))}
+    assert all(row[i] == pad for i in range(len(row)) if i not in said)
+
+
+def test_words_in_quick_succession_share_one_boundary(tekken: Tekken) -> None:
+    boundary = tekken.special("[STREAMING_WORD]")
+    quick = stream_tokens(tekken, [("hello", 1.0), ("it's", 1.05)], 6, 40)
+    slow = stream_tokens(tekken, [("hello", 1.0), ("it's", 2.0)], 6, 40)
+    assert (quick == boundary).sum() == 1
+    assert (slow == boundary).sum() == 2
+    assert tekken.decode(quick.tolist()) == tekken.decode(slow.tolist()) == " hello it's"
+
+
+def test_what_the_trainer_calls_right_is_what_the_listener_reads(tekken: Tekken) -> None:
+    """The target tokens, spoken by a perfect model, become the words at the times they ended."""
+    from asr.stream import Listener
+    from asr.words import Decision
+
+    words = [("hello", 0.50), ("it's", 0.95), ("help", 1.02), ("yellow", 2.4)]
+    delay = 6
+    row = stream_tokens(tekken, words, delay, 50)
+    listener = Listener(tekken, StreamingIds.of(tekken), delay, left=LEFT_PAD_TOKENS)
+    listener.feed(np.zeros(50 * 1280, np.float32))
+    assert listener.ready_tokens() >= 49
+    for position in range(LEFT_PAD_TOKENS - 1, len(row) - 1):
+        if position >= LEFT_PAD_TOKENS:
+            assert listener.input_token == row[position]
+        listener.decide(Decision(int(row[position + 1]), 1.0, 0.0))
+    heard = listener.hypothesis(final=True).words
+    assert [word.text for word in heard] == [word for word, _ in words]
+    for word, (_, end_s) in zip(heard, words, strict=True):
+        assert abs(word.end_samples / 16_000 - end_s) <= 0.33
+
+
+def test_mel_noise_matches_noise_in_the_audio() -> None:
+    """Adding powers in the spectrogram gives the level that adding waveforms gives."""
+    chance = np.random.default_rng(0)
+    log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
+    a = chance.standard_normal(32_000).astype(np.float32) * 0.05
+    b = chance.standard_normal(32_000).astype(np.float32) * 0.1
+    mel = [log_mel.clip(torch.from_numpy(x)[None]) for x in (a, b, a + b)]
+    power = [10 ** (4 * m - 4) for m in mel]
+    ratio = (power[0] + power[1]).mean() / power[2].mean()
+    assert 0.95 < ratio < 1.05
+
+
+def test_spoiled_spectrograms_keep_shape_floor_and_seed() -> None:
+    mel = torch.full((6, MEL_BINS, 200), -1.5)
+    mel[:, 10:40, 50:150] = 0.9
+    one = spoil_mels(mel, torch.Generator().manual_seed(3))
+    two = spoil_mels(mel, torch.Generator().manual_seed(3))
+    assert torch.equal(one, two)
+    assert one.shape == mel.shape
+    assert one.min() >= -0.625
+    speech, rest = one[:, 10:40, 50:150].mean((1, 2)), one[:, 10:40, :40].mean((1, 2))
+    assert (speech > rest + 0.02).all()
+    assert (speech - rest).std() > 0.05  # some noisy, some clean
+
+
+def model() -> BackoffModel:
+    lm = BackoffModel({"a": 0.4, "b": 0.3, "c": 0.2, "</s>": 0.1})
+    lm.add(("<s>",), "a", 0.8)
+    lm.add(("a",), "b", 0.7)
+    lm.close(2)
+    lm.add(("a", "b"), "c", 0.6)
+    lm.close(3)
+    return lm
+
+
+def test_probabilities_sum_to_one_after_backing_off() -> None:
+    lm = model()
+    for history in ((), ("a",), ("b",), ("<s>",), ("a", "b"), ("b", "a")):
+        total = sum(lm.p(history, word) for word in ("a", "b", "c", "</s>"))
+        assert total == pytest.approx(1.0), history
+
+
+def test_arpa_survives_the_way_to_pocketsphinx(tmp_path: Path) -> None:
+    import pocketsphinx
+
+    lm, path = model(), tmp_path / "small.arpa"
+    lm.write(path)
+    again = BackoffModel.read(path)
+    theirs = pocketsphinx.NGramModel.readfile(str(path))
+    for history, word in (((), "c"), (("a",), "b"), (("a", "b"), "c"), (("a", "b"), "a")):
+        assert again.p(history, word) == pytest.approx(lm.p(history, word), rel=1e-3)
+        asked = theirs.prob([word, *reversed(history)]) * math.log(1.0001)
+        assert math.exp(asked) == pytest.approx(lm.p(history, word), rel=1e-2)
+
+
+def test_sampled_sentences_follow_the_model() -> None:
+    lm, chance = model(), random.Random(0)
+    first = Counter(sentence[0] for _ in range(2000) if (sentence := lm.sample(chance)))
+    not_empty = 1 - lm.p(("<s>",), "</s>")
+    assert first["a"] / first.total() == pytest.approx(lm.p(("<s>",), "a") / not_empty, abs=0.03)
+
+
+def test_word_errors_and_their_interval() -> None:
+    assert word_errors(["a", "b", "c"], ["a", "b", "c"]) == 0
+    assert word_errors(["a", "b", "c"], ["a", "x", "c", "d"]) == 2
+    assert word_errors([], ["a"]) == 1
+    rate, low, high = error_rate([(0, 5), (1, 5), (0, 5), (2, 5)] * 5)
+    assert rate == pytest.approx(15.0)
+    assert low < rate < high
+
+
+def shard(folder: Path, clips: int, words: str) -> None:
+    folder.mkdir(exist_ok=True)
+    chance = np.random.default_rng(0)
+    mels = chance.uniform(-1, 1, (clips, MEL_BINS, MEL_FRAMES)).astype(np.float16)
+    phones = chance.integers(0, 40, (clips, PHONE_FRAMES)).astype(np.uint8)
+    np.savez(folder / "1.npz", mels=mels, phones=phones, words=np.array([words] * clips))
+
+
+def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Tekken) -> None:
+    shard(tmp_path, 4, "hello\t1.000\nhelp\t3.000")
+    corpus = Corpus(tmp_path, held_out=1)
+    assert len(corpus) == 3
+    batch = corpus.batch([1, 2], [4, 9], tekken, RECIPE, seed=1)
+    positions = LEFT_PAD_TOKENS + 120
+    assert batch.mel.shape == (2, MEL_BINS, 8 * positions)
+    assert batch.tokens.shape == batch.targets.shape == (2, positions)
+    for row, delay in enumerate((4, 9)):
+        assert (batch.targets[row, : LEFT_PAD_TOKENS + delay] == -100).all()
+        assert (batch.targets[row, LEFT_PAD_TOKENS + delay :] >= 0).all()
+        # The model's own words come back as inputs, one position later; some are noised.
+        same = batch.tokens[row, 1:] == torch.where(
+            batch.targets[row, :-1] < 0, tekken.special("[STREAMING_PAD]"), batch.targets[row, :-1]
+        )
+        assert same.float().mean() > 0.85
+    assert (batch.phones[:, : 4 * LEFT_PAD_TOKENS] == -100).all()
+    assert batch.character_counts.tolist() == [10, 10]
+
+
+def test_one_step_of_training_lowers_the_loss_and_exports(tmp_path: Path, tekken: Tekken) -> None:
+    """The very modules of the engine learn a tiny clip by heart and say it back as a stream."""
+    from training.ears.train import Ears
+
+    recipe = RECIPE.model_copy(update={"pieces": 270, "token_noise": 0.0})
+    shard(tmp_path / "corpus", 2, "hello\t1.000\nhelp\t3.000\nyellow\t6.000")
+    corpus = Corpus(tmp_path / "corpus", held_out=0)
+    torch.manual_seed(0)
+    ears = Ears(AsrConfig.from_params(recipe.params()))
+    stepper = torch.optim.AdamW(ears.parameters(), 2e-3)
+    stage = recipe.stages[-1]
+    batch = corpus.batch([0], [6], tekken, recipe, seed=1)
+    losses = []
+    for _ in range(30):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = ears.losses(batch, stage)
+        stepper.zero_grad()
+        sum(found.values()).backward()  # type: ignore[union-attr]
+        stepper.step()
+        losses.append(found["text"].item())
+    assert losses[-1] < 0.3 * losses[0]
+
+    save_model(tmp_path / "nano", recipe.params(), ears.model)
+    loaded = load_model(tmp_path / "nano")
+    assert isinstance(loaded, VoxtralRealtime)
+    assert json.loads((tmp_path / "nano/params.json").read_text())["dim"] == recipe.decoder.dim
+    steps = Steps(loaded, StreamingIds.of(tekken), 1, LEFT_PAD_TOKENS)
+    ((_, tokens),) = transcribe(steps, tekken, [np.zeros(16_000, np.float32)], 6)
+    assert len(tokens) > 10
