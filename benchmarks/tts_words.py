@@ -1,0 +1,103 @@
+"""`python -m benchmarks.tts_words`: how well a voice knows which of its words have been heard.
+
+Speaks sentences, aligns the audio with the same words by pocketsphinx, and counts at every frame how
+many words are over by the voice's own account and by the aligner's. What the agent needs is to be
+right to one word. With `--tts espeak`, whose word times are exact, the figures are the aligner's own
+error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import numpy as np
+import typer
+from pocketsphinx import Decoder
+
+from common.pcm import to_pcm16
+from common.resample import resample
+from pipelines.engines import open_tts
+from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord, TtsEngine
+
+SENTENCES = (
+    "good morning and thank you for calling the front desk",
+    "we are open every day from eight in the morning until six in the evening",
+    "your order left our house this morning and should be with you on friday",
+    "i am sorry but i did not understand what you said could you say it again",
+    "let me check that for you it will only take a moment",
+    "the table by the window is free at seven for two people",
+    "please tell me your name and the number of your booking",
+    "the weather will be cold and wet tomorrow so take a coat with you",
+)
+_JUDGE_HZ = 16_000
+_FRAMES_PER_S = 100
+
+
+def run(
+    tts: Annotated[str, typer.Option(help="As for `parley serve`.")] = "nano",
+    seeds: Annotated[int, typer.Option(help="How often each sentence is spoken.")] = 2,
+) -> None:
+    """Print one JSON object: share of frames right to 0 and 1 words, and errors of word ends."""
+    print(json.dumps(asyncio.run(_measure(tts, seeds))))
+
+
+async def _measure(spec: str, seeds: int) -> dict[str, float]:
+    engine = await open_tts(spec)
+    counts, ends_ms, failed = [], [], 0
+    try:
+        for sentence in SENTENCES:
+            for seed in range(seeds):
+                pcm, words = await _speak(engine, sentence, seed)
+                own = np.array([word.end_samples for word in words])
+                judged = _aligned_ends(pcm, sentence)
+                if judged is None or len(judged) != len(own):
+                    failed += 1
+                    continue
+                frames = np.arange(FRAME_SAMPLES, len(pcm) + 1, FRAME_SAMPLES)
+                over = [(ends[None] <= frames[:, None]).sum(1) for ends in (own, judged)]
+                counts.append(over[0] - over[1])
+                ends_ms.append(np.abs(own - judged) * 1000 / SAMPLE_RATE_HZ)
+    finally:
+        await engine.close()
+    off, late_ms = np.abs(np.concatenate(counts)), np.concatenate(ends_ms)
+    return {
+        "utterances": len(counts),
+        "not_aligned": failed,
+        "frames_exact": round(float((off == 0).mean()), 3),
+        "frames_within_1_word": round(float((off <= 1).mean()), 4),
+        "end_error_median_ms": round(float(np.median(late_ms)), 1),
+        "end_error_p95_ms": round(float(np.percentile(late_ms, 95)), 1),
+    }
+
+
+async def _speak(
+    engine: TtsEngine, sentence: str, seed: int
+) -> tuple[np.ndarray, list[SpokenWord]]:
+    stream = await engine.open(seed=seed)
+    stream.write(f"{sentence.capitalize()}.")
+    stream.end_text()
+    pieces, words = [], []
+    async for frame in stream.frames():
+        pieces.append(frame.pcm)
+        words += frame.words
+    return np.concatenate(pieces), words
+
+
+def _aligned_ends(pcm: np.ndarray, sentence: str) -> np.ndarray | None:
+    """Last sample of each word by forced alignment; None when the aligner gives up."""
+    decoder = Decoder(lm=None, loglevel="FATAL")
+    decoder.set_align_text(sentence)
+    decoder.start_utt()
+    heard = resample(pcm, SAMPLE_RATE_HZ, _JUDGE_HZ)
+    decoder.process_raw(to_pcm16(heard), full_utt=True)
+    decoder.end_utt()
+    if decoder.hyp() is None:
+        return None
+    segments = [s for s in decoder.seg() if s.word.split("(")[0] in sentence.split()]
+    return np.array([(s.end_frame + 1) * SAMPLE_RATE_HZ // _FRAMES_PER_S for s in segments])
+
+
+if __name__ == "__main__":
+    typer.run(run)
