@@ -60,6 +60,8 @@ class CodecRun:
         magnitude_weight: Of the head's log magnitudes against the target's (iSTFT head only).
         saturation_weight: Of acoustic latents beyond what tanh can tell apart.
         commitment_weight: Of the encoder's distance to its codewords (0.1 as published).
+        decoder_only: Train only what comes after the codes, on codes as they will be at run time; a
+            speech model trained on the codes meanwhile stays valid.
         delay_samples: How much later than it came in the waveform is asked for.
         seed: Of weights and batches.
     """
@@ -79,6 +81,7 @@ class CodecRun:
     magnitude_weight: float = 0.5
     saturation_weight: float = 0.1
     commitment_weight: float = 0.1
+    decoder_only: bool = False
     delay_samples: int = 0
     seed: int = 0
 
@@ -164,6 +167,15 @@ class CodecTrainer(nn.Module):
             terms["periodicity"] = (periodicity(made) - theirs).abs().mean()
         return terms
 
+    def train(self, mode: bool = True) -> CodecTrainer:
+        """Training mode; with `decoder_only` encoder and quantiser stay as they are."""
+        super().train(mode)
+        if self.run.decoder_only:
+            codec = self.codec
+            for module in (codec.input_proj, codec.encoder_blocks, codec.quantizer, self.probes):
+                module.eval().requires_grad_(False)
+        return self
+
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum that is minimised."""
         run = self.run
@@ -212,8 +224,23 @@ def read_config(path: Path) -> tuple[CodecConfig, CodecRun]:
     return CodecConfig(**sections["codec"]), CodecRun(**sections["run"])
 
 
-def train(folder: Path, config_path: Path, corpus: Path, validation: Path) -> None:
-    """Train, or go on training, in `folder`; `state.pt` there is always a whole, resumable state."""
+def train(
+    folder: Path,
+    config_path: Path,
+    corpus: Path,
+    validation: Path,
+    *,
+    start_from: Path | None = None,
+) -> None:
+    """Train, or go on training, in `folder`; `state.pt` there is always a whole, resumable state.
+
+    Args:
+        folder: Where state and log are kept.
+        config_path: A YAML file, see `read_config`.
+        corpus: What to learn.
+        validation: What to measure on.
+        start_from: A `state.pt` of another run whose weights a new run begins with.
+    """
     config, run = read_config(config_path)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = CodecTrainer(config, run)
@@ -228,12 +255,15 @@ def train(folder: Path, config_path: Path, corpus: Path, validation: Path) -> No
             stepper.load_state_dict(saved)
         step, spent_s = state["step"], state["spent_s"]
         logger.info("going on at step {}, {:.1f} min", step, spent_s / 60)
+    elif start_from is not None:
+        trainer.load_state_dict(torch.load(start_from, weights_only=True)["model"])
+    trainer.train()
     speech = SpokenCorpus(corpus)
     unseen = SpokenCorpus(validation)
     check = [unseen.crops(8, 24, np.random.default_rng(5)) for _ in range(2)]
     chance = np.random.default_rng([run.seed, step])
     torch.manual_seed(run.seed * 1_000_003 + step)
-    if not step:
+    if not step and start_from is None:
         trainer.level(speech.crops(run.batch, run.frames, chance)[0])
     sums: dict[str, list[float]] = {}
     since, saved_s, began_s = 0, spent_s, time.monotonic() - spent_s
