@@ -88,6 +88,7 @@ def _gpu() -> dict[str, Any]:
     with device:
         model = TtsModel(TtsConfig.from_params(published.PUBLISHED)).eval().requires_grad_(False)
     torch.set_default_dtype(torch.float32)
+    model.to(device)  # small tables are always made on the CPU
     book = model.audio_tokenizer.quantizer.semantic_codebook
     book.cluster_usage, book.embedding_sum = book.cluster_usage.float(), book.embedding_sum.float()
     model.fuse()
