@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent import decisions as d
 from agent.activity import SAMPLES_PER_MS
-from agent.backchannels import Meaning, meaning
+from agent.backchannels import Meaning, agrees, meaning
 from agent.barge_in import HOLD_MS, Doubt, Verdict, decide, harmless
 from agent.floor import Floor, State
 
@@ -107,6 +107,7 @@ def _doubt(floor: Floor) -> Doubt:
     voice, words = floor.voice, floor.words
     final = words.final_samples >= voice.burst.ended
     text = words.text if final else words.settled(floor.now)
+    count = len(text.split())
     after_word = words.end_samples if words.words else voice.burst.ended
     return Doubt(
         voiced_ms=voice.burst.voiced_ms,
@@ -115,8 +116,10 @@ def _doubt(floor: Floor) -> Doubt:
         below_usual_db=voice.below_usual_db,
         meaning=meaning(text),
         seems=meaning(words.text),
-        word_count=len(text.split()),
-        word_confidence=max((word.confidence for word in words.words), default=0.0),
+        word_count=count,
+        word_confidence=max(
+            (word.confidence for word in words.words[:count] if not agrees(word.text)), default=0.0
+        ),
         wordless_ms=0.0
         if words.words
         else (words.final_samples - voice.burst.began) / SAMPLES_PER_MS,

@@ -47,6 +47,11 @@ class Meaning(StrEnum):
         return self in (Meaning.VOCAL, Meaning.ACKNOWLEDGE)
 
 
+def agrees(word: str) -> bool:
+    """Whether a single word can be a backchannel."""
+    return all(token in _VOCAL or token in _ACKNOWLEDGE for token in normalise(word))
+
+
 def meaning(text: str) -> Meaning:
     """What `text`, said while the agent speaks, does to the floor."""
     words = normalise(text)

@@ -31,7 +31,9 @@ NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
-SURE_WORD = 0.6
+SURE_WORD = 0.75
+SURE_COMMAND = 0.55  # "stop", "wait": rarely heard by mistake
+LONG_SOUND_MS = 500  # longer than most backchannels
 SURE_VOICE_MS = 160
 
 
@@ -56,7 +58,7 @@ class Doubt:
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
         word_count: How many words are understood for sure.
-        word_confidence: The surest of them.
+        word_confidence: The surest of those that are no backchannel.
         words_final: Whether the recogniser has nothing more to say about it.
         wordless_ms: How much of its beginning the recogniser found no word in, for good.
         on_after_word_ms: Voice that followed the last word understood.
@@ -86,17 +88,14 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         The verdict, and why, in words; the reason of `WAIT` is empty.
     """
     far = doubt.below_usual_db >= SOMEONE_ELSE_DB and doubt.voiced_ms < FAR_ACCEPT_MS
-    sure = doubt.word_count >= 2 or (
-        doubt.word_confidence >= SURE_WORD and doubt.voiced_ms >= SURE_VOICE_MS
-    )
-    if doubt.meaning is Meaning.TAKES_FLOOR and sure and not far:
+    if doubt.meaning is Meaning.TAKES_FLOOR and _sure(doubt, SURE_COMMAND) and not far:
         return Verdict.INTERRUPT, "the caller takes the floor"
     if far and (doubt.voiced_ms >= 200 or doubt.quiet_ms >= CLICK_QUIET_MS):
         return (
             Verdict.IGNORE,
             f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",
         )
-    if doubt.meaning is Meaning.CONTENT and sure:
+    if doubt.meaning is Meaning.CONTENT and _sure(doubt, SURE_WORD):
         return Verdict.INTERRUPT, "the caller says something"
     if (
         doubt.meaning is Meaning.BEGINNING
@@ -118,6 +117,16 @@ def harmless(doubt: Doubt) -> bool:
     if doubt.seems is not Meaning.NOTHING:
         return doubt.seems is Meaning.BEGINNING
     return (doubt.confidence or 1.0) < UNSURE_CONFIDENCE or doubt.wordless_ms >= WORDLESS_MS
+
+
+def _sure(doubt: Doubt, confidence: float) -> bool:
+    """Whether the words are beyond doubt: one of them certain, or several in a long sound.
+
+    Recognisers make words of "mm-hm", but short ones, and without conviction.
+    """
+    if doubt.word_confidence >= confidence and doubt.voiced_ms >= SURE_VOICE_MS:
+        return True
+    return doubt.word_count >= 2 and doubt.voiced_ms >= LONG_SOUND_MS
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

@@ -132,7 +132,9 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
         return (0.9, "answers the question") if agent_text.rstrip().endswith("?") else (
             0.7, "a short answer")  # fmt: skip
     if last in _OBJECTS:
-        return (0.82, "a question") if asks else (0.55, f"“{last}” may go on")
+        if asks or len(words) >= 4:
+            return (0.82, "a question") if asks else (0.68, "could be a whole sentence")
+        return 0.55, f"“{last}” may go on"
     if last in _MAY_BE_OPEN:
         return (0.6, "a question") if asks else (0.45, f"“{last}” may go on")
     if asks:

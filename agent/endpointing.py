@@ -9,6 +9,8 @@ from agent.completeness import finished
 
 # Weight of each judge's log-odds. Words know grammar, sound knows melody; neither alone is enough.
 _WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.2
+# Synthesised and telephone voices often sound unfinished to the judge when they are not.
+_LEAST_SOUND = 0.12
 # Words that leave a sentence open overrule any melody: "my number is" is never an end.
 _OPEN_SENTENCE = 0.15
 _PAUSES_REMEMBERED = 8
@@ -38,7 +40,7 @@ def judge(
     words, reason = finished(text, agent_text)
     odds = _WORDS * _log_odds(words)
     if sound is not None:
-        odds += _SOUND * _log_odds(sound)
+        odds += _SOUND * _log_odds(max(sound, _LEAST_SOUND))
         reason += f"; sounds {sound:.0%} finished"
     if recogniser is not None:
         odds += _RECOGNISER * max(0.0, _log_odds(recogniser))
