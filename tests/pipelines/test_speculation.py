@@ -1,0 +1,150 @@
+"""A reply is prepared before the caller's turn is over, and nobody hears of it unless it was right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent import decisions as d
+from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
+from pipelines.conversation import Conversation
+
+SILENCE = np.zeros(320, np.float32)
+
+
+class Echoes:
+    """A language model that repeats the question; asked for the time, it looks at the clock."""
+
+    name, where = "echoes", "in the test"
+
+    def __init__(self) -> None:
+        self.asked: list[list[Message]] = []
+
+    async def reply(
+        self, messages: Sequence[Message], tools: Sequence[ToolSchema]
+    ) -> AsyncIterator[Piece]:
+        self.asked.append([dict(m) for m in messages if m["role"] != "system"])
+        last = messages[-1]
+        if last["role"] == "tool":
+            yield TextDelta("It is late. ")
+        elif "time" in last["content"]:
+            yield ToolCall("call-1", "current_time", {})
+        else:
+            yield TextDelta(f"You said {last['content']}. And that is that. ")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def talk(engines, persona):
+    model = Echoes()
+    conversation = Conversation(engines, model, persona)
+    events: list[dict[str, Any]] = []
+    conversation.log.subscribe(events.append)
+    conversation.events, conversation.model = events, model
+    await conversation.start()
+    conversation.decide = conversation._conductor.decide
+    yield conversation
+    await conversation.close()
+
+
+async def play_out(talk: Conversation) -> float:
+    """Pull until nothing is said any more; returns the loudest sample."""
+    loudest = 0.0
+    for _ in range(2_000):
+        talk.hear(SILENCE)
+        pcm = talk.pull(480)
+        loudest = max(loudest, 0.0 if pcm is None else float(np.abs(pcm).max()))
+        await asyncio.sleep(0.001)
+        if talk._mouth.idle:
+            break
+    await asyncio.sleep(0.1)
+    return loudest
+
+
+def memory(talk: Conversation) -> list[tuple[str, str]]:
+    return [(m["role"], m["content"]) for m in talk.context.get_messages() if m.get("content")]
+
+
+async def held_audio(talk: Conversation, until: Any) -> None:
+    await until(lambda: talk._playout.held is not None and talk._playout.held.peek(1).size)
+
+
+async def test_a_right_guess_is_heard_at_once_and_asked_for_once(talk, until):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Speculate(0, "sounds finished", text="hello"))
+    await held_audio(talk, until)
+    assert talk.pull(480) is None
+    assert memory(talk) == []
+    assert not [e for e in talk.events if e["kind"] == "agent_text"]
+    talk.decide(d.Commit(0, "finished", text="hello"))
+    assert talk.pull(480) is not None  # without waiting for anything
+    assert await play_out(talk) > 0.1
+    assert len(talk.model.asked) == 1
+    assert memory(talk) == [
+        ("user", "hello"),
+        ("assistant", "You said hello. And that is that."),
+    ]
+
+
+async def test_a_wrong_guess_leaves_no_trace(talk, until):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Speculate(0, "sounds finished", text="my number is"))
+    await held_audio(talk, until)
+    talk.decide(d.DropSpeculation(0, "the caller goes on"))
+    assert talk.pull(480) is None
+    assert talk._mouth.idle
+    talk.decide(d.Commit(0, "finished", text="my number is five"))
+    await until(lambda: len(talk.model.asked) == 2)
+    await play_out(talk)
+    assert talk.model.asked[1] == [{"role": "user", "content": "my number is five"}]
+    assert memory(talk) == [
+        ("user", "my number is five"),
+        ("assistant", "You said my number is five. And that is that."),
+    ]
+
+
+async def test_guess_after_guess_the_last_one_counts(talk, until):
+    talk.decide(d.TurnStarted(0, "voice"))
+    for text in ("one", "one two", "one two three"):
+        talk.decide(d.Speculate(0, "sounds finished", text=text))
+        await asyncio.sleep(0.02)
+        if text != "one two three":
+            talk.decide(d.DropSpeculation(0, "more words"))
+    talk.decide(d.Commit(0, "finished", text="one two three"))
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    assert memory(talk)[-1] == ("assistant", "You said one two three. And that is that.")
+    assert talk._conductor.turn == 1
+
+
+async def test_a_tool_waits_for_the_commit(talk, until):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Speculate(0, "sounds finished", text="the time please"))
+    await until(lambda: len(talk.model.asked) == 1)
+    await asyncio.sleep(0.1)
+    assert not [m for m in talk.context.get_messages() if m.get("tool_calls")]
+    talk.decide(d.Commit(0, "finished", text="the time please"))
+    await until(lambda: len(talk.model.asked) == 3)  # again, and once more with the result
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    assert memory(talk)[0] == ("user", "the time please")
+    assert memory(talk)[-1] == ("assistant", "It is late.")
+
+
+async def test_a_commit_taken_back_before_a_sound_is_forgotten(talk, until):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Commit(0, "finished", text="book a table"))
+    await until(lambda: len(talk.model.asked) == 1)
+    talk.decide(d.DropSpeculation(0, "the caller goes on before the reply"))
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Commit(0, "finished", text="book a table for two"))
+    await until(lambda: len(talk.model.asked) == 2)
+    await play_out(talk)
+    assert talk.model.asked[1] == [{"role": "user", "content": "book a table for two"}]
+    assert [role for role, _ in memory(talk)] == ["user", "assistant"]
