@@ -136,7 +136,7 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
             return (0.82, "a question") if asks else (0.68, "could be a whole sentence")
         return 0.55, f"“{last}” may go on"
     if last in _MAY_BE_OPEN:
-        return (0.6, "a question") if asks else (0.45, f"“{last}” may go on")
+        return 0.6 if asks or len(words) >= 6 else 0.45, f"“{last}” may go on"
     if asks:
         return 0.86, "a question"
     if len(words) == 1:

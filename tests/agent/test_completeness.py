@@ -60,7 +60,7 @@ def test_melody_moves_a_doubtful_sentence_both_ways() -> None:
     low, unknown, high = (
         judge("I will come later", "", sound).belief for sound in (0.05, None, 0.95)
     )
-    assert low < 0.5 < unknown < 0.8 < high
+    assert low + 0.1 < unknown < high - 0.1
     assert judge("I will come later", "", None, recogniser=0.95).belief > unknown
 
 
