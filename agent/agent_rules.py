@@ -112,7 +112,7 @@ def _doubt(floor: Floor) -> Doubt:
     return Doubt(
         voiced_ms=voice.burst.voiced_ms,
         quiet_ms=voice.burst_quiet_ms,
-        confidence=voice.burst.peak_confidence if voice.neural else None,
+        confidence=voice.burst.peak_confidence if voice.neural else 1.0,
         below_usual_db=voice.below_usual_db,
         meaning=meaning(text),
         seems=meaning(words.text),

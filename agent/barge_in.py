@@ -53,7 +53,7 @@ class Doubt:
     Attributes:
         voiced_ms: Voice in it so far.
         quiet_ms: Silence since its last voiced frame.
-        confidence: The neural detector's highest belief, None where there is none.
+        confidence: The neural detector's highest belief; 1 where there is no detector.
         below_usual_db: How much quieter it is than the caller usually speaks.
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
@@ -66,7 +66,7 @@ class Doubt:
 
     voiced_ms: int
     quiet_ms: float
-    confidence: float | None = None
+    confidence: float = 1.0
     below_usual_db: float = 0.0
     meaning: Meaning = Meaning.NOTHING
     seems: Meaning = Meaning.NOTHING
@@ -116,7 +116,7 @@ def harmless(doubt: Doubt) -> bool:
         return True
     if doubt.seems is not Meaning.NOTHING:
         return doubt.seems is Meaning.BEGINNING
-    return (doubt.confidence or 1.0) < UNSURE_CONFIDENCE or doubt.wordless_ms >= WORDLESS_MS
+    return doubt.confidence < UNSURE_CONFIDENCE or doubt.wordless_ms >= WORDLESS_MS
 
 
 def _sure(doubt: Doubt, confidence: float) -> bool:
@@ -141,9 +141,7 @@ def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:
 
 
 def _wordless(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
-    if doubt.confidence is not None and (
-        doubt.voiced_ms >= NOT_SPEECH_MS and doubt.confidence < NOT_SPEECH_CONFIDENCE
-    ):
+    if doubt.voiced_ms >= NOT_SPEECH_MS and doubt.confidence < NOT_SPEECH_CONFIDENCE:
         return Verdict.IGNORE, "a noise, not a voice"
     ongoing = doubt.quiet_ms < ONGOING_QUIET_MS and doubt.wordless_ms < doubt.voiced_ms / 2
     if ongoing and doubt.voiced_ms >= interrupt_voice_ms:
