@@ -41,7 +41,7 @@ class DrainingServer(uvicorn.Server):
                 port=settings.port,
                 log_config=None,
                 access_log=False,
-                ws="none",
+                ws="websockets-sansio",
                 timeout_graceful_shutdown=2,
                 server_header=False,
             )

@@ -22,6 +22,7 @@ export class Transcript {
     const { said } = exchange;
     this.#keepingEnd(() => {
       if (final && !exchange.spoken) this.#unsay(exchange);
+      if (final && !text && !exchange.words.length) return this.#forget(turn); // a cough, a murmur of assent
       said.lastChild.textContent = text;
       said.className = final ? 'said' : 'said partial';
     });
@@ -50,8 +51,8 @@ export class Transcript {
   agentCut({ turn, heard }) {
     const exchange = this.#exchange(turn);
     if (exchange.ended) return;
-    const words = exchange.words.length;
-    exchange.spoken = Math.min(words, heard.split(/\s+/).filter(Boolean).length);
+    if (!heard.trim()) return this.#unsay(exchange);
+    exchange.spoken = Math.min(exchange.words.length, heard.split(/\s+/).filter(Boolean).length);
     exchange.ended = true;
     this.#light(exchange);
     const unheard = exchange.words.slice(exchange.spoken);
@@ -97,10 +98,15 @@ export class Transcript {
     Object.assign(exchange, { reply, words: [], spoken: 0, ended: false });
   }
 
-  // The caller went on before any of the reply was heard: another one will come.
+  // None of the reply was heard: as far as anyone knows it was never said.
   #unsay({ reply, words }) {
     words.splice(0);
     reply.replaceChildren(reply.firstChild);
+  }
+
+  #forget(turn) {
+    this.#exchanges.get(turn).row.remove();
+    this.#exchanges.delete(turn);
   }
 
   #light({ words, spoken, ended }) {
