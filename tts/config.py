@@ -187,7 +187,8 @@ class AudioConfig:
 
     Attributes:
         text_units: "tekken" as published, or "phonemes": text goes through a phone front end.
-        max_text_chars: Longer texts are spoken as several clauses.
+        max_text_chars: Longer texts are spoken as several clauses; also the most text units.
+        max_voice_frames: Of a reference; what lies beyond is not used.
         restart_positions_at_audio: The last BEGIN_AUDIO takes the RoPE position of the first text
             token and frames count on from there, so token j and frame j sit close together.
         alignment_heads: (layer, head) pairs whose attention follows the text being spoken.
@@ -202,6 +203,7 @@ class AudioConfig:
     next_audio_text_token_id: int = 36
     text_units: Literal["tekken", "phonemes"] = "tekken"
     max_text_chars: int = 500
+    max_voice_frames: int = 320
     restart_positions_at_audio: bool = False
     alignment_heads: tuple[tuple[int, int], ...] = ()
 

@@ -150,7 +150,7 @@ class VoiceShelf:
                     "Add it again from its recording with `parley voice add`.",
                 )
             codes = encode(codec, read_reference(reference))
-        return codes, True
+        return codes[: self._config.audio.max_voice_frames], True
 
     def add(
         self, name: str, recording: Path, consent: Consent, codec: Codec, **card: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,8 @@ async def test_a_recording_becomes_a_voice_that_speaks(
     codes, are_codes = shelf.tensors("maria", codec)
     assert are_codes
     assert codes.shape == (-(-len(reference.pcm) // 1920), 7)
+    shelf._config = replace(shelf._config, audio=replace(shelf._config.audio, max_voice_frames=20))
+    assert torch.equal(shelf.tensors("maria", codec)[0], codes[:20])
     info = shelf.infos()[-1]
     assert (info.name, info.language, info.cloned) == ("maria", "pt", True)
     engine = VoxtralTtsEngine.load(checkpoint, max_streams=1, device="cpu")
