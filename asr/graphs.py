@@ -92,7 +92,7 @@ class GraphedSteps(Steps):
         """Set the mask; how many rows the graph covers."""
         self._active.zero_()
         self._active[start:stop] = True if active is None else active
-        return min(next(bucket for bucket in BUCKETS if bucket >= stop), self.rows)
+        return min(next((b for b in BUCKETS if b >= stop), self.rows), self.rows)
 
     def _replay(self, what: str, count: int, extent: int, run: Callable[[], None]) -> None:
         key = what, count, extent

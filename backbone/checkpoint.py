@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -177,7 +178,10 @@ class _ProgressBar:
 
     def __init__(self, total: int):
         self._progress = Progress(
-            TextColumn("loading weights"), BarColumn(), TextColumn("{task.percentage:.0f} %")
+            TextColumn("loading weights"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} %"),
+            console=Console(stderr=True),
         )
         self._task = self._progress.add_task("", total=total)
         self._since = time.monotonic()

@@ -115,6 +115,21 @@ def test_positions_may_restart_while_the_order_goes_on():
     torch.testing.assert_close(torch.cat(steps, 1), whole, atol=2e-6, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_counting_tokens_for_ages_changes_nothing():
+    config = CONFIGS["window"]
+    decoder = build(config)
+    x = torch.randn(1, 21, config.dim)
+    young = KvCache.allocate(config, 1)
+    for i in range(20):
+        decoder(x[:, i : i + 1], torch.tensor([[i]]), young)
+    old = KvCache.allocate(config, 1)
+    old.copy_row(0, young, 0)
+    old.lengths += config.window(0) * 2**50
+    outs = [decoder(x[:, 20:], torch.tensor([[20]]), cache) for cache in (young, old)]
+    assert torch.equal(*outs)
+
+
 def test_an_unbounded_layer_says_when_its_room_is_used_up():
     config = CONFIGS["plain"]
     cache = KvCache.allocate(config, 1, max_tokens=2)
