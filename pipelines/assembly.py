@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipecat.frames.frames import Frame, LLMTextFrame
+from pipecat.frames.frames import Frame, LLMContextFrame, LLMTextFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -25,19 +25,33 @@ from pipelines.head import Head
 _NEVER_S = 1e9
 
 
-class SpokenTurn(AgentTurn):
-    """The language model's turn, overheard before pipecat's speculation gate holds it back."""
+Overhear = Callable[[Frame, str], None]
 
-    def __init__(self, model: LanguageModel, persona: Persona, overhear: Callable[[Frame], None]):
+
+class SpokenTurn(AgentTurn):
+    """The language model's turn, overheard before pipecat's speculation gate holds it back.
+
+    Whoever listens is told with every frame what the caller had said that is being answered: while
+    one reply is cancelled and the next begins, frames of both are about.
+    """
+
+    def __init__(self, model: LanguageModel, persona: Persona, overhear: Overhear):
         super().__init__(model, persona)
         self._overhear = overhear
+        self._answering = ""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Note what is being answered."""
+        if isinstance(frame, LLMContextFrame):
+            self._answering = _last_said(frame.context)
+        await super().process_frame(frame, direction)
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
         """Push a frame as any service does."""
         if direction is FrameDirection.DOWNSTREAM:
-            self._overhear(frame)
+            self._overhear(frame, self._answering)
         if isinstance(frame, LLMTextFrame):
             frame.append_to_context = False  # what is written is not yet heard
         await super().push_frame(frame, direction)
@@ -73,3 +87,9 @@ def assemble(
         enable_turn_tracking=False,
         idle_timeout_secs=None,
     )
+
+
+def _last_said(context: LLMContext) -> str:
+    """The caller's last words in a conversation."""
+    said = (m for m in reversed(context.get_messages()) if isinstance(m, dict))
+    return next((str(m.get("content")) for m in said if m.get("role") == "user"), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -28,6 +29,9 @@ from pipelines.tasks import Tasks
 _RTVI = "rtvi-ai"
 _QUALITY_S = 2.0
 _BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
+# An engine's thread may keep the interpreter for that long whenever the event loop wants it; with
+# Python's default of 5 ms, waking for one 20 ms frame could take half of the frame.
+_GIL_SWITCH_S = 0.001
 _LINGER_S = 0.3  # for the last message to leave before the line is cut
 
 
@@ -129,6 +133,7 @@ class BrowserCalls:
             log_words: Whether it says what people said.
             on_event: Told of every call's events of the page protocol, for metrics.
         """
+        sys.setswitchinterval(_GIL_SWITCH_S)
         self.lag = LoopLag()
         self.lag.start()
         warm_judges()

@@ -65,7 +65,7 @@ class Conductor:
         self._report = report
         self._hang_up = hang_up
         self._speculating = False
-        self._expecting = False  # a reply of the language model may begin
+        self._expecting: str | None = None  # a reply to these words may begin
         self._words_awaited = False
         self._spoken_turn: int | None = None  # the last turn for which something was said
         self._last_turn: int | None = None  # the call ends when its reply has been heard
@@ -109,7 +109,7 @@ class Conductor:
                 self.say(self._manners.acknowledgement(), remembered=False)
 
     def _speculate(self, text: str) -> None:
-        self._speculating = self._expecting = True
+        self._speculating, self._expecting = True, text
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),
             EagerTranscriptionFrame(text, _CALLER, time_now_iso8601()),
@@ -117,7 +117,7 @@ class Conductor:
 
     def _drop(self, reason: str) -> None:
         """The reply that was being prepared is void; nobody has heard any of it."""
-        self._expecting = False
+        self._expecting = None
         self._report.start_over()
         if self._speculating:
             self._speculating = False
@@ -140,7 +140,7 @@ class Conductor:
         self._report.step(Step.VOICE_ENDED)  # known already, unless the turn was typed
         self._report.step(Step.COMMITTED)
         self.turn += 1
-        self._speculating, self._expecting = False, True
+        self._speculating, self._expecting = False, commit.text
         self._last_turn = self.turn if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
@@ -156,7 +156,7 @@ class Conductor:
         )
 
     def _interrupt(self, reason: str) -> None:
-        self._expecting = False
+        self._expecting = None
         cuts = [(reply, reply.cut(self.downstream_samples)) for reply in self.mouth.silence()]
         self._report.cut(cuts)
         for reply, cut in cuts:
@@ -191,14 +191,20 @@ class Conductor:
 
     # ---- what the language model writes ---------------------------------------------------------
 
-    def llm(self, frame: Frame) -> None:
+    def llm(self, frame: Frame, answering: str) -> None:
         """Take what the language model's service sends, before pipecat's gate holds it back.
 
         The voice prepares a speculative reply too; its audio is held in the playout instead.
+
+        Args:
+            frame: What it sends.
+            answering: The caller's words it answers. A reply to others than the present ones has
+                been overtaken: its cancellation is on the way.
         """
         mouth = self.mouth
         match frame:
-            case LLMFullResponseStartFrame() if self._expecting:
+            case LLMFullResponseStartFrame() if answering == self._expecting:
+                self._drop_held()
                 self._spoken_turn = turn = self.turn + self._speculating
                 mouth.writing = mouth.begin(Reply(turn, held=self._speculating))
                 if not self._speculating:
@@ -210,7 +216,7 @@ class Conductor:
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if self._expecting:
+            case TTSSpeakFrame() if answering == self._expecting:
                 self.say(Line(frame.text), remembered=False)  # while a slow tool runs
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pipecat.frames.frames import LLMFullResponseStartFrame, LLMTextFrame
 
 from agent import decisions as d
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
@@ -121,6 +122,20 @@ async def test_guess_after_guess_the_last_one_counts(talk, until):
     await play_out(talk)
     assert memory(talk)[-1] == ("assistant", "You said one two three. And that is that.")
     assert talk._conductor.turn == 1
+
+
+async def test_a_reply_that_was_overtaken_is_not_spoken(talk, until):
+    """On a busy machine the reply to an old guess begins after the next guess was made."""
+    overhear = talk._conductor.llm
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Speculate(0, "sounds finished", text="one two"))
+    overhear(LLMFullResponseStartFrame(), "one")
+    overhear(LLMTextFrame("You said one. "), "one")
+    assert talk._mouth.writing is None
+    await held_audio(talk, until)
+    overhear(LLMFullResponseStartFrame(), "one two")  # the same guess answered once more
+    talk.decide(d.Commit(0, "finished", text="one two"))
+    assert len(talk._playout._queue) == 1
 
 
 async def test_a_tool_waits_for_the_commit(talk, until):
