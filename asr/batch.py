@@ -100,6 +100,7 @@ class ListeningBatch:
             state.copy_row(first + index, state, first + last)
             self.seats[index] = self.seats[last]
         self.seats.pop()
+        self._waiting = deque(fork for fork in self._waiting if fork.seat is not seat)
 
     def set_delay(self, seat: Seat, delay: int) -> None:
         """Change the delay of a running stream from its next decision on."""
@@ -108,7 +109,8 @@ class ListeningBatch:
 
     def flush(self, seat: Seat, answer: Callable[[Hypothesis, list[int]], None]) -> None:
         """Fork a stream to its end; the live one is not touched."""
-        self._waiting.append(Fork(seat, answer))
+        if seat in self.seats:
+            self._waiting.append(Fork(seat, answer))
 
     def step(self) -> float | None:
         """Decide for everyone who is ready.
@@ -148,18 +150,23 @@ class ListeningBatch:
         return since + min(last_s, MAX_HOLD_S) - now_s
 
     def _start_forks(self) -> None:
-        # From the row next to the live ones downwards, so that the range stays short.
-        for row in reversed(range(len(self._forks))):
-            while self._waiting and self._forks[row] is None:
-                fork = self._waiting.popleft()
-                if fork.seat not in self.seats:
-                    continue
-                state, origin = self.steps.state, len(self._forks) + self.seats.index(fork.seat)
-                state.copy_row(row, state, origin)
-                fork.listener = fork.seat.listener.fork()
-                fork.listener.finish(extra_tokens=0)
-                self._encode_ahead(row, fork)
-                self._forks[row] = fork
+        for fork in list(self._waiting):
+            # From the row next to the live ones downwards, so that the range stays short.
+            row = max((row for row, taken in enumerate(self._forks) if not taken), default=None)
+            if row is None:
+                return
+            if fork.seat.listener.ready_tokens() > BLOCK_TOKENS:
+                continue  # far behind, as with a file: first the stream itself, or it is done twice
+            self._waiting.remove(fork)
+            self._start_fork(row, fork)
+
+    def _start_fork(self, row: int, fork: Fork) -> None:
+        state = self.steps.state
+        state.copy_row(row, state, len(self._forks) + self.seats.index(fork.seat))
+        fork.listener = fork.seat.listener.fork()
+        fork.listener.finish(extra_tokens=0)
+        self._encode_ahead(row, fork)
+        self._forks[row] = fork
 
     def _encode_ahead(self, row: int, fork: Fork) -> None:
         """The audio of a fork is all known, so it is encoded in blocks before the decisions."""

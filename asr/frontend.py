@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asr.config import HOP_SAMPLES, TOKEN_SAMPLES, WINDOW_SAMPLES
+from asr.config import HOP_SAMPLES, WINDOW_SAMPLES
 from asr.interface import SAMPLE_RATE_HZ
 
 HALF_WINDOW_SAMPLES = WINDOW_SAMPLES // 2
@@ -68,12 +68,6 @@ class LogMel:
         count = pcm.shape[-1] // HOP_SAMPLES
         padded = F.pad(pcm[:, None], (HALF_WINDOW_SAMPLES,) * 2, mode="reflect")[:, 0]
         return self.frames(padded)[..., :count]
-
-
-def padded_samples(n_samples: int, delay: int, extra: int, left: int) -> tuple[int, int]:
-    """Zeros before and after a clip of n samples: (left, right), the total a whole number of tokens."""
-    align = -n_samples % TOKEN_SAMPLES
-    return left * TOKEN_SAMPLES, align + (delay + 1 + extra) * TOKEN_SAMPLES
 
 
 def mel_bank(num_mel_bins: int) -> Tensor:

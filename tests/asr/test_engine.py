@@ -43,10 +43,11 @@ def alone(clip: torch.Tensor, delay: int = 2) -> list[int]:
     return transcribe(steps, TEKKEN, [clip.numpy()], delay)[0][1]
 
 
-def test_it_is_the_interface(tmp_path):
+async def test_it_is_the_interface(tmp_path):
     engine: AsrEngine = VoxtralRealtimeEngine.load(checkpoint(tmp_path, PARAMS), max_streams=2)
     assert engine.info.delay_ms == 480
     assert "2 callers" in engine.info.limits
+    await engine.close()
 
 
 @pytest.mark.parametrize("chunk", [160, 1280, 7000])
@@ -211,7 +212,7 @@ def test_a_tokenizer_of_another_model_is_refused():
         VoxtralRealtimeEngine(random_model(PARAMS), Tekken(content), name="tiny", max_streams=1)
 
 
-@pytest.mark.parametrize("minutes", [2, pytest.param(180, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("minutes", [1, pytest.param(180, marks=pytest.mark.slow)])
 async def test_long_calls_take_no_more_memory_than_short_ones(minutes):
     engine = make_engine(max_streams=1)
     stream = await engine.open()
