@@ -48,10 +48,11 @@ class VoxtralTtsEngine:
         name: str,
         max_streams: int | None = None,
         ahead_s: float = AHEAD_S,
-        carry_on: bool = True,
+        carry_on: bool | None = None,
     ):
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
-        self._ahead_s, self._carry_on = ahead_s, carry_on
+        self._ahead_s = ahead_s
+        self._carry_on = batch.model.sizes.audio.carry_on if carry_on is None else carry_on
         self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
         self._editions: dict[str, int] = {}
         self._speakers: list[Speaker] = []
@@ -71,7 +72,7 @@ class VoxtralTtsEngine:
         max_streams: int | None = None,
         device: str | None = None,
         ahead_s: float = AHEAD_S,
-        carry_on: bool = True,
+        carry_on: bool | None = None,
     ) -> Self:
         """Load a checkpoint and measure how many speakers this machine can serve. Blocks.
 
@@ -81,7 +82,7 @@ class VoxtralTtsEngine:
             max_streams: Speakers at once; None measures it.
             device: As torch names it; None takes a GPU if there is one.
             ahead_s: Audio ahead of playback after which a speaker sits out.
-            carry_on: Whether a clause goes on from the frames of the one before it, if both fit.
+            carry_on: Whether a clause continues the frames before it; None is as the checkpoint says.
 
         Raises:
             CheckpointError: The folder does not hold what it promises.
