@@ -136,7 +136,7 @@ class StandInCall:
                 self.cut("you typed")
                 self.turn += 1
                 self.tell(event="caller_words", turn=self.turn, text=content, final=True)
-                self.spawn(self._say(EXCHANGES[1][1], self.turn))
+                self.spawn(self._say(EXCHANGES[0][1], self.turn))
             case "client-message", {"t": "interrupt"}:
                 self.cut("you asked it to stop")
 

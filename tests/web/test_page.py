@@ -17,8 +17,17 @@ from web.server import create_app
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=12_000)  # a busy machine is not a broken page
+expect.set_options(timeout=25_000)  # a busy machine is not a broken page
 StandIn = tuple[str, StandInCalls]
+# Notes what was to be seen at any time, so that a slow test misses nothing that passed quickly.
+WATCH = """
+window.seen = {};
+new MutationObserver(() => {
+  if (!document.body) return;
+  window.seen[document.body.dataset.state] = true;
+  for (const look of ['now', 'partial']) if (document.querySelector('.' + look)) window.seen[look] = true;
+}).observe(document, { subtree: true, attributes: true, childList: true });
+"""
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
@@ -72,30 +81,30 @@ def test_a_conversation_is_shown_as_it_happens(
 ) -> None:
     url, _ = stand_in
     page = new_page(caller_wav)
+    page.add_init_script(WATCH)
     with no_page_errors(page):
         live(page, url)
         greeting = page.locator('[data-turn="0"] .reply')
         expect(greeting).to_contain_text(GREETING)
-        expect(greeting.locator(".now")).to_have_count(1)
-        expect(greeting.locator(".heard")).to_have_count(len(GREETING.split()), timeout=8000)
+        expect(greeting.locator(".heard")).to_have_count(len(GREETING.split()))
 
         said = page.locator('[data-turn="1"] .said')
-        expect(said).to_have_class(re.compile("partial"), timeout=8000)
-        expect(said).to_contain_text(EXCHANGES[0][0], timeout=8000)
+        expect(said).to_contain_text(EXCHANGES[0][0])
         expect(said).not_to_have_class(re.compile("partial"))
         steps = page.get_by_role("list", name=re.compile("Answered in 500 milliseconds"))
-        expect(steps.get_by_role("listitem")).to_have_count(len(PARTS))
+        expect(steps.first.get_by_role("listitem")).to_have_count(len(PARTS))
 
-        expect(page.locator("body")).to_have_attribute("data-state", "ducked", timeout=12000)
         struck = page.locator('[data-turn="1"] del')
         expect(struck).to_have_count(1)
         heard = page.locator('[data-turn="1"] .heard').all_inner_texts()
         assert " ".join(heard) + " " + struck.inner_text() == EXCHANGES[0][1]
 
         answer = page.locator('[data-turn="2"] .reply')
-        expect(answer.locator(".heard")).to_have_count(7, timeout=12000)
-        expect(page.locator("body")).to_have_attribute("data-state", "listening", timeout=8000)
+        expect(answer.locator(".heard")).to_have_count(len(EXCHANGES[1][1].split()))
+        expect(page.locator("body")).to_have_attribute("data-state", "listening")
         expect(page.locator("#network")).to_have_attribute("data-bars", re.compile("[1-4]"))
+    seen = set(page.evaluate("window.seen"))
+    assert seen >= {"listening", "thinking", "speaking", "ducked", "partial", "now"}
 
 
 def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
