@@ -55,14 +55,15 @@ class Fork:
         answer: Called with the final words and all tokens, on the engine's thread.
         listener: The copy, once it has a row.
         audio: Embeddings that are still to be decided upon, each [1, dim].
-        extra_tokens: Silence that may still be added while pieces keep coming.
+        needed: Decisions until all that was said must be out; a word that ended just now may have
+            more pieces than that, so a fork goes on until it says nothing or its silence ends.
     """
 
     seat: Seat
     answer: Callable[[Hypothesis, list[int]], None]
     listener: Listener | None = None
     audio: deque[Tensor] = field(default_factory=deque)
-    extra_tokens: int = OFFLINE_EXTRA_TOKENS
+    needed: int = 0
 
 
 class ListeningBatch:
@@ -164,17 +165,16 @@ class ListeningBatch:
         state = self.steps.state
         state.copy_row(row, state, len(self._forks) + self.seats.index(fork.seat))
         fork.listener = fork.seat.listener.fork()
-        fork.listener.finish(extra_tokens=0)
+        fork.needed = fork.listener.finish() - OFFLINE_EXTRA_TOKENS
         self._encode_ahead(row, fork)
         self._forks[row] = fork
 
     def _encode_ahead(self, row: int, fork: Fork) -> None:
         """The audio of a fork is all known, so it is encoded in blocks before the decisions."""
         assert fork.listener is not None
-        while ready := fork.listener.ready_tokens():
-            pcm = torch.from_numpy(fork.listener.take(min(ready, BLOCK_TOKENS)))[None]
-            audio = self.steps.encode(row, row + 1, pcm.to(self.steps.device))
-            fork.audio.extend(audio[0].split(1))
+        ready = min(fork.listener.ready_tokens(), BLOCK_TOKENS)
+        pcm = torch.from_numpy(fork.listener.take(ready))[None]
+        fork.audio.extend(self.steps.encode(row, row + 1, pcm.to(self.steps.device))[0].split(1))
 
     def _decide(self, ready: list[bool]) -> None:
         n_forks = len(self._forks)
@@ -235,13 +235,11 @@ class ListeningBatch:
         assert fork is not None
         assert fork.listener is not None
         fork.listener.decide(decision)
-        if fork.audio:
-            return
-        # A word that ended just now may have more pieces to come than the delay covers.
-        if decision.token != self.steps.ids.pad and fork.extra_tokens > 0:
-            fork.extra_tokens -= 1
-            fork.listener.append_silence(1)
-            self._encode_ahead(row, fork)
+        fork.needed -= 1
+        more = bool(fork.audio) or fork.listener.ready_tokens() > 0
+        if more and (fork.needed > 0 or decision.token != self.steps.ids.pad):
+            if not fork.audio:
+                self._encode_ahead(row, fork)
             return
         self._forks[row] = None
         fork.answer(fork.listener.hypothesis(final=True), list(fork.listener.tokens))

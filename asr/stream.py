@@ -97,22 +97,18 @@ class Listener:
         self._pcm = self._pcm[tokens * TOKEN_SAMPLES :]
         return samples
 
-    def finish(self, extra_tokens: int = OFFLINE_EXTRA_TOKENS) -> int:
+    def finish(self) -> int:
         """Append the silence after which the last words are out; nothing more may be fed.
 
         Returns:
-            How many decisions are now ready: at least delay + 1 beyond the caller's audio.
+            How many decisions are now ready; all but `OFFLINE_EXTRA_TOKENS` are surely needed.
         """
         self.ready_tokens()
         self._own_samples = self._fed_samples
         align = -self._fed_samples % TOKEN_SAMPLES
-        self.append_silence(self.delay + 1 + extra_tokens, align + CONTEXT_SAMPLES)
+        silence = align + (self.delay + 1 + OFFLINE_EXTRA_TOKENS) * TOKEN_SAMPLES + CONTEXT_SAMPLES
+        self._pcm = np.concatenate((self._pcm, np.zeros(silence, np.float32)))
         return self.ready_tokens()
-
-    def append_silence(self, tokens: int, samples: int = 0) -> None:
-        """Let so much silence follow."""
-        zeros = np.zeros(tokens * TOKEN_SAMPLES + samples, np.float32)
-        self._pcm = np.concatenate((self._pcm, zeros))
 
     @property
     def input_token(self) -> int:

@@ -112,7 +112,7 @@ class VoxtralEar:
                 self._step(self._steps, [listener])
             chunk_s.append(time.thread_time() - began)
         began = time.thread_time()
-        listener.finish(extra_tokens=0)
+        listener.finish()
         while listener.ready_tokens():
             self._step(self._steps, [listener])
         return _heard(listener.hypothesis(final=True), chunk_s, time.thread_time() - began)
