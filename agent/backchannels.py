@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agent.completeness import normalise, word_set
+from agent.completeness import normalise, wants_more, word_set
 
 
 def _phrases(lines: str) -> frozenset[str]:
@@ -37,7 +37,7 @@ class Meaning(StrEnum):
     NOTHING = "nothing"
     VOCAL = "vocal"  # "mm-hm": never a turn
     ACKNOWLEDGE = "acknowledge"  # "right": a turn only as the answer to a question
-    BEGINNING = "beginning"  # "makes": of a phrase like "makes sense", or of a sentence
+    BEGINNING = "beginning"  # "the", or "makes" of "makes sense": nothing by itself
     CONTENT = "content"
     TAKES_FLOOR = "takes floor"  # "wait": an interruption from its first word
 
@@ -67,6 +67,8 @@ def meaning(text: str) -> Meaning:
         return Meaning.TAKES_FLOOR
     if flat == "i":
         return Meaning.NOTHING  # "I see" or "I want": the next word tells
+    if all(wants_more(word) or word in _ACKNOWLEDGE for word in flat.split()):
+        return Meaning.BEGINNING
     if any(phrase.startswith(flat + " ") for phrase in _PHRASES):
         return Meaning.BEGINNING
     return Meaning.CONTENT

@@ -97,12 +97,11 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         )
     if doubt.meaning is Meaning.CONTENT and _sure(doubt, SURE_WORD):
         return Verdict.INTERRUPT, "the caller says something"
-    if (
-        doubt.meaning is Meaning.BEGINNING
-        and doubt.quiet_ms >= BEGINNING_QUIET_MS
-        and doubt.words_final
-    ):
-        return Verdict.INTERRUPT, "the caller begins to say something"
+    if doubt.meaning is Meaning.BEGINNING and doubt.quiet_ms >= BEGINNING_QUIET_MS:
+        if doubt.voiced_ms >= LONG_SOUND_MS:
+            return Verdict.INTERRUPT, "the caller begins to say something"
+        if doubt.words_final:
+            return Verdict.IGNORE, "a sound that only resembles a word"
     if doubt.seems.backchannel:
         return _backchannel(doubt)
     return _wordless(doubt, interrupt_voice_ms)

@@ -10,6 +10,7 @@ from agent.completeness import normalise
 from asr.interface import Hypothesis, Word
 
 SETTLED_SAMPLES = 100 * SAMPLES_PER_MS
+GROWING_SAMPLES = 150 * SAMPLES_PER_MS  # a last word this close to the edge may become longer
 CATCH_UP_SAMPLES = 1000 * SAMPLES_PER_MS  # no live recogniser lags its final words by more
 ECHO_RUN = 3  # so many of the agent's words in a row are an echo even without acoustic proof
 ECHO_TAIL_SAMPLES = 500 * SAMPLES_PER_MS  # the longest way from the agent's mouth to its ear
@@ -37,6 +38,7 @@ class CallerWords:
     pause: float | None = None
     pause_samples: int = 0
     _stable_until: int = 0
+    _heard: int = 0  # how much of the audio `words` are about
     _views: list[tuple[int, tuple[str, ...]]] = field(
         default_factory=list
     )  # since when, which words
@@ -56,14 +58,17 @@ class CallerWords:
         """The leading words that can be relied upon while the caller still speaks.
 
         Some recognisers try out words ("who", "why", "what") while one is being said. A word counts
-        when it is declared stable or has stood for `SETTLED_SAMPLES`.
+        when it is declared stable, or has stood for `SETTLED_SAMPLES` and is not the one being said.
         """
         texts = [word.text for word in self.words]
         count = sum(_middle(word) < self._stable_until for word in self.words)
         while len(self._views) > 1 and self._views[1][0] <= now - SETTLED_SAMPLES:
             self._views.pop(0)
         if self._views and self._views[0][0] <= now - SETTLED_SAMPLES:
-            count = max(count, min(_common(view, texts) for _, view in self._views))
+            stood = min(_common(view, texts) for _, view in self._views)
+            if stood == len(texts) and self.end_samples > self._heard - GROWING_SAMPLES:
+                stood -= 1
+            count = max(count, stood)
         return " ".join(texts[:count])
 
     def hear(self, hypothesis: Hypothesis, now: int) -> None:
@@ -77,6 +82,7 @@ class CallerWords:
         if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
             self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples
         self.words = fresh
+        self._heard = hypothesis.heard_samples
         # A recogniser that lags has not had the time to change its mind.
         since = now + max(0, now - hypothesis.heard_samples)
         self._views.append((since, tuple(word.text for word in fresh)))

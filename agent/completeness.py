@@ -73,6 +73,11 @@ def normalise(text: str) -> list[str]:
     return re.findall(r"[\w']+(?:-[\w']+)*", text.lower().replace("’", "'"))
 
 
+def wants_more(word: str) -> bool:
+    """Whether nobody would end a sentence, or say nothing else, than this word."""
+    return word in _OPEN_END or word in _FILLERS
+
+
 def says_goodbye(text: str) -> bool:
     """Whether the caller's sentence ends in a farewell."""
     return bool(_GOODBYES.search(" ".join(normalise(text))))

@@ -10,7 +10,7 @@ from agent.completeness import finished
 # Weight of each judge's log-odds. Words know grammar, sound knows melody; neither alone is enough.
 _WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.2
 # Synthesised and telephone voices often sound unfinished to the judge when they are not.
-_LEAST_SOUND = 0.12
+_LEAST_SOUND = 0.2
 # Words that leave a sentence open overrule any melody: "my number is" is never an end.
 _OPEN_SENTENCE = 0.15
 _PAUSES_REMEMBERED = 8

@@ -22,7 +22,7 @@ class TurnOptions:
         thinking_limit_s: A reply that has not begun by then is given up on.
     """
 
-    patience_ms: tuple[int, int, int, int, int] = (2400, 1600, 760, 400, 250)
+    patience_ms: tuple[int, int, int, int, int] = (2400, 1550, 680, 380, 240)
     speculate_ms: int = 160
     speculate_belief: float = 0.4
     words_grace_ms: int = 500
