@@ -19,8 +19,6 @@ from tts.text import Clause
 
 REACH_UNITS = 12
 """How far the position may advance in one frame; beyond lies another occurrence, not the next."""
-CHARACTERS_PER_FRAME = 1.0
-"""Pace before anything was heard: Voxtral TTS speaks 12 to 13.5 characters a second."""
 
 
 class AlignmentProbe:
@@ -58,18 +56,36 @@ class AlignmentProbe:
         return total
 
 
+class Pace:
+    """How fast a voice speaks, learnt from what it has said, in characters a frame.
+
+    It begins at one: Voxtral TTS speaks 12 to 13.5 characters a second (arXiv 2603.25551, table 8).
+    """
+
+    def __init__(self) -> None:
+        self._characters = self._frames = 10.0
+
+    def learn(self, characters: int, frames: int) -> None:
+        """A clause of so many characters took so many frames."""
+        self._characters, self._frames = self._characters + characters, self._frames + frames
+
+    @property
+    def characters_per_frame(self) -> float:
+        """The pace so far."""
+        return self._characters / self._frames
+
+
 class WordClock:
     """Releases the words of one clause as its frames appear.
 
     Args:
         clause: What is being spoken.
         start_samples: Where its audio starts in the utterance.
-        characters_per_frame: The voice's pace, for clauses without alignment.
+        pace: Of the voice; used without alignment, and learns either way.
     """
 
-    def __init__(self, clause: Clause, start_samples: int, characters_per_frame: float):
-        self._clause = clause
-        self._pace = characters_per_frame
+    def __init__(self, clause: Clause, start_samples: int, pace: Pace):
+        self._clause, self._pace = clause, pace
         self._word_start = start_samples
         self._next = 0
         self._unit = 0
@@ -85,7 +101,7 @@ class WordClock:
         words, self._frames = self._clause.words, self._frames + 1
         upto = self._next
         if scores is None:
-            share = self._frames * self._pace / self._clause.characters
+            share = self._frames * self._pace.characters_per_frame / self._clause.characters
             while upto < len(words) - 1 and words[upto].end_share <= share:
                 upto += 1
             return self._release(upto, start_samples + FRAME_SAMPLES)
@@ -97,12 +113,8 @@ class WordClock:
 
     def finish(self, end_samples: int) -> tuple[SpokenWord, ...]:
         """All words left: the clause's audio is over."""
+        self._pace.learn(self._clause.characters, self._frames)
         return self._release(len(self._clause.words), end_samples)
-
-    @property
-    def pace(self) -> float:
-        """Characters per frame of the finished clause."""
-        return self._clause.characters / max(1, self._frames)
 
     def _release(self, upto: int, end_samples: int) -> tuple[SpokenWord, ...]:
         """Give words up to `upto`, sharing the time since the last by their lengths."""

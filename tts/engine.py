@@ -20,6 +20,7 @@ from loguru import logger
 
 from backbone.stepper import Stepper
 from common.errors import EngineFull, ParleyError
+from tts.alignment import Pace
 from tts.capacity import capacity
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
@@ -55,6 +56,7 @@ class VoxtralTtsEngine:
         self._carry_on = batch.model.sizes.audio.carry_on if carry_on is None else carry_on
         self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
         self._editions: dict[str, int] = {}
+        self._paces: dict[str, Pace] = {}
         self._speakers: list[Speaker] = []
         self._meter = Meter()
         self._max_streams = max_streams or 0
@@ -183,7 +185,8 @@ class VoxtralTtsEngine:
         row = next(row for row in range(self._batch.rows) if row not in taken)
         self._batch.reset(row)
         planner = ClausePlanner(self._units, lexicon, info.language)
-        speaker = Speaker(row, info.name, seed, planner, self._max_text, send)
+        pace = self._paces.setdefault(info.name, Pace())
+        speaker = Speaker(row, info.name, seed, planner, pace, self._max_text, send)
         self._speakers.append(speaker)
         return speaker
 

@@ -20,7 +20,7 @@ class EstimatedWords:
     """
 
     def __init__(self, text: str, start_samples: int):
-        self._pending = [(word, _weight(word) * _SAMPLES_PER_CHARACTER) for word in text.split()]
+        self._pending = [(word, weight(word) * _SAMPLES_PER_CHARACTER) for word in text.split()]
         self._position = start_samples
 
     def until(self, samples: int) -> tuple[SpokenWord, ...]:
@@ -42,5 +42,6 @@ class EstimatedWords:
         return SpokenWord(word, start, self._position)
 
 
-def _weight(word: str) -> int:
+def weight(word: str) -> int:
+    """How long a word takes to say, in characters, the pause after it included."""
     return len(word) + 1 + _PAUSE_CHARACTERS.get(word[-1], 0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backbone.stepper import deliver
 from common.errors import ParleyError
-from tts.alignment import CHARACTERS_PER_FRAME, WordClock
+from tts.alignment import Pace, WordClock
 from tts.interface import SAMPLE_RATE_HZ, SpeechFrame, SpokenWord
 from tts.speaking import NOTHING_SAID, Said
 from tts.text import Clause, ClausePlanner, cut
@@ -44,6 +44,7 @@ class Speaker:
         voice: str,
         seed: int | None,
         planner: ClausePlanner,
+        pace: Pace,
         max_text_chars: int,
         send: Callable[[Item], None],
     ):
@@ -65,7 +66,7 @@ class Speaker:
         self._made_samples = 0
         self._frames_left = 0
         self._first_unit = 0
-        self._pace = CHARACTERS_PER_FRAME
+        self._pace = pace
         self._clock: WordClock | None = None
         self._late_words: tuple[SpokenWord, ...] = ()
         self._clause_codes: list[Tensor] = []
@@ -129,7 +130,6 @@ class Speaker:
         assert self._clock is not None
         self._late_words += self._clock.finish(self._made_samples)
         if self._clause_codes:
-            self._pace = self._clock.pace
             self.said = Said(self.clause.ids, torch.stack(self._clause_codes))
         self.clause, self._clock = None, None
         if not self.next_clause() and self._late_words:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from backbone.tekken import Tekken
+from tts.estimate import weight
 from tts.speakable import speakable
 
 Span = tuple[int, int]
@@ -58,7 +59,7 @@ class PlannedWord:
     Attributes:
         text: As it stood in the text.
         end_unit: One past the last unit it is spoken with.
-        end_share: The share, 0..1, of the clause's characters up to its end.
+        end_share: The share, 0..1, of the clause's length (see `Clause`) up to its end.
     """
 
     text: str
@@ -73,7 +74,7 @@ class Clause:
     Attributes:
         ids: Text units.
         words: In order; their texts make up the original.
-        characters: Of the speakable text.
+        characters: How long it takes to say, in characters, pauses included.
     """
 
     ids: tuple[int, ...]
@@ -132,14 +133,15 @@ class ClausePlanner:
 
     def plan(self, text: str) -> Clause | None:
         """Make a piece of text from `cut` speakable; None when there is nothing to speak in it."""
-        words: list[tuple[str, int]] = []  # original, end in the speakable text
+        words: list[_Said] = []
         parts: list[str] = []
-        length = 0
+        end = characters = 0
         for word in speakable(text, self._lexicon, language=self._language):
             if word.spoken:
+                end += len(word.spoken) + bool(parts)
+                characters += sum(weight(part) for part in word.spoken.split())
                 parts.append(word.spoken)
-                length += len(word.spoken) + (len(parts) > 1)
-            words.append((word.original, length))
+            words.append(_Said(word.original, end, characters))
         spoken = " ".join(parts)
         if not any(c.isalnum() for c in spoken):
             return None
@@ -148,14 +150,21 @@ class ClausePlanner:
         ids, spans = self._units.encode(closed)
         if not ids:
             return None  # a script the front end cannot read
-        return Clause(tuple(ids), tuple(_located(words, spans, len(spoken))), len(closed))
+        return Clause(tuple(ids), tuple(_located(words, spans)), characters)
 
 
-def _located(
-    words: Sequence[tuple[str, int]], spans: Sequence[Span], characters: int
-) -> Iterator[PlannedWord]:
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A word, where it ends in the speakable text, and how long it takes to get there."""
+
+    original: str
+    end: int
+    characters: int
+
+
+def _located(words: Sequence[_Said], spans: Sequence[Span]) -> Iterator[PlannedWord]:
     unit = 0
-    for text, end in words:
-        while unit < len(spans) and spans[unit][1] <= end:
+    for word in words:
+        while unit < len(spans) and spans[unit][1] <= word.end:
             unit += 1
-        yield PlannedWord(text, unit, end / characters)
+        yield PlannedWord(word.original, unit, word.characters / words[-1].characters)

@@ -10,7 +10,7 @@ import torch
 from backbone.cache import KvCache
 from tests.tts.checkpoints import write_checkpoint
 from tests.tts.sizes import toy
-from tts.alignment import AlignmentProbe, WordClock
+from tts.alignment import AlignmentProbe, Pace, WordClock
 from tts.checkpoint import load_model
 from tts.config import TtsConfig
 from tts.model import TtsModel
@@ -191,7 +191,7 @@ def clause() -> Clause:
 
 
 def test_words_follow_attention_and_never_go_back() -> None:
-    clock = WordClock(clause(), 1000, 1.0)
+    clock = WordClock(clause(), 1000, Pace())
     heard = []
     for frame, unit in enumerate([0, 1, 1, 2, 0, 4, 5, 3, 7]):
         scores = torch.zeros(8)
@@ -205,11 +205,12 @@ def test_words_follow_attention_and_never_go_back() -> None:
 
 
 def test_without_alignment_words_follow_the_pace_and_the_pace_is_learnt() -> None:
-    clock = WordClock(clause(), 0, 1.0)
+    pace = Pace()
+    clock = WordClock(clause(), 0, pace)
     heard = [[w.text for w in clock.frame(frame * 1920, None)] for frame in range(6)]
     assert heard == [[], ["one"], [], [], ["two"], []]
     assert [w.text for w in clock.finish(6 * 1920)] == ["three"]
-    assert clock.pace == pytest.approx(10 / 6)
+    assert pace.characters_per_frame == pytest.approx((10 + 10) / (10 + 6))
 
 
 @torch.inference_mode()
