@@ -13,7 +13,7 @@ from backbone.decoder import Decoder
 from tts.acoustic import AcousticTransformer
 from tts.codec import Codec
 from tts.config import EMPTY_AUDIO, END_AUDIO, N_SPECIAL_CODES, TtsConfig
-from tts.prompt import TEXT_MARGIN, prompt_ids, rope_positions
+from tts.prompt import prompt_ids, rope_positions
 
 
 class AudioEmbeddings(nn.Module):
@@ -104,7 +104,3 @@ class TtsModel(Decoder):
         positions = rope_positions(self.sizes, len(voice), len(text_ids), len(codes))
         x = torch.cat([prompt, self.embed_frames(codes)])
         return x, positions.to(x.device), len(prompt) - 1
-
-    def text_start(self, voice_rows: int) -> int:
-        """Index of the first text token in a prompt."""
-        return voice_rows + TEXT_MARGIN
