@@ -75,7 +75,7 @@ def list_voices(
     for info in infos:
         kind = "cloned" if info.cloned else "preset"
         typer.echo(
-            f"{info.name:20} {info.language:6} {kind:7} {info.licence:14} {info.description}"
+            f"{info.name:20} {info.language:6} {kind:7} {info.description:32} {info.licence}"
         )
 
 
