@@ -28,9 +28,10 @@ from tts.checkpoint import load_codec
 from tts.codec import Codec
 from tts.engine import VoxtralTtsEngine
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord
-from tts.stream import FRAMES_PER_CHARACTER, SPARE_FRAMES
 
 _SEED = 20_261_121
+RUNAWAY_FRAMES_PER_CHARACTER = 1.6
+"""Speech takes about 0.9; a clause cut off by the engine's own limit has taken 3."""
 _CLONE_TEXT = (
     "Thank you for calling. I have found your order, and it will arrive on Thursday morning."
 )
@@ -48,7 +49,7 @@ class Spoken:
         words: As released.
         first_frame_s: From text to first frame.
         seconds: Until the last frame.
-        ended: Whether the model ended by itself.
+        ended: Whether it ended by itself, judged by its length.
     """
 
     pcm: np.ndarray
@@ -80,7 +81,7 @@ async def say(engine: VoxtralTtsEngine, voice: str, text: str) -> Spoken:
         pieces.append(frame.pcm)
         words += frame.words
     pcm = np.concatenate(pieces) if pieces else np.zeros(FRAME_SAMPLES, np.float32)
-    longest = FRAMES_PER_CHARACTER * len(text) + SPARE_FRAMES
+    longest = RUNAWAY_FRAMES_PER_CHARACTER * len(text) + 20
     ended = 0 < len(pcm) // FRAME_SAMPLES < longest
     return Spoken(pcm, tuple(words), first_s, time.perf_counter() - began_s, ended)
 
