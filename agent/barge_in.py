@@ -30,6 +30,8 @@ BEGINNING_QUIET_MS = 300
 NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
+ASIDE_DB = 4.0  # one voice varies by 3 dB from sentence to sentence
+ASIDE_MS = 1500  # who speaks on for so long means the agent
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
 SURE_WORD = 0.75
 SURE_COMMAND = 0.55  # "stop", "wait": rarely heard by mistake
@@ -76,6 +78,11 @@ class Doubt:
     wordless_ms: float = 0.0
     on_after_word_ms: float = 0.0
 
+    @property
+    def aside(self) -> bool:
+        """Perhaps said to somebody else: quieter than the caller speaks to the agent, and not long."""
+        return self.below_usual_db >= ASIDE_DB and self.voiced_ms < ASIDE_MS
+
 
 def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
     """Judge a sound.
@@ -96,7 +103,11 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
             f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",
         )
     if doubt.meaning is Meaning.CONTENT and _sure(doubt, SURE_WORD):
-        return Verdict.INTERRUPT, "the caller says something"
+        if not doubt.aside:
+            return Verdict.INTERRUPT, "the caller says something"
+        if doubt.quiet_ms >= BEGINNING_QUIET_MS and doubt.words_final:
+            return Verdict.IGNORE, f"said aside, {doubt.below_usual_db:.0f} dB quieter than usual"
+        return Verdict.WAIT, ""
     if doubt.meaning is Meaning.BEGINNING and doubt.quiet_ms >= BEGINNING_QUIET_MS:
         if doubt.voiced_ms >= LONG_SOUND_MS:
             return Verdict.INTERRUPT, "the caller begins to say something"
@@ -111,7 +122,7 @@ def harmless(doubt: Doubt) -> bool:
     """Whether an undecided sound is so likely to be nothing that the agent need not stay silent for it."""
     if doubt.seems is Meaning.TAKES_FLOOR:
         return False
-    if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.seems.backchannel:
+    if doubt.quiet_ms >= HARMLESS_QUIET_MS or doubt.seems.backchannel or doubt.aside:
         return True
     if doubt.seems is not Meaning.NOTHING:
         return doubt.seems is Meaning.BEGINNING
@@ -143,7 +154,7 @@ def _wordless(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
     if doubt.voiced_ms >= NOT_SPEECH_MS and doubt.confidence < NOT_SPEECH_CONFIDENCE:
         return Verdict.IGNORE, "a noise, not a voice"
     ongoing = doubt.quiet_ms < ONGOING_QUIET_MS and doubt.wordless_ms < doubt.voiced_ms / 2
-    if ongoing and doubt.voiced_ms >= interrupt_voice_ms:
+    if ongoing and doubt.voiced_ms >= interrupt_voice_ms and not doubt.aside:
         return Verdict.INTERRUPT, f"voice for {interrupt_voice_ms} ms"
     if doubt.voiced_ms < CLICK_MS and doubt.quiet_ms >= CLICK_QUIET_MS:
         return Verdict.IGNORE, "a click"

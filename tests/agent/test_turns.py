@@ -252,6 +252,20 @@ def test_someone_else_in_the_room_does_not_interrupt() -> None:
     assert "Commit" not in talk.quiet(3000).fresh()
 
 
+def test_an_aside_does_not_interrupt_unless_it_goes_on() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.say("have you seen them", level=-29.0, hear=False).quiet(160).heard(final=True).quiet(400)
+    assert "Interrupt" not in talk.fresh()
+    talk.quiet(500).say("I am still talking to you here", level=-29.0)
+    assert "Interrupt" in talk.fresh()
+
+
+def test_a_quiet_command_interrupts() -> None:
+    talk = Talk().ask().speaks().quiet(1000).say("stop it", level=-29.0)
+    assert talk.names[-2:] == ["Interrupt", "TurnStarted"]
+
+
 def test_long_voice_interrupts_before_any_word() -> None:
     talk = Talk().ask().speaks().quiet(1000).voice(BALANCED.interrupt_voice_ms + 200)
     assert talk.names[-2:] == ["Interrupt", "TurnStarted"]
