@@ -14,8 +14,12 @@ from common.errors import ConfigError
 from common.yamlfile import StrictModel, load_yaml
 
 
+def _plain(value: str) -> str:
+    return re.sub(r"[ ()/.-]", "", value)
+
+
 def _number(value: str) -> str:
-    digits = re.sub(r"[ ()/.-]", "", value)
+    digits = _plain(value)
     if not re.fullmatch(r"\+?\d{2,15}|\*|sip:\S+", digits):
         raise ValueError("use international form such as +33 1 23 45 67 89, a sip: address, or *")
     return digits
@@ -75,7 +79,7 @@ class Deployment(StrictModel):
         Raises:
             ConfigError: Nobody is to answer it.
         """
-        route = self.numbers.get(_number(number)) or self.numbers.get("*")
+        route = self.numbers.get(_plain(number)) or self.numbers.get("*")
         if route is None:
             raise ConfigError(
                 f"No route for the number {number}.", "Add it under `numbers`, or `*`."
@@ -85,6 +89,14 @@ class Deployment(StrictModel):
     def for_page(self, path: str) -> Route:
         """The route for a page's path; the front page's for unknown ones."""
         return self.pages.get(path) or self.pages["/"]
+
+    def for_caller_of(self, number: str, *, default: Persona) -> Persona:
+        """Who answers a called number; `default` when the installation names no numbers at all.
+
+        Raises:
+            ConfigError: It names numbers, and this is none of them.
+        """
+        return self.persona(self.for_number(number)) if self.numbers else default
 
     def persona(self, route: Route) -> Persona:
         """The persona of a route, with the route's own voice and language.

@@ -19,7 +19,10 @@ from rich.console import Console
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.persona import Persona
+    from cli.phones import PhonePlan
     from web.guard import Verifier
     from web.settings import WebSettings
 
@@ -53,6 +56,12 @@ def serve(
     open_to_all: Annotated[
         bool, typer.Option("--open", help="Let strangers call on a public address.")
     ] = False,
+    sip: Annotated[
+        str, typer.Option(help="Also answer telephones: HOST:PORT of a SIP endpoint.")
+    ] = "",
+    sip_allow: Annotated[
+        list[str] | None, typer.Option(help="Only these networks may call over SIP, repeatable.")
+    ] = None,
     drain_s: Annotated[float, typer.Option(help="How long calls may finish on SIGTERM.")] = 30.0,
     log_dir: Annotated[Path | None, typer.Option(help="Write every call's event log here.")] = None,
     log_words: Annotated[
@@ -74,6 +83,7 @@ def serve(
     """
     from agent.deployment import Deployment, load_deployment
     from agent.persona import load_persona
+    from cli.phones import PhonePlan
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS
     from pipelines.media.ice import ice_servers
     from web.settings import WebSettings
@@ -101,6 +111,8 @@ def serve(
     order = _Order(
         settings, personas, asr or plan.asr or DEFAULT_ASR, tts or plan.tts or DEFAULT_TTS,
         llm or plan.llm, verify, max_calls, drain_s, log_dir, log_words,
+        PhonePlan.read(sip, sip_allow or (), os.environ.get("PARLEY_PHONE_TOKEN", "")),
+        partial(plan.for_caller_of, default=personas[0]),
     )  # fmt: skip
     asyncio.run(_serve(order))
 
@@ -119,6 +131,8 @@ class _Order:
     drain_s: float
     log_dir: Path | None
     log_words: bool
+    phones: PhonePlan
+    persona_for: Callable[[str], Persona]
 
 
 async def _serve(order: _Order) -> None:
@@ -129,6 +143,7 @@ async def _serve(order: _Order) -> None:
         from cli.welcome import welcome
         from pipelines.browser import BrowserCalls
         from pipelines.engines import open_engines
+        from pipelines.phone.door import PhoneDoor
         from web.catalogue import catalogue
         from web.engine_metrics import EngineMetrics
         from web.metrics import Metrics
@@ -158,6 +173,8 @@ async def _serve(order: _Order) -> None:
             )
         offered = catalogue(order.personas, engines, choice)
         app = create_app(calls, offered, order.settings, verify=verify, metrics=metrics)
+        door = PhoneDoor(calls, engines, choice, order.persona_for)
+        await order.phones.open(door, app, order.settings)
 
     def greet() -> None:
         took_s = time.monotonic() - began_s
@@ -172,6 +189,7 @@ async def _serve(order: _Order) -> None:
     try:
         await server.run_until_stopped()
     finally:
+        await door.close()
         await calls.close()
         await choice.close()
         await engines.close()

@@ -45,11 +45,7 @@ class MockAgent:
         self._pc.on("track", lambda track: self._start(track))
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
         transceiver = self._pc.getTransceivers()[0]
-        setattr(
-            transceiver.receiver,
-            "_RTCRtpReceiver__jitter_buffer",
-            JitterBuffer(capacity=4, prefetch=0),
-        )  # noqa: B010
+        transceiver.receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=4, prefetch=0)
         self._pc.addTrack(self._voice)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         local = self._pc.localDescription

@@ -1,0 +1,86 @@
+"""Who answers which number: telephone calls become conversations, admitted like those from browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+from agent.llm_choice import LlmChoice
+from agent.persona import Persona
+from pipelines.browser import BrowserCalls
+from pipelines.conversation import Conversation
+from pipelines.engines import Engines
+from pipelines.phone.carriers import CallDetails, Socket, take_carrier_call
+from pipelines.phone.sip import SipServer
+
+
+class PhoneDoor:
+    """Opens a conversation for a call from a SIP endpoint or a carrier."""
+
+    def __init__(
+        self,
+        calls: BrowserCalls,
+        engines: Engines,
+        llm: LlmChoice,
+        persona_for: Callable[[str], Persona],
+    ):
+        """Create it.
+
+        Args:
+            calls: Decides whether one more call would be served well, and keeps the logs.
+            engines: The models, shared by all calls.
+            llm: Which language model takes the agent's turns.
+            persona_for: Given the called number, who answers; raises ConfigError when nobody does.
+        """
+        self._calls = calls
+        self._engines = engines
+        self._llm = llm
+        self._persona_for = persona_for
+        self._sip: SipServer | None = None
+
+    async def listen_sip(self, host: str, port: int, allowed: Sequence[IPv4Network]) -> None:
+        """Answer SIP calls there.
+
+        Raises:
+            ParleyError: The port is taken.
+        """
+        self._sip = SipServer(self.answer, allowed)
+        await self._sip.listen(host, port)
+
+    async def take_carrier_call(self, carrier: str, socket: Socket) -> None:
+        """Hold a carrier's call to its end.
+
+        Raises:
+            ParleyError: It cannot be answered; the message says why.
+        """
+        await take_carrier_call(carrier, socket, self._answer_carrier)
+
+    async def close(self) -> None:
+        """Hang up all SIP calls. Idempotent."""
+        if self._sip is not None:
+            await self._sip.close()
+
+    async def answer(
+        self, called: str, caller: str, to_screen: Callable[[Any], None] = lambda message: None
+    ) -> Conversation:
+        """A conversation, not started yet, with whoever answers `called`.
+
+        Raises:
+            EngineFull: One more call would not be served well.
+            ConfigError: Nobody answers that number.
+        """
+        persona = self._persona_for(called)
+        self._calls.admit()
+        return Conversation(
+            self._engines,
+            self._llm.open(persona),
+            persona,
+            log=self._calls.open_log(persona),
+            to_client=to_screen,
+        )
+
+    async def _answer_carrier(
+        self, details: CallDetails, to_screen: Callable[[Any], None]
+    ) -> Conversation:
+        return await self.answer(details.called, details.caller, to_screen)

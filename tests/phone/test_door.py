@@ -1,0 +1,50 @@
+"""Phones through `parley serve`: the options, the webhook carriers call, and a call over SIP."""
+
+import asyncio
+import os
+import shutil
+import socket
+import xml.etree.ElementTree as ET
+
+import httpx
+import pytest
+
+from cli.phones import PhonePlan
+from common.errors import ConfigError
+from evals.server import serving
+from tests.fakes.phone import Phone
+
+
+def test_options_are_understood_or_refused_clearly():
+    plan = PhonePlan.read("127.0.0.1:5060", ["10.0.0.0/8"], "")
+    assert plan.sip == ("127.0.0.1", 5060)
+    assert PhonePlan.read("", (), "").sip is None
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        PhonePlan.read("5060", (), "")
+    with pytest.raises(ConfigError, match="--sip-allow"):
+        PhonePlan.read("", ["10.0.0.0/99"], "")
+
+
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng (apt install espeak-ng)")
+async def test_serve_answers_a_phone_and_tells_carriers_where_to_stream(monkeypatch):
+    monkeypatch.setitem(os.environ, "PARLEY_PHONE_TOKEN", "tok")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ("--tts", "espeak", "--llm", "script", "--sip", f"127.0.0.1:{port}")
+    with serving(*options) as (url, _):
+        async with Phone(("127.0.0.1", port)) as phone:
+            assert await phone.dial() == 200
+            async with asyncio.timeout(10):
+                while not any(piece.any() for piece in phone.heard):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            phone.hang_up()
+        async with httpx.AsyncClient(base_url=url) as client:
+            reply = await client.post("/phone/twilio/tok", data={"To": "+1555", "From": "+1777&<"})
+            wrong = await client.post("/phone/twilio/other")
+            unknown = await client.post("/phone/acme/tok")
+    stream = ET.fromstring(reply.text).find("Connect/Stream")
+    assert stream.get("url") == f"ws{url.removeprefix('http')}/phone/twilio/tok/stream"
+    assert {p.get("name"): p.get("value") for p in stream} == {"to": "+1555", "from": "+1777&<"}
+    assert wrong.status_code == 403
+    assert unknown.status_code == 404
