@@ -1,8 +1,7 @@
 """`python -m training.voice STEP`: make the nano voice, one step after the other.
 
-corpus → front-end → codec → encode → speech → export → evaluate →
-card. Every step reads and writes the
-work folder (default `build/voice`) and goes on where it was interrupted.
+corpus → front-end → codec → encode → speech → decoder → export → evaluate → card. Every step reads and
+writes the work folder (default `build/voice`) and goes on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -81,9 +80,25 @@ def speech(work: Work = BUILD, config: Path = _HERE / "speech.yaml", threads: Th
 
 
 @app.command()
+def decoder(
+    work: Work = BUILD, config: Path = _HERE / "decoder.yaml", threads: Threads = 1
+) -> None:
+    """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
+    torch.set_num_threads(threads)
+    codec_training.train(
+        work / "decoder",
+        config,
+        work / "train",
+        work / "unseen",
+        start_from=work / "codec" / "state.pt",
+    )
+
+
+@app.command()
 def export(folder: Path, work: Work = BUILD, config: Path = _HERE / "speech.yaml") -> None:
     """Write the checkpoint, its voices and its loss picture to FOLDER."""
-    trained, codec_args = load_codec(work / "codec" / "state.pt")
+    tuned = work / "decoder" / "state.pt"
+    trained, codec_args = load_codec(tuned if tuned.exists() else work / "codec" / "state.pt")
     params = published_params(yaml.safe_load(config.read_text())["params"], codec_args)
     export_checkpoint(folder, params, trained, work / "speech" / "state.pt", work / "front-end")
     losses(work / "codec" / "log.jsonl", work / "speech" / "log.jsonl", folder / "losses.png")
@@ -99,9 +114,10 @@ def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
 
 
 @app.command()
-def card(folder: Path, work: Work = BUILD, flite: str = "2.2") -> None:
+def card(folder: Path, work: Work = BUILD, flite: str = "2.2", notes: str = "") -> None:
     """Write the model card of the checkpoint in FOLDER from its runs and its evaluation."""
-    write_card(folder, work / "train", work / "codec", work / "speech", flite)
+    runs = tuple(run for run in (work / "codec", work / "decoder") if run.exists())
+    write_card(folder, work / "train", runs, work / "speech", flite=flite, notes=notes)
 
 
 if __name__ == "__main__":

@@ -25,15 +25,24 @@ _LIMITS = """\
 - When how it sounds matters, use the 4B checkpoint on a GPU or a remote voice."""
 
 
-def write(folder: Path, corpus: Path, codec_run: Path, speech_run: Path, flite: str) -> None:
+def write(
+    folder: Path,
+    corpus: Path,
+    codec_runs: tuple[Path, ...],
+    speech_run: Path,
+    *,
+    flite: str,
+    notes: str = "",
+) -> None:
     """Write `README.md` into a checkpoint folder that holds `evaluation.json`.
 
     Args:
         folder: The checkpoint.
         corpus: The training corpus.
-        codec_run: Folder of the codec's training, with its log.
+        codec_runs: Folders of the codec's training and of its decoder's, with their logs.
         speech_run: Folder of the speech model's training, with its log.
         flite: Version of the teacher.
+        notes: What else a reader must know of how this one was made.
     """
     evaluation = json.loads((folder / "evaluation.json").read_text())
     params = json.loads((folder / "params.json").read_text())
@@ -60,11 +69,15 @@ def write(folder: Path, corpus: Path, codec_run: Path, speech_run: Path, flite: 
         "",
         "## Training",
         "",
-        "| | steps | minutes on one core | last losses (validation) |",
+        "| | steps | minutes (wall) | last losses (validation) |",
         "|---|---|---|---|",
-        _trained("codec", codec_run, ("spectra", "periodicity", "phones")),
+        *(
+            _trained(f"codec ({r.name})", r, ("spectra", "periodicity", "phones"))
+            for r in codec_runs
+        ),
         _trained("speech model", speech_run, ("semantic", "right", "flow", "hits")),
         "",
+        *([notes, ""] if notes else []),
         "![Losses](losses.png)",
         "",
         "## Measured",
@@ -113,7 +126,8 @@ def _measured(report: dict[str, Any]) -> list[str]:
         f"- First frame {report['first_frame_ms']:.0f} ms, real-time factor "
         f"{report['real_time_factor']:.2f}, on one (shared) core.",
         f"- Cloning: {clone['closest_to_own']} of {clone['of']} held-out speakers' clones were closest "
-        f"to their own speaker, of {clone['against']} (pitch and spectral statistics).",
+        f"to their own speaker among {clone['against']} (pitch and spectral statistics); ranks "
+        f"{clone['ranks']}.",
         f"- Level {levels['dbfs']:.1f} dBFS, highest peak {levels['highest_peak']:.2f}, offset "
         f"{levels['offset']:.4f}, clicks {levels['clicks_per_s']:.3f} a second.",
     ]
