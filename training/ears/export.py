@@ -45,13 +45,14 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   {sampled:.0%} drawn from the language model in `training/ears`, the rest random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
   spectrogram, anew each time: noise from 3 dB up, babble, microphone colour, level.
-- Never trained on: festival's kal and ked, the espeak accents and variants of
-  `HELD_OUT_*`, the hand-written test sentences, any recording of a person.
+- Never trained on: festival's kal and ked, the espeak variants of `HELD_OUT_VARIANTS`, the
+  hand-written test sentences, any recording of a person.
 
 ## Trained
 Seed {seed}; {steps} steps of {batch} clips, {minutes:.0f} minutes of one CPU core in stages
 {stages}. Muon for matrices, AdamW for the rest, bf16 autocast. Last losses on {held_out} held-out
 clips: {losses}. Curve: `loss.png`.
+{notes}
 
 ## Heard
 Word error rate in percent with a 90 % interval, default delay {delay_ms} ms, hand-written
@@ -90,8 +91,10 @@ def loss_picture(curve: list[dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def card(folder: Path, log: dict[str, Any], recipe: EarsRecipe, figures: Figures) -> str:
-    """The text of the card."""
+def card(
+    folder: Path, log: dict[str, Any], recipe: EarsRecipe, figures: Figures, notes: str
+) -> str:
+    """The text of the card; `notes` is what the log cannot know."""
     model = load_model(folder)
     own = figures["nano"]
     cells = [cell for family in own.values() for cell in family.values()]
@@ -113,6 +116,7 @@ def card(folder: Path, log: dict[str, Any], recipe: EarsRecipe, figures: Figures
         minutes=log["seconds"] / 60,
         stages=", ".join(f"{s.name} ({s.minutes:g} min)" for s in recipe.stages),
         held_out=recipe.held_out_clips,
+        notes=notes,
         losses=", ".join(f"{name} {value:.2f}" for name, value in last["held_out"].items()),
         delay_ms=recipe.delay_ms,
         table=table(figures),
@@ -135,16 +139,17 @@ def main(
     recipe: Annotated[Path, typer.Option(help="What was trained.")] = Path(
         "training/ears/nano.yaml"
     ),
+    notes: Annotated[str, typer.Option(help="What the log cannot know; goes on the card.")] = "",
 ) -> None:
     """Copy the checkpoint and write its card and picture."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     for name in _FILES:
-        shutil.copy(run / name, out / name)
+        shutil.copyfile(run / name, out / name)
     log = json.loads((run / "log.json").read_text())
     loss_picture(log["curve"], out / "loss.png")
     figures = json.loads(evaluation.read_text())
-    (out / "CARD.md").write_text(card(out, log, EarsRecipe.load(recipe), figures))
+    (out / "CARD.md").write_text(card(out, log, EarsRecipe.load(recipe), figures, notes))
     size = sum(path.stat().st_size for path in out.iterdir())
     if size > _LARGEST_BYTES:
         raise typer.BadParameter(f"{out} has {size / 1e6:.1f} MB, more than is shipped.")
