@@ -46,6 +46,7 @@ class ListenerOptions:
     close_ms: int = 300  # silence that ends an utterance
     pause_ms: int = 480  # silence that is surely a pause
     max_utterance_s: float = 15.0  # speech without a pause is cut here
+    wait_s: float = 2.5  # a flush inside a longer utterance does not wait for the second pass
     unsettled_s: float = 2.5  # at a cut inside speech, words younger than this are heard again
     max_words: int = 1000  # settled words kept when nobody commits them
     second_pass: bool = True  # a flat-lexicon search of each finished utterance; see `close_ms`
@@ -112,13 +113,17 @@ class Listener:
         return self._said(tuple(self._settled), self._revisable, final=self._utterance is None)
 
     def flush(self) -> Hypothesis:
-        """Finish the open utterance now and return its final words.
+        """Return the final words now.
 
-        The caller may go on: after silence the next utterance starts here, inside speech the audio
+        Within a long utterance these are the first pass's, for the second takes tens of
+        milliseconds per second of speech, more in noise; a short one is finished. The caller may
+        go on: after silence the next utterance starts here, inside speech the audio
         of the youngest words is kept and heard again, so a word cut in two is heard whole later.
         """
         if self._utterance is None:
             return self._said(tuple(self._settled), (), final=True)
+        if len(self._utterance) > 2 * _samples(1000 * self._options.wait_s):
+            return self._said(tuple(self._settled), self._revisable, final=True)
         words = self._finish()
         said = self._said(tuple(self._settled), words, final=True)
         self._go_on(words)
