@@ -36,23 +36,25 @@ class _Lazy(TyperGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, attribute, summary = _COMMANDS[cmd_name]
-        if ctx.resilient_parsing or _only_overview():
-            return TyperCommand(cmd_name, help=summary)
-        found: Any = getattr(import_module(module), attribute)
-        if isinstance(found, typer.Typer):
-            group = get_group(found)
-            group.name = cmd_name
-            return group
-        app = typer.Typer(add_completion=False)
-        app.command(cmd_name)(found)
-        return get_command(app)
+        return (
+            TyperCommand(cmd_name, help=_COMMANDS[cmd_name][2]) if cmd_name in _COMMANDS else None
+        )
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, _load(str(name)), rest
 
 
-def _only_overview() -> bool:
-    return len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
+def _load(name: str) -> Any:
+    module, attribute, _ = _COMMANDS[name]
+    found = getattr(import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        group = get_group(found)
+        group.name = name
+        return group
+    single = typer.Typer(add_completion=False)
+    single.command(name)(found)
+    return get_command(single)
 
 
 app = typer.Typer(
