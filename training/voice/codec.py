@@ -10,8 +10,6 @@ cheaper, and only some steps look at the waveform; at the end all do.
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from loguru import logger
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.voice.data import LABELS_PER_FRAME, PHONES, SpokenCorpus
 from training.voice.losses import RESOLUTIONS, periodicity, spectral_distance
 from training.voice.optimise import Schedule, optimisers
+from training.voice.timed_run import TimedRun, mean_terms
 from tts.codec import Codec
 from tts.codec.convs import CausalConv, CausalConvTranspose
 from tts.codec.heads import IstftHead
@@ -242,75 +239,41 @@ def train(
         start_from: A `state.pt` of another run whose weights a new run begins with.
     """
     config, run = read_config(config_path)
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = CodecTrainer(config, run)
     steppers = optimisers(trainer, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
-    schedule = Schedule(steppers, 30, run.decay_share)
-    step, spent_s = 0, 0.0
-    state_path = folder / "state.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        trainer.load_state_dict(state["model"])
-        for stepper, saved in zip(steppers, state["steppers"], strict=True):
-            stepper.load_state_dict(saved)
-        step, spent_s = state["step"], state["spent_s"]
-        logger.info("going on at step {}, {:.1f} min", step, spent_s / 60)
-    elif start_from is not None:
-        trainer.load_state_dict(torch.load(start_from, weights_only=True)["model"])
+    timed = TimedRun(
+        folder,
+        trainer,
+        steppers,
+        Schedule(steppers, 30, run.decay_share),
+        minutes=run.minutes,
+        seed=run.seed,
+        largest_gradient=5.0,
+        start_from=start_from,
+        about={"config": asdict(config), "run": asdict(run)},
+    )
     trainer.train()
     speech = SpokenCorpus(corpus)
     unseen = SpokenCorpus(validation)
     check = [unseen.crops(8, 24, np.random.default_rng(5)) for _ in range(2)]
-    chance = np.random.default_rng([run.seed, step])
-    torch.manual_seed(run.seed * 1_000_003 + step)
-    if not step and start_from is None:
+    chance = timed.chance
+    if timed.fresh:
         trainer.level(speech.crops(run.batch, run.frames, chance)[0])
-    sums: dict[str, list[float]] = {}
-    since, saved_s, began_s = 0, spent_s, time.monotonic() - spent_s
-    with (
-        (folder / "log.jsonl").open("a") as log,
-        Progress(
-            TextColumn("codec {task.fields[loss]}"), BarColumn(), TimeRemainingColumn()
-        ) as progress,
-    ):
-        bar = progress.add_task("", total=run.minutes * 60, completed=spent_s, loss="")
-        while spent_s < run.minutes * 60:
-            schedule.set(step, spent_s / (run.minutes * 60))
-            wave, labels = speech.crops(run.batch, run.frames, chance)
-            heard = spent_s > run.wave_from * run.minutes * 60 or chance.random() < run.wave_share
-            drawn = chance.choice(len(RESOLUTIONS), run.resolutions * heard, replace=False)
-            terms = trainer.losses(wave, labels, tuple(drawn))
-            for stepper in steppers:
-                stepper.zero_grad(set_to_none=True)
-            trainer.total(terms).backward()
-            nn.utils.clip_grad_norm_(trainer.parameters(), 5.0)
-            for stepper in steppers:
-                stepper.step()
-            step, since = step + 1, since + 1
-            for name, term in terms.items():
-                sums.setdefault(name, []).append(term.item())
-            spent_s = time.monotonic() - began_s
-            progress.update(bar, completed=spent_s)
-            if since == 100 or spent_s >= run.minutes * 60:
-                line = {name: round(float(np.mean(sums[name])), 4) for name in sums}
-                line |= _validate(trainer, check)
-                line |= {"step": step, "minutes": round(spent_s / 60, 2)}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                progress.update(bar, loss=f"{line['val_spectra']:.3f}")
-                sums, since = {}, 0
-            if spent_s - saved_s > 120 or spent_s >= run.minutes * 60:
-                saved_s = spent_s
-                state = {
-                    "model": trainer.state_dict(),
-                    "steppers": [stepper.state_dict() for stepper in steppers],
-                    "step": step,
-                    "spent_s": spent_s,
-                    "config": asdict(config),
-                    "run": asdict(run),
-                }
-                torch.save(state, state_path.with_suffix(".part"))
-                state_path.with_suffix(".part").replace(state_path)
+
+    def losses(done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        wave, labels = speech.crops(run.batch, run.frames, chance)
+        heard = done > run.wave_from or chance.random() < run.wave_share
+        drawn = chance.choice(len(RESOLUTIONS), run.resolutions * heard, replace=False)
+        terms = trainer.losses(wave, labels, tuple(drawn))
+        return trainer.total(terms), terms
+
+    timed.go(
+        "codec",
+        losses,
+        lambda: _validate(trainer, check),
+        lambda line: f"{line['val_spectra']:.3f}",
+        log_every=100,
+    )
 
 
 def _validate(trainer: CodecTrainer, batches: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
@@ -318,7 +281,4 @@ def _validate(trainer: CodecTrainer, batches: list[tuple[Tensor, Tensor]]) -> di
     with torch.no_grad():
         rows = [trainer.losses(*batch, tuple(range(len(RESOLUTIONS)))) for batch in batches]
     trainer.train()
-    return {
-        f"val_{name}": round(float(np.mean([row[name].item() for row in rows])), 4)
-        for name in rows[0]
-    }
+    return mean_terms(rows)

@@ -10,8 +10,6 @@ to recover from its own mistakes.
 
 from __future__ import annotations
 
-import json
-import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from loguru import logger
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
 
 from backbone.rope import rotate
 from training.voice.aligned import FRAME_S, Aligned
 from training.voice.optimise import Schedule, optimisers
+from training.voice.timed_run import TimedRun, mean_terms
 from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
 from tts.model import TtsModel
 from tts.prompt import prompt_ids, rope_positions
@@ -319,79 +316,43 @@ def train(
         validation: What to measure on.
         start_from: A `state.pt` of another run whose weights a new run begins with.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
-    model = TtsModel(TtsConfig.from_params(params))
+    sizes = TtsConfig.from_params(params)
+    model = TtsModel(sizes)
     del model.audio_tokenizer  # frozen; its codes are all that is needed here
     _initialise(model)
     trainer = SpeechTrainer(model, run)
-    steppers = optimisers(model, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
-    schedule = Schedule(steppers, 40, run.decay_share)
-    step, spent_s = 0, 0.0
-    state_path = folder / "state.pt"
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        model.load_state_dict(state["model"])
-        for stepper, saved in zip(steppers, state["steppers"], strict=True):
-            stepper.load_state_dict(saved)
-        step, spent_s = state["step"], state["spent_s"]
-        logger.info("going on at step {}, {:.1f} min", step, spent_s / 60)
-    elif start_from is not None:
-        model.load_state_dict(torch.load(start_from, weights_only=True)["model"])
-    sizes = TtsConfig.from_params(params)
     examples = SpeechExamples(sizes, utterances, run)
     unseen = SpeechExamples(sizes, validation, run)
     rows = np.array_split(
         np.argsort([len(u.codes) for u in validation]), max(1, len(validation) // VALIDATION_BATCH)
     )
     checks = [unseen.collate(part.tolist(), np.random.default_rng(3)) for part in rows]
-    chance = np.random.default_rng([run.seed, step])
-    torch.manual_seed(run.seed * 1_000_003 + step)
-    sums: dict[str, list[float]] = defaultdict(list)
-    saved_s, began_s = spent_s, time.monotonic() - spent_s
-    with (
-        (folder / "log.jsonl").open("a") as log,
-        Progress(
-            TextColumn("speech {task.fields[loss]}"), BarColumn(), TimeRemainingColumn()
-        ) as progress,
-    ):
-        bar = progress.add_task("", total=run.minutes * 60, completed=spent_s, loss="")
-        while spent_s < run.minutes * 60:
-            done = spent_s / (run.minutes * 60)
-            schedule.set(step, done)
-            terms = trainer.losses(examples.draw(chance), disturb=True)
-            guide = run.guide_weight * max(0.2, 1.0 - done)
-            for stepper in steppers:
-                stepper.zero_grad(set_to_none=True)
-            (terms["semantic"] + terms["flow"] + guide * terms["guide"]).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-            for stepper in steppers:
-                stepper.step()
-            step += 1
-            for name, term in terms.items():
-                sums[name].append(term.item())
-            spent_s = time.monotonic() - began_s
-            over = spent_s >= run.minutes * 60
-            progress.update(bar, completed=spent_s)
-            if step % 50 == 0 or over:
-                line = {name: round(float(np.mean(values)), 4) for name, values in sums.items()}
-                line |= _validate(trainer, checks)
-                line |= {"step": step, "minutes": round(spent_s / 60, 2)}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                progress.update(bar, loss=f"{line['val_semantic']:.2f} {line['val_flow']:.3f}")
-                sums.clear()
-            if spent_s - saved_s > 120 or over:
-                saved_s = spent_s
-                state = {
-                    "model": model.state_dict(),
-                    "steppers": [stepper.state_dict() for stepper in steppers],
-                    "step": step,
-                    "spent_s": spent_s,
-                    "run": asdict(run),
-                }
-                torch.save(state, state_path.with_suffix(".part"))
-                state_path.with_suffix(".part").replace(state_path)
+    steppers = optimisers(model, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
+    timed = TimedRun(
+        folder,
+        model,
+        steppers,
+        Schedule(steppers, 40, run.decay_share),
+        minutes=run.minutes,
+        seed=run.seed,
+        largest_gradient=2.0,
+        start_from=start_from,
+        about={"run": asdict(run)},
+    )
+
+    def losses(done: float) -> tuple[Tensor, dict[str, Tensor]]:
+        terms = trainer.losses(examples.draw(timed.chance), disturb=True)
+        guide = run.guide_weight * max(0.2, 1.0 - done)
+        return terms["semantic"] + terms["flow"] + guide * terms["guide"], terms
+
+    timed.go(
+        "speech",
+        losses,
+        lambda: _validate(trainer, checks),
+        lambda line: f"{line['val_semantic']:.2f} {line['val_flow']:.3f}",
+        log_every=50,
+    )
 
 
 def _initialise(model: TtsModel) -> None:
@@ -421,7 +382,4 @@ def _validate(trainer: SpeechTrainer, checks: list[Batch]) -> dict[str, float]:
         rows = [trainer.losses(check, disturb=False) for check in checks]
     trainer.model.train()
     torch.random.set_rng_state(state)
-    return {
-        f"val_{name}": round(float(np.mean([row[name].item() for row in rows])), 4)
-        for name in rows[0]
-    }
+    return mean_terms(rows)
