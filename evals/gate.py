@@ -92,8 +92,8 @@ def segments(pcm: np.ndarray, sample_rate_hz: int, options: GateOptions = PCM) -
         centre_s = _WINDOW_S / 2
         found.append(
             Segment(
-                onset * _HOP_S + centre_s - options.onset_bias_s,
-                last * _HOP_S + centre_s - options.offset_bias_s,
+                float(onset * _HOP_S + centre_s - options.onset_bias_s),
+                float(last * _HOP_S + centre_s - options.offset_bias_s),
             )
         )
     return found

@@ -46,7 +46,7 @@ class HeardTimeline:
 
     def render(self, duration_s: float) -> np.ndarray:
         """The caller's ear from 0 to `duration_s`: float32 at 48 kHz, silence where nothing came."""
-        ear = np.zeros(int(duration_s * SAMPLE_RATE_HZ), np.float32)
+        ear = np.zeros(round(duration_s * SAMPLE_RATE_HZ), np.float32)
         for arrival, base in zip(self.arrivals, self._bases(), strict=True):
             start = round((base + arrival.pts_s) * SAMPLE_RATE_HZ)
             stop = min(len(ear), start + len(arrival.pcm))

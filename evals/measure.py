@@ -19,6 +19,8 @@ _YIELD_LIMIT_S = 2.0
 _WRONG_STOP_WITHIN_S = 1.0
 _WRONG_STOP_LASTS_S = 0.4
 _ANSWER_LIMIT_S = 8.0
+# Nothing answers a caller sooner than this: what is heard before is the interrupted speech going on.
+_NO_REPLY_BEFORE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Measurement:
         family: What the item examines.
         role: What the caller meant.
         voice_to_voice_ms: From the last sample said to the first heard.
-        stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
+        stop_ms: From the first sample of an interruption to the last sample of the agent's interrupted
+            speech; if it fell silent, went on and stopped again, to the last of what it went on with.
         yielded: The agent stopped for an interruption within 2 s.
         wrongly_stopped: It stopped for something that was no interruption.
         cut_in: It spoke inside a pause or before the turn was over.
@@ -82,7 +85,9 @@ def _measure_one(
             wrongly = stopped_soon and silence_s >= _WRONG_STOP_LASTS_S
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
     if utterance.role == "interruption" and speaking is not None:
-        stop_s = speaking.off_s - utterance.on_s
+        old = [s for s in speech if s.on_s < utterance.off_s + _NO_REPLY_BEFORE_S]
+        stop_s = old[-1].off_s - utterance.on_s
+        after = next((s for s in speech if old[-1].off_s < s.on_s < until_s), None)
         return Measurement(
             scenario.id,
             scenario.family,

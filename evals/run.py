@@ -2,6 +2,7 @@
 
     python -m evals.run --out runs/evals
     python -m evals.run --family I --limit 20 -- --asr nano --tts espeak
+    python -m evals.run --item 'I_stop_*' --at-once 2
 
 Without `--url` it starts `parley serve` with the examined persona; what follows `--` are that
 server's options. Items on which the machine was too busy are void and played again, at most twice.
@@ -13,6 +14,7 @@ import asyncio
 import json
 from contextlib import nullcontext
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,7 @@ import httpx
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from common.audiofile import write_wav
 from common.errors import RemoteError
@@ -42,14 +44,16 @@ def run(
     family: Annotated[
         list[str] | None, typer.Option(help="Only these families, by letter.")
     ] = None,
+    item: Annotated[str, typer.Option(help="Only items whose name is like this.")] = "*",
     limit: Annotated[int, typer.Option(help="At most this many per family; 0 is all.")] = 0,
+    at_once: Annotated[int, typer.Option(min=1, help="How many calls go on at a time.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for recordings and results.")] = None,
 ) -> None:
     """Play scenarios on live calls and print what a caller experienced."""
-    chosen = _choose(load_all(), family, limit)
+    chosen = _choose([one for one in load_all() if fnmatch(one.id, item)], family, limit)
     server = ["--persona", str(PERSONA), "--llm", "script", *(options or [])]
     with nullcontext((url, 0.0)) if url else serving(*server) as (address, _):
-        items, void = asyncio.run(_play_all(address, chosen, out))
+        items, void = asyncio.run(_play_all(address, chosen, out, at_once))
     console = Console()
     console.print(scorecard(items, void))
     if out is not None:
@@ -70,22 +74,37 @@ def _choose(items: list[Scenario], families: list[str] | None, limit: int) -> li
 
 
 async def _play_all(
-    url: str, chosen: list[Scenario], out: Path | None
+    url: str, chosen: list[Scenario], out: Path | None, at_once: int
 ) -> tuple[list[Measurement], int]:
     found: list[Measurement] = []
     void = 0
-    for scenario in track(chosen, description="calling", console=Console(stderr=True)):
-        for _ in range(_TRIES):
-            recording = await conduct(scenario, lambda sdp, kind: offer_over_http(url, sdp, kind))
-            await asyncio.sleep(_BETWEEN_CALLS_S)
-            if recording.health.ok:
-                break
-        measured = measure(recording)
-        void += not measured
-        found += measured
-        if out is not None:
-            _keep(recording, measured, out)
+    waiting = iter(chosen)
+    with Progress(console=Console(stderr=True)) as progress:
+        calling = progress.add_task("calling", total=len(chosen))
+
+        async def call_one_after_the_other() -> None:
+            nonlocal void
+            for scenario in waiting:
+                recording = await _play(url, scenario)
+                measured = measure(recording)
+                void += not measured
+                found.extend(measured)
+                if out is not None:
+                    _keep(recording, measured, out)
+                progress.advance(calling)
+
+        await asyncio.gather(*(call_one_after_the_other() for _ in range(at_once)))
     return found, void
+
+
+async def _play(url: str, scenario: Scenario) -> Recording:
+    """Play it until the machine was quick enough to be trusted, `_TRIES` times at most."""
+    for _ in range(_TRIES):
+        recording = await conduct(scenario, lambda sdp, kind: offer_over_http(url, sdp, kind))
+        await asyncio.sleep(_BETWEEN_CALLS_S)
+        if recording.health.ok:
+            break
+    return recording
 
 
 async def offer_over_http(url: str, sdp: str, kind: str) -> dict[str, str]:
