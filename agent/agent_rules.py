@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent import decisions as d
 from agent.activity import SAMPLES_PER_MS
 from agent.backchannels import Meaning, agrees, meaning
-from agent.barge_in import HOLD_MS, Doubt, Verdict, decide, harmless
+from agent.barge_in import HOLD_LIMIT_MS, HOLD_MS, Doubt, Verdict, decide, harmless
 from agent.floor import Floor, State
 
 QUIET_MS = 60  # three frames: the sound is over
@@ -56,11 +56,14 @@ def held(floor: Floor) -> None:
     elif verdict is not Verdict.WAIT:
         _resume(floor, reason)
         _dismiss(floor, verdict, reason)
-    elif floor.after_ms(floor.since) >= HOLD_MS and harmless(doubt):
-        _resume(floor, "probably nothing")
-        floor.unjudged = True
     else:
         _ask_what_it_was(floor)
+        answer_due = floor.words_awaited and doubt.quiet_ms >= QUIET_MS
+        if floor.after_ms(floor.since) >= (HOLD_LIMIT_MS if answer_due else HOLD_MS) and harmless(
+            doubt
+        ):
+            _resume(floor, "probably nothing")
+            floor.unjudged = True
 
 
 def stop_pressed(floor: Floor) -> None:

@@ -24,6 +24,7 @@ BACKCHANNEL_QUIET_MS = 120
 TALKS_ON_MS = 450  # voice that goes on after "yeah" for so long is a sentence
 ONGOING_QUIET_MS = 200
 HOLD_MS = 320  # a gap of 0.4 s is where people begin to hear that the agent stopped
+HOLD_LIMIT_MS = 360  # for a sound that is over and whose words are being asked for
 HARMLESS_QUIET_MS = 60
 UNSURE_CONFIDENCE = 0.6  # coughs and laughter stay below, speech close to a microphone does not
 BEGINNING_QUIET_MS = 300
@@ -108,7 +109,7 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         if doubt.quiet_ms >= BEGINNING_QUIET_MS and doubt.words_final:
             return Verdict.IGNORE, f"said aside, {doubt.below_usual_db:.0f} dB quieter than usual"
         return Verdict.WAIT, ""
-    if doubt.meaning is Meaning.BEGINNING and doubt.quiet_ms >= BEGINNING_QUIET_MS:
+    if doubt.meaning.unfinished and doubt.quiet_ms >= BEGINNING_QUIET_MS:
         if doubt.voiced_ms >= LONG_SOUND_MS:
             return Verdict.INTERRUPT, "the caller begins to say something"
         if doubt.words_final:

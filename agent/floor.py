@@ -126,6 +126,11 @@ class Floor:
         return max(self.words.end_samples, self.words.final_samples)
 
     @property
+    def words_awaited(self) -> bool:
+        """Whether final words were asked for and have not come."""
+        return self.words.final_samples < self.flushed - FLUSH_SLACK_SAMPLES
+
+    @property
     def agent_asks(self) -> bool:
         """Whether the agent's last words were a question."""
         return self.agent_text.rstrip().endswith("?")
@@ -174,8 +179,7 @@ class Floor:
 
     def flush_words(self, since: int, reason: str) -> None:
         """Ask for final words, unless they are in hand, or that was done since then or not answered yet."""
-        unanswered = self.words.final_samples < self.flushed - FLUSH_SLACK_SAMPLES
-        if unanswered and self.after_ms(self.flushed) < FLUSH_LIMIT_MS:
+        if self.words_awaited and self.after_ms(self.flushed) < FLUSH_LIMIT_MS:
             return
         if self.flushed < since and self.words.final_samples < since:
             self.flushed = self.now

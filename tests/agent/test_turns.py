@@ -211,9 +211,23 @@ def test_backchannels_do_not(text: str) -> None:
 def test_resumes_within_200_ms_of_knowing() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     began = talk.at
-    talk.say("yeah", hear=False).quiet(60)
+    talk.say("yeah", hear=False).quiet(80)
     resumed = talk.last(d.Resume)
     assert resumed.at - began < 400 * MS  # before people notice that it stopped
+
+
+def test_a_short_command_is_waited_for_while_its_words_are_due() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.say("stop", hear=False).quiet(40).heard(final=True)
+    assert talk.fresh() == ["Duck", "FlushWords", "Interrupt", "TurnStarted"]
+
+
+def test_the_agent_waits_for_a_sentence_that_has_only_been_opened() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.say("can").voice(300).say("you").voice(200)
+    assert "Resume" not in talk.fresh()
 
 
 def test_agreeing_and_going_on_interrupts() -> None:
