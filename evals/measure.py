@@ -32,8 +32,9 @@ class Measurement:
         family: What the item examines.
         role: What the caller meant.
         voice_to_voice_ms: From the last sample said to the first heard.
-        stop_ms: From the first sample of an interruption to the last sample of the agent's interrupted
-            speech; if it fell silent, went on and stopped again, to the last of what it went on with.
+        stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
+        stop_for_good_ms: The same, where the agent fell silent, went on and stopped again, to the last
+            sample of what it went on with.
         yielded: The agent stopped for an interruption within 2 s.
         wrongly_stopped: It stopped for something that was no interruption.
         cut_in: It spoke inside a pause or before the turn was over.
@@ -46,6 +47,7 @@ class Measurement:
     role: str
     voice_to_voice_ms: float | None = None
     stop_ms: float | None = None
+    stop_for_good_ms: float | None = None
     yielded: bool | None = None
     wrongly_stopped: bool | None = None
     cut_in: bool | None = None
@@ -86,7 +88,8 @@ def _measure_one(
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
     if utterance.role == "interruption" and speaking is not None:
         old = [s for s in speech if s.on_s < utterance.off_s + _NO_REPLY_BEFORE_S]
-        stop_s = old[-1].off_s - utterance.on_s
+        stop_s = speaking.off_s - utterance.on_s
+        for_good_s = old[-1].off_s - utterance.on_s
         after = next((s for s in speech if old[-1].off_s < s.on_s < until_s), None)
         return Measurement(
             scenario.id,
@@ -94,7 +97,8 @@ def _measure_one(
             utterance.role,
             voice_to_voice_ms=_ms(after.on_s - utterance.off_s) if after else None,
             stop_ms=_ms(stop_s) if stop_s <= _YIELD_LIMIT_S else None,
-            yielded=stop_s <= _YIELD_LIMIT_S,
+            stop_for_good_ms=_ms(for_good_s) if for_good_s <= _YIELD_LIMIT_S else None,
+            yielded=for_good_s <= _YIELD_LIMIT_S,
             answered=after is not None,
             first_word_heard=utterance.text.lower().split()[0].strip(",.?!") in transcript,
         )

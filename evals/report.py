@@ -69,6 +69,7 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
     for name, found in (
         ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
         ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
+        ("stop for good, ms", percentiles(m.stop_for_good_ms for m in items)),
     ):
         if found is not None:
             p95 = f"p95 {found.p95:.0f}" + ("" if found.p95_is_bounded else " (few)")

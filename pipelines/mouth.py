@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from agent.clauses import ClauseSplitter
 from agent.heard import Cut, HeardLedger
 from common.errors import ParleyError
@@ -49,11 +47,9 @@ class Reply(Utterance):
         """All that was handed to the voice."""
         return "".join(self.clauses).strip()
 
-    def take(self, n_samples: int) -> np.ndarray:
-        """As `Utterance.take`, noted in the ledger."""
-        pcm = super().take(n_samples)
-        self.ledger.wrote(len(pcm))
-        return pcm
+    def on_gone(self, n_samples: int) -> None:
+        """As `Utterance.on_gone`, noted in the ledger."""
+        self.ledger.wrote(n_samples)
 
     def expect(self, clause: str, words: Sequence[Spoken]) -> None:
         """A clause goes to the voice as these words."""

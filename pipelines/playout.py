@@ -17,6 +17,9 @@ from tts.interface import SAMPLE_RATE_HZ
 _FADE_SAMPLES = round(
     0.008 * SAMPLE_RATE_HZ
 )  # short enough to be at once, long enough not to click
+# Voices begin with tens of milliseconds of nothing; the caller need not wait for them.
+_SILENCE = 10 ** (-60 / 20)
+_BEFORE_SOUND_SAMPLES = round(0.010 * SAMPLE_RATE_HZ)
 
 
 class Utterance:
@@ -35,12 +38,21 @@ class Utterance:
         self.written_samples = 0
         self.starved_samples = 0
         self._pieces: deque[np.ndarray] = deque()
-        self._ended = False
+        self._begun = self._ended = False
 
     def push(self, pcm: np.ndarray) -> None:
-        """Add audio: float32 [samples] at 24 kHz."""
+        """Add audio: float32 [samples] at 24 kHz. Silence before the first sound is passed over."""
+        if not self._begun:
+            loud = np.flatnonzero(np.abs(pcm) > _SILENCE)
+            self._begun = len(loud) > 0
+            silence = max(0, loud[0] - _BEFORE_SOUND_SAMPLES) if self._begun else len(pcm)
+            self.on_gone(int(silence))
+            pcm = pcm[silence:]
         if len(pcm):
             self._pieces.append(pcm)
+
+    def on_gone(self, n_samples: int) -> None:
+        """So many more of its samples were written or passed over."""
 
     def end(self) -> None:
         """No more audio will come."""
@@ -73,6 +85,7 @@ class Utterance:
                 self._pieces[0] = self._pieces[0][missing:]
                 missing = 0
         self.written_samples += len(pcm)
+        self.on_gone(len(pcm))
         return pcm
 
 

@@ -46,6 +46,21 @@ def test_pieces_of_any_size_make_one_stream():
     assert np.array_equal(np.concatenate([playout.pull(FRAME) for _ in range(4)]), ramp(1_920))
 
 
+def test_silence_before_the_first_sound_is_passed_over():
+    gone = []
+    playout, utterance = Playout(), Utterance()
+    utterance.on_gone = gone.append
+    playout.add(utterance)
+    for piece in (np.zeros(1_000), np.r_[np.zeros(500), np.ones(100)], np.zeros(300)):
+        utterance.push(piece.astype(np.float32))
+    utterance.end()
+    out = np.concatenate([playout.pull(FRAME), playout.pull(FRAME)])
+    assert np.flatnonzero(out)[0] == 240
+    assert np.count_nonzero(out) == 100
+    assert sum(gone) == 1_900
+    assert utterance.written_samples == 240 + 100 + 300
+
+
 def test_duck_silences_within_the_next_frame_with_a_fade():
     playout, utterance = playing()
     playout.pull(FRAME)
