@@ -90,6 +90,7 @@ class WordClock:
         self._next = 0
         self._unit = 0
         self._frames = 0
+        self._said: Tensor | None = None
 
     def frame(self, start_samples: int, scores: Tensor | None) -> tuple[SpokenWord, ...]:
         """Words that ended by the time of this frame.
@@ -107,9 +108,18 @@ class WordClock:
             return self._release(upto, start_samples + FRAME_SAMPLES)
         near = scores[self._unit : self._unit + REACH_UNITS]
         self._unit += int(near.argmax()) if len(near) else 0
+        # How much of this frame and of the one before has gone by at the end of each unit: a word
+        # mostly ends inside one of the two.
+        said = scores.softmax(0).cumsum(0)
+        before = torch.ones_like(said) if self._said is None else self._said
+        self._said = said
+        out: tuple[SpokenWord, ...] = ()
         while upto < len(words) - 1 and words[upto].end_unit <= self._unit:
+            unit = max(words[upto].end_unit - 1, 0)
+            end = start_samples + int(FRAME_SAMPLES * float(said[unit] + before[unit] - 1))
             upto += 1
-        return self._release(upto, start_samples)
+            out += self._release(upto, max(end, self._word_start))
+        return out
 
     def finish(self, end_samples: int) -> tuple[SpokenWord, ...]:
         """All words left: the clause's audio is over."""

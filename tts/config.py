@@ -59,6 +59,8 @@ class CodecConfig:
         pretransform_gain: Waveforms are multiplied by this before the encoder (1 as published).
         encoder_dims_str: Width of each encoder stage, `dim` everywhere when empty.
         decoder_dims_str: The same for the decoder.
+        encoder_input: "patch" (as published: a step's samples) or "patch+magnitudes" (and the log
+            magnitudes of the two steps that end there).
         output_head: "patch" (as published: a step's channels are its samples) or "istft" (a step's
             channels are log magnitude and phase of a window of two steps, overlap-added).
         istft_n_fft: Length of that window, samples; twice the patch.
@@ -90,6 +92,7 @@ class CodecConfig:
     qk_norm_eps: float = 1e-6
     norm_eps: float = 1e-2
     layer_scale_init: float = 0.01
+    encoder_input: Literal["patch", "patch+magnitudes"] = "patch"
     output_head: Literal["patch", "istft"] = "patch"
     istft_n_fft: int = 480
     semantic_norm: bool = False

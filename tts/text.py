@@ -58,7 +58,7 @@ class PlannedWord:
 
     Attributes:
         text: As it stood in the text.
-        end_unit: One past the last unit it is spoken with.
+        end_unit: One past the last unit it is spoken with; the pause after it is not.
         end_share: The share, 0..1, of the clause's length (see `Clause`) up to its end.
     """
 
@@ -135,13 +135,15 @@ class ClausePlanner:
         """Make a piece of text from `cut` speakable; None when there is nothing to speak in it."""
         words: list[_Said] = []
         parts: list[str] = []
-        end = characters = 0
+        end = sounds_until = characters = 0
         for word in speakable(text, self._lexicon, language=self._language):
             if word.spoken:
-                end += len(word.spoken) + bool(parts)
+                end += bool(parts)
+                sounds_until = end + len(word.spoken.rstrip(_CLOSED))
+                end += len(word.spoken)
                 characters += sum(weight(part) for part in word.spoken.split())
                 parts.append(word.spoken)
-            words.append(_Said(word.original, end, characters))
+            words.append(_Said(word.original, sounds_until, characters))
         spoken = " ".join(parts)
         if not any(c.isalnum() for c in spoken):
             return None
@@ -155,7 +157,7 @@ class ClausePlanner:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A word, where it ends in the speakable text, and how long it takes to get there."""
+    """A word, where its sound ends in the speakable text, and how long it takes to get there."""
 
     original: str
     end: int

@@ -31,6 +31,7 @@ CODEC = {
     "decoder_convs_kernels_str": "3,4,4,4",
     "decoder_convs_strides_str": "1,2,2,2",
     "patch_proj_kernel_size": 3,
+    "encoder_input": "patch+magnitudes",
     "output_head": "istft",
     "semantic_norm": True,
 }
@@ -177,7 +178,7 @@ def test_orthogonalised_updates_have_singular_values_near_one():
 
 def config_file(folder, minutes):
     path = folder / "codec.yaml"
-    run = {"minutes": minutes, "batch": 4, "frames": 8, "resolutions": 1, "wave_share": 0.5}
+    run = {"core_minutes": minutes, "batch": 4, "frames": 8, "resolutions": 1, "wave_share": 0.5}
     path.write_text(yaml.safe_dump({"codec": CODEC, "run": run}))
     return path
 
@@ -198,7 +199,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     codec.train(tmp_path / "codec", config_file(tmp_path, 0.06), corpus, corpus)
     first, *_, second = logged(tmp_path / "codec")
     assert second["step"] > first["step"]
-    assert second["minutes"] > first["minutes"]
+    assert second["core_minutes"] > first["core_minutes"]
 
     trained, codec_args = export.load_codec(tmp_path / "codec" / "state.pt")
     assert not codec_args["semantic_norm"]
@@ -211,7 +212,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
 
     monkeypatch.setattr(speech, "VALIDATION_BATCH", 4)
     for minutes in (0.03, 0.06):
-        run = speech.SpeechRun(minutes=minutes, batch=2, guided_layers=(1,))
+        run = speech.SpeechRun(core_minutes=minutes, batch=2, guided_layers=(1,))
         params = export.published_params(SPEECH, codec_args)
         speech.train(tmp_path / "speech", params, run, again, again)
     first, *_, second = logged(tmp_path / "speech")

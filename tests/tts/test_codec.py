@@ -119,8 +119,9 @@ def test_several_frames_may_be_decoded_in_one_call() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9, 33])
-def test_encoding_frame_by_frame_equals_encoding_at_once(frames: int) -> None:
-    codec = make_codec(encoder_dims_str="16,24,32,32").double()
+@pytest.mark.parametrize("told", ["patch", "patch+magnitudes"])
+def test_encoding_frame_by_frame_equals_encoding_at_once(told: str, frames: int) -> None:
+    codec = make_codec(encoder_dims_str="16,24,32,32", encoder_input=told).double()
     wave = torch.randn(2, frames * 1920).double() * 0.1
     offline = codec.latents(wave)
     memory, age, pieces = torch.zeros(2, codec.encoder_values).double(), torch.zeros(2).long(), []

@@ -195,13 +195,22 @@ def test_words_follow_attention_and_never_go_back() -> None:
     heard = []
     for frame, unit in enumerate([0, 1, 1, 2, 0, 4, 5, 3, 7]):
         scores = torch.zeros(8)
-        scores[unit] = 5.0
+        scores[unit] = 50.0
         heard += [(w.text, frame) for w in clock.frame(1000 + frame * 1920, scores)]
     assert heard == [("one", 3), ("two", 5)]
     last = clock.finish(1000 + 9 * 1920)
     assert [w.text for w in last] == ["three"]
     assert last[0].start_samples == 1000 + 5 * 1920
     assert last[0].end_samples == 1000 + 9 * 1920
+
+
+def test_a_word_may_end_within_a_frame() -> None:
+    clock = WordClock(clause(), 0, Pace())
+    shares = torch.tensor([[0.9, 0.1], [0.25, 0.75]])  # of word one and of word two, frame by frame
+    first, second = torch.zeros(2, 8).index_add(1, torch.tensor([1, 2]), shares).log()
+    assert clock.frame(0, first) == ()
+    (one,) = clock.frame(1920, second)
+    assert one.end_samples == pytest.approx(1920 * (0.9 + 0.25), abs=1)
 
 
 def test_without_alignment_words_follow_the_pace_and_the_pace_is_learnt() -> None:

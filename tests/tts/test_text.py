@@ -56,7 +56,7 @@ def test_words_keep_their_spelling_and_know_their_last_unit(units: TekkenUnits) 
     assert clause is not None
     assert list(clause.ids) == FIXTURES["Paris is a beautiful city!"]
     assert [word.text for word in clause.words] == ["Paris", "is", "a", "beautiful", "city!"]
-    assert [word.end_unit for word in clause.words] == [1, 2, 3, 4, 6]
+    assert [word.end_unit for word in clause.words] == [1, 2, 3, 4, 5]
     assert clause.words[-1].end_share == 1.0
 
 

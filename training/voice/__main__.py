@@ -30,6 +30,7 @@ from tts.phonemes import Phonemes
 _HERE = Path(__file__).parent
 Work = Annotated[Path, typer.Option(help="Where everything is kept.")]
 Threads = Annotated[int, typer.Option(help="Processor threads to train with.")]
+Weights = Annotated[Path | None, typer.Option(help="Begin with the weights of this state.pt.")]
 BUILD = Path("build/voice")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -53,10 +54,17 @@ def front_end(work: Work = BUILD) -> None:
 
 
 @app.command()
-def codec(work: Work = BUILD, config: Path = _HERE / "codec.yaml", threads: Threads = 1) -> None:
+def codec(
+    work: Work = BUILD,
+    config: Path = _HERE / "codec.yaml",
+    start_from: Weights = None,
+    threads: Threads = 1,
+) -> None:
     """Train the codec."""
     torch.set_num_threads(threads)
-    codec_training.train(work / "codec", config, work / "train", work / "unseen")
+    codec_training.train(
+        work / "codec", config, work / "train", work / "unseen", start_from=start_from
+    )
 
 
 @app.command()
@@ -70,13 +78,18 @@ def encode(work: Work = BUILD, threads: Threads = 1) -> None:
 
 
 @app.command()
-def speech(work: Work = BUILD, config: Path = _HERE / "speech.yaml", threads: Threads = 1) -> None:
+def speech(
+    work: Work = BUILD,
+    config: Path = _HERE / "speech.yaml",
+    start_from: Weights = None,
+    threads: Threads = 1,
+) -> None:
     """Train the speech model on the codec's codes."""
     torch.set_num_threads(threads)
     _, codec_args = load_codec(work / "codec" / "state.pt")
     params, run = speech_training.read_config(config, codec_args)
     examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
-    speech_training.train(work / "speech", params, run, examples, unseen)
+    speech_training.train(work / "speech", params, run, examples, unseen, start_from=start_from)
 
 
 @app.command()

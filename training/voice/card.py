@@ -69,7 +69,7 @@ def write(
         "",
         "## Training",
         "",
-        "| | steps | minutes (wall) | last losses (validation) |",
+        "| | steps | core minutes | last losses (validation) |",
         "|---|---|---|---|",
         *(
             _trained(f"codec ({r.name})", r, ("spectra", "periodicity", "phones"))
@@ -102,7 +102,7 @@ def write(
 def _trained(name: str, run: Path, wanted: tuple[str, ...]) -> str:
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
     losses = ", ".join(f"{key} {last['val_' + key]:.3f}" for key in wanted if f"val_{key}" in last)
-    return f"| {name} | {last['step']} | {last['minutes']:.0f} | {losses} |"
+    return f"| {name} | {last['step']} | {last['core_minutes']:.0f} | {losses} |"
 
 
 def _measured(report: dict[str, Any]) -> list[str]:

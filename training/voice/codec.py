@@ -21,19 +21,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.voice.data import LABELS_PER_FRAME, PHONES, SpokenCorpus
-from training.voice.losses import RESOLUTIONS, periodicity, spectral_distance
+from training.voice.losses import RESOLUTIONS, mel_bands, periodicity, spectral_distance
 from training.voice.optimise import Schedule, optimisers
-from training.voice.timed_run import TimedRun, mean_terms
+from training.voice.timed_run import TimedRun, best_device, mean_terms
 from tts.codec import Codec
 from tts.codec.convs import CausalConv, CausalConvTranspose
-from tts.codec.heads import IstftHead
+from tts.codec.heads import MAX_LOG_MAGNITUDE, IstftHead
 from tts.config import CodecConfig
 
 # Hann-windowed analysis and synthesis overlap to 3/4 of the waveform on average.
 _OVERLAP_GAIN = 4 / 3
 _FLOOR = 1e-3
+_MEL_BANDS, _MEL_FLOOR = 40, 0.06
 _PLAIN = ("probes.", "input_proj", "output_proj", "encoder_blocks.7.conv")
 _HEAD_LEVEL = 0.5
+_INPUT_LEVEL = 0.7  # of samples and of magnitudes, which add up
 _UNSATURATED = 1.5  # before tanh; further out the gradient is gone
 
 
@@ -42,7 +44,7 @@ class CodecRun:
     """How the codec is trained.
 
     Attributes:
-        minutes: Time budget; a resumed run goes on counting.
+        core_minutes: Processor time; a resumed run goes on counting.
         batch: Pieces per step.
         frames: 80 ms frames per piece.
         resolutions: Spectral resolutions drawn per step.
@@ -63,7 +65,7 @@ class CodecRun:
         seed: Of weights and batches.
     """
 
-    minutes: float = 60.0
+    core_minutes: float = 60.0
     batch: int = 20
     frames: int = 16
     resolutions: int = 2
@@ -114,8 +116,12 @@ class CodecTrainer(nn.Module):
         and transformer layers add nothing audible to a stream that is far above theirs.
         """
         codec, patch = self.codec, self.codec.config.pretransform_patch_size
-        x = wave.unflatten(1, (-1, patch)) * codec.config.pretransform_gain
-        for block in (codec.input_proj, *codec.encoder_blocks):
+        patches = wave.unflatten(1, (-1, patch))
+        _levelled(codec.input_proj, patches * codec.config.pretransform_gain, _INPUT_LEVEL)
+        if codec.config.encoder_input != "patch":
+            _levelled(codec.magnitude_proj, codec.magnitudes(patches), _INPUT_LEVEL)
+        x = codec.project(wave)
+        for block in codec.encoder_blocks:
             x = _levelled(block, x, 1.0)
         semantic, acoustic = x.split((codec.config.semantic_dim, codec.config.acoustic_dim), -1)
         x = torch.cat([semantic, acoustic.tanh()], -1)
@@ -204,15 +210,20 @@ def _levelled(block: nn.Module, x: Tensor, level: float) -> Tensor:
 
 
 def _magnitude_distance(head: IstftHead, channels: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of log magnitudes: [B, steps, n_fft + 2] against windows of [B, samples]."""
+    """Mean distance of log magnitudes and of their mel bands, which are what words are told by.
+
+    [B, steps, n_fft + 2] channels against windows of [B, samples].
+    """
+    floor, bands = _FLOOR * head.n_fft**0.5, mel_bands(_MEL_BANDS, head.n_fft).to(target.device)
     with torch.no_grad():
         windows = functional.pad(target, (0, head.n_fft - head.patch_samples)).unfold(
             1, head.n_fft, head.patch_samples
         )
         magnitude = torch.fft.rfft(windows * head.window).abs() * _OVERLAP_GAIN
-        theirs = (magnitude + _FLOOR * head.n_fft**0.5).log()
+        theirs, their_mel = (magnitude + floor).log(), (magnitude @ bands + _MEL_FLOOR).log()
     ours = channels.float()[..., : theirs.shape[-1]] + head.resting
-    return (ours - theirs).abs().mean()
+    our_mel = (ours.clamp(max=MAX_LOG_MAGNITUDE).exp() @ bands + _MEL_FLOOR).log()
+    return (ours - theirs).abs().mean() + (our_mel - their_mel).abs().mean()
 
 
 def read_config(path: Path) -> tuple[CodecConfig, CodecRun]:
@@ -239,14 +250,15 @@ def train(
         start_from: A `state.pt` of another run whose weights a new run begins with.
     """
     config, run = read_config(config_path)
-    trainer = CodecTrainer(config, run)
+    device = best_device()
+    trainer = CodecTrainer(config, run).to(device)
     steppers = optimisers(trainer, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
     timed = TimedRun(
         folder,
         trainer,
         steppers,
         Schedule(steppers, 30, run.decay_share),
-        minutes=run.minutes,
+        core_minutes=run.core_minutes,
         seed=run.seed,
         largest_gradient=5.0,
         start_from=start_from,
@@ -255,13 +267,13 @@ def train(
     trainer.train()
     speech = SpokenCorpus(corpus)
     unseen = SpokenCorpus(validation)
-    check = [unseen.crops(8, 24, np.random.default_rng(5)) for _ in range(2)]
+    check = [unseen.crops(8, 24, np.random.default_rng(5), device) for _ in range(2)]
     chance = timed.chance
     if timed.fresh:
-        trainer.level(speech.crops(run.batch, run.frames, chance)[0])
+        trainer.level(speech.crops(run.batch, run.frames, chance, device)[0])
 
     def losses(done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        wave, labels = speech.crops(run.batch, run.frames, chance)
+        wave, labels = speech.crops(run.batch, run.frames, chance, device)
         heard = done > run.wave_from or chance.random() < run.wave_share
         drawn = chance.choice(len(RESOLUTIONS), run.resolutions * heard, replace=False)
         terms = trainer.losses(wave, labels, tuple(drawn))

@@ -52,8 +52,10 @@ class SpokenCorpus:
             np.float32
         ) * np.float32(1 / 32_768)
 
-    def crops(self, batch: int, frames: int, chance: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Random pieces.
+    def crops(
+        self, batch: int, frames: int, chance: np.random.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Random pieces, on `device`.
 
         Returns:
             float32 [batch, frames * 1920] waveforms, int64 [batch, frames * 8] indices of `PHONES`;
@@ -70,7 +72,7 @@ class SpokenCorpus:
             labels[row, : taken * LABELS_PER_FRAME] = self._labels[index][
                 first * LABELS_PER_FRAME : (first + taken) * LABELS_PER_FRAME
             ]
-        return torch.from_numpy(waves), torch.from_numpy(labels)
+        return torch.from_numpy(waves).to(device), torch.from_numpy(labels).to(device)
 
 
 def _labels(utterance: Utterance) -> np.ndarray:

@@ -23,7 +23,16 @@ from safetensors.torch import save_file
 from training.text.conversation import Conversation
 from training.voice.corpus import speak
 from training.voice.flite import Manner, Segment, Teacher
-from training.voice.judge import blemishes, plain_words, rate, speaker_traits, word_errors
+from training.voice.judge import (
+    blemishes,
+    final_rise_semitones,
+    plain_words,
+    rate,
+    sounding_until_s,
+    speaker_traits,
+    word_ends,
+    word_errors,
+)
 from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
 from tts.checkpoint import load_codec
 from tts.codec import Codec
@@ -131,7 +140,7 @@ async def _evaluate(
         made.append((text, ours.pcm))
         taught.append((text, pcm))
         copied.append((text, copy))
-        rows.append({"voice": voice.name, "ours": ours, "teacher": pcm, "segments": segments})
+        rows.append({"text": text, "ours": ours, "teacher": pcm, "segments": segments})
     report: dict[str, Any] = {"sentences": len(jobs)}
     said = {"nano": made, "codec": copied, "teacher": taught}
     counted = {name: word_errors(pairs, ours=True) for name, pairs in said.items()}
@@ -148,12 +157,18 @@ async def _evaluate(
     ratios = [len(row["ours"].pcm) / len(row["teacher"]) for row in rows]
     report["length_ratio"] = {"mean": _r(np.mean(ratios)), "sd": _r(np.std(ratios))}
     report["word_end_error_ms"] = _word_times(rows)
+    report["pauses_ms"] = {
+        name: _r(np.median([len(p) / SAMPLE_RATE_HZ - sounding_until_s(p) for p in pcms]) * 1000)
+        for name, pcms in (("nano", [pcm for _, pcm in made]), ("teacher", [p for _, p in taught]))
+    }
+    report["final_rise_semitones"] = _rises(made, taught)
     report["first_frame_ms"] = _r(np.median([row["ours"].first_frame_s for row in rows]) * 1000)
     # By its steps: the engine holds back on purpose once it is two seconds ahead.
     report["real_time_factor"] = _r(np.mean((await engine.metrics()).step_ms) / FRAME_MS)
     marks = [blemishes(row["ours"].pcm) for row in rows]
     report["levels"] = {key: _r(np.mean([m[key] for m in marks])) for key in marks[0]}
     report["levels"]["highest_peak"] = _r(max(m["peak"] for m in marks))
+    report["levels"]["spread_db"] = _r(np.std([m["dbfs"] for m in marks]))
     report["cloning"] = await _cloning(engine, folder, own)
     endings = [row["ours"].ended for row in rows]
     rest = texts[len(jobs) :]
@@ -170,23 +185,51 @@ async def _evaluate(
 
 
 def _word_times(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Released word ends against the teacher's, stretched to our length (each reads at its pace)."""
-    off = []
+    """Released word ends against a forced alignment of the very same audio.
+
+    `teacher_within_80_ms` is what that alignment makes of the teacher, whose word ends are known: no
+    voice can be measured better. `of_teacher` compares with when the teacher ended the word, stretched
+    to our length: how far we keep its rhythm, not how good the times are.
+    """
+    off, known, rhythm = [], [], []
     for row in rows:
-        ours: Spoken = row["ours"]
-        ends = _true_word_ends(row["segments"])
-        if len(ends) != len(ours.words):
+        ours, text = row["ours"], row["text"]
+        true, words = list(_true_word_ends(row["segments"]).values()), text.split()
+        spelled = [word for part in words for word in plain_words(part)]
+        if not len(true) == len(ours.words) == len(words) == len(spelled):
             continue
-        scale = len(ours.pcm) / len(row["teacher"])
-        off += [
-            ours.words[i].end_samples / SAMPLE_RATE_HZ - ends[i] * scale
-            for i in range(len(ends) - 1)
-        ]
+        released = np.array([word.end_samples / SAMPLE_RATE_HZ for word in ours.words])
+        # The last word ends with the audio; there is nothing to get wrong.
+        rhythm += list((released - np.array(true) * len(ours.pcm) / len(row["teacher"]))[:-1])
+        for found, ends, errors in (
+            (word_ends(ours.pcm, spelled), released, off),
+            (word_ends(row["teacher"], spelled), np.array(true), known),
+        ):
+            if found is not None:
+                errors += list((ends - np.array(found))[:-1])
     size = np.abs(off) * 1000
     return {
+        "words": len(off),
         "median": _r(np.median(size)),
         "within_80_ms": _r(np.mean(size <= 80)),
         "bias": _r(np.mean(off) * 1000),
+        "teacher_within_80_ms": _r(np.mean(np.abs(known) <= 0.08)),
+        "of_teacher_within_80_ms": _r(np.mean(np.abs(rhythm) <= 0.08)),
+    }
+
+
+def _rises(
+    made: list[tuple[str, np.ndarray]], taught: list[tuple[str, np.ndarray]]
+) -> dict[str, dict[str, float]]:
+    """Median final rise of questions and of statements, ours and the teacher's."""
+    return {
+        kind: {
+            name: _r(
+                np.nanmedian([final_rise_semitones(p) for t, p in said if (t[-1] == "?") == asks])
+            )
+            for name, said in (("nano", made), ("teacher", taught))
+        }
+        for kind, asks in (("questions", True), ("statements", False))
     }
 
 

@@ -23,10 +23,10 @@ def losses(codec_log: Path, speech_log: Path, picture: Path) -> None:
     for panel, (log, name, title) in zip(panels, wanted, strict=True):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         lines = [line for line in lines if name in line]
-        minutes = [line["minutes"] for line in lines]
+        minutes = [line["core_minutes"] for line in lines]
         panel.plot(minutes, [line[name] for line in lines], ":", label="training")
         panel.plot(minutes, [line[f"val_{name}"] for line in lines], label="validation")
-        panel.set(title=title, xlabel="minutes")
+        panel.set(title=title, xlabel="core minutes")
         panel.legend()
     figure.tight_layout()
     figure.savefig(picture, dpi=70)

@@ -11,7 +11,7 @@ to recover from its own mistakes.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch.nn import functional
 from backbone.rope import rotate
 from training.voice.aligned import FRAME_S, Aligned
 from training.voice.optimise import Schedule, optimisers
-from training.voice.timed_run import TimedRun, mean_terms
+from training.voice.timed_run import TimedRun, best_device, mean_terms
 from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
 from tts.model import TtsModel
 from tts.prompt import prompt_ids, rope_positions
@@ -38,7 +38,7 @@ class SpeechRun:
     """How the speech model is trained.
 
     Attributes:
-        minutes: Time budget; a resumed run goes on counting.
+        core_minutes: Processor time; a resumed run goes on counting.
         batch: Utterances per step, of similar length.
         shortest_voice_frames: Fewest frames of reference in front.
         longest_voice_frames: Most frames of reference.
@@ -58,7 +58,7 @@ class SpeechRun:
         seed: Of weights and batches.
     """
 
-    minutes: float = 30.0
+    core_minutes: float = 30.0
     batch: int = 16
     shortest_voice_frames: int = 12
     longest_voice_frames: int = 40
@@ -105,6 +105,10 @@ class Batch:
     sounding: Tensor
     acoustic: Tensor
     attend: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`."""
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class SpeechExamples:
@@ -222,10 +226,11 @@ class SpeechTrainer:
         x = model.embed_text(batch.ids)
         frames = model.embed_frames(self._disturbed(batch) if disturb else batch.codes)
         if disturb:
-            kept = (torch.rand(len(frames), 1) >= run.dropped) | ~batch.target[:, None]
+            kept = torch.rand_like(frames[:, :1]) >= run.dropped
+            kept |= ~batch.target[:, None]
             frames = frames * kept
         x = x.masked_scatter(batch.frame_at[..., None], frames)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16):
             hidden = model(x, batch.positions)[batch.predicts]
             logits = model.acoustic_transformer.semantic_logits(hidden)
             guide, hits = self._guided(batch)
@@ -242,23 +247,25 @@ class SpeechTrainer:
     def _flow(self, hidden: Tensor, data: Tensor, training: bool) -> Tensor:
         draws = self.run.flow_draws if training else 4
         hidden, data = hidden.repeat(draws, 1), data.repeat(draws, 1)
-        t = torch.rand(len(data)) if training else torch.linspace(0.02, 0.98, len(data))
-        noise = torch.randn_like(data)
+        noise, at = torch.randn_like(data), torch.linspace(0.02, 0.98, len(data))
+        t = torch.rand_like(noise[:, 0]) if training else at.to(data.device)
         between = noise.lerp(data, t[:, None])
         if training:
-            hidden = hidden * (torch.rand(len(data), 1) >= self.run.unconditioned)
-        with torch.autocast("cpu", torch.bfloat16):
+            hidden = hidden * (torch.rand_like(noise[:, :1]) >= self.run.unconditioned)
+        with torch.autocast(hidden.device.type, torch.bfloat16):
             velocity = self.model.acoustic_transformer.velocity(between, t, hidden)
         return functional.mse_loss(velocity.float(), data - noise)
 
     def _disturbed(self, batch: Batch) -> Tensor:
         """The frames as a model that errs would feed them back."""
-        run, codes, n = self.run, batch.codes, len(batch.codes)
-        size = torch.rand(n, 1) * run.jitter_levels * (torch.rand(n, 1) < run.disturbed)
+        run, codes = self.run, batch.codes
+        size, jittered, mistaken = torch.rand(3, len(codes), 1, device=codes.device)
+        size = size * run.jitter_levels * (jittered < run.disturbed)
         top = self.model.sizes.audio.acoustic_codebook_size - 1
-        levels = codes[:, 1:] + (torch.randn(n, codes.shape[1] - 1) * size).round().long()
-        random = torch.randint(self.model.sizes.audio.semantic_codebook_size, (n, 1))
-        semantic = torch.where(torch.rand(n, 1) < run.mistaken, random, codes[:, :1])
+        noise = torch.randn_like(codes[:, 1:], dtype=torch.float32) * size
+        levels = codes[:, 1:] + noise.round().long()
+        random = torch.randint_like(codes[:, :1], self.model.sizes.audio.semantic_codebook_size)
+        semantic = torch.where(mistaken < run.mistaken, random, codes[:, :1])
         disturbed = torch.cat([semantic, levels.clamp(0, top)], dim=1)
         return torch.where(batch.target[:, None], disturbed, codes)
 
@@ -266,9 +273,9 @@ class SpeechTrainer:
         """Cross-entropy between heads 0 and 1 of the guided layers and where they should look."""
         config = self.model.config
         group = config.n_heads // config.n_kv_heads
-        total, hits = torch.zeros(()), torch.zeros(())
+        total = hits = torch.zeros((), device=batch.ids.device)
         length = batch.ids.shape[1]
-        later = torch.ones(length, length, dtype=torch.bool).triu(1)
+        later = torch.ones(length, length, dtype=torch.bool, device=batch.ids.device).triu(1)
         for layer, (x, at) in self._seen.items():
             attention = self.model.layers[layer].get_submodule("attention")
             width = 2 * config.head_dim
@@ -321,20 +328,22 @@ def train(
     model = TtsModel(sizes)
     del model.audio_tokenizer  # frozen; its codes are all that is needed here
     _initialise(model)
+    device = best_device()
+    model.to(device)
     trainer = SpeechTrainer(model, run)
     examples = SpeechExamples(sizes, utterances, run)
     unseen = SpeechExamples(sizes, validation, run)
     rows = np.array_split(
         np.argsort([len(u.codes) for u in validation]), max(1, len(validation) // VALIDATION_BATCH)
     )
-    checks = [unseen.collate(part.tolist(), np.random.default_rng(3)) for part in rows]
+    checks = [unseen.collate(r.tolist(), np.random.default_rng(3)).to(device) for r in rows]
     steppers = optimisers(model, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
     timed = TimedRun(
         folder,
         model,
         steppers,
         Schedule(steppers, 40, run.decay_share),
-        minutes=run.minutes,
+        core_minutes=run.core_minutes,
         seed=run.seed,
         largest_gradient=2.0,
         start_from=start_from,
@@ -342,7 +351,7 @@ def train(
     )
 
     def losses(done: float) -> tuple[Tensor, dict[str, Tensor]]:
-        terms = trainer.losses(examples.draw(timed.chance), disturb=True)
+        terms = trainer.losses(examples.draw(timed.chance).to(device), disturb=True)
         guide = run.guide_weight * max(0.2, 1.0 - done)
         return terms["semantic"] + terms["flow"] + guide * terms["guide"], terms
 

@@ -1,4 +1,4 @@
-"""A training run of so many minutes that goes on where it was interrupted."""
+"""A training run of so many processor minutes that goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ from training.voice.optimise import Schedule
 _SAVE_EVERY_S = 120
 
 
+def best_device() -> torch.device:
+    """The GPU if there is one; none of our runs has had one, so all that is measured is a CPU's."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class TimedRun:
     """Weights, optimisers and a clock, kept in a folder; `state.pt` there is always whole.
 
@@ -36,7 +41,7 @@ class TimedRun:
         steppers: list[torch.optim.Optimizer],
         schedule: Schedule,
         *,
-        minutes: float,
+        core_minutes: float,
         seed: int,
         largest_gradient: float,
         start_from: Path | None = None,
@@ -49,7 +54,8 @@ class TimedRun:
             module: What is trained and saved.
             steppers: Its optimisers.
             schedule: Drives their rates.
-            minutes: How long the whole run takes.
+            core_minutes: Processor time of the whole run, of all its threads: being paused or sharing
+                a core costs a run nothing.
             seed: Of everything drawn.
             largest_gradient: Norm to which gradients are clipped.
             start_from: A `state.pt` of another run whose weights a new run begins with.
@@ -57,18 +63,21 @@ class TimedRun:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._module, self._steppers = folder, module, steppers
-        self._schedule, self._limit_s = schedule, minutes * 60
+        self._schedule, self._limit_s = schedule, core_minutes * 60
         self._largest_gradient, self._about = largest_gradient, about
         self.step, self._spent_s = 0, 0.0
         if self._state_path.exists():
-            state = torch.load(self._state_path, weights_only=True)
+            state = torch.load(self._state_path, map_location="cpu", weights_only=True)
             module.load_state_dict(state["model"])
             for stepper, saved in zip(steppers, state["steppers"], strict=True):
                 stepper.load_state_dict(saved)
             self.step, self._spent_s = state["step"], state["spent_s"]
             logger.info("going on at step {}, {:.1f} min", self.step, self._spent_s / 60)
         elif start_from is not None:
-            module.load_state_dict(torch.load(start_from, weights_only=True)["model"])
+            begun = torch.load(start_from, map_location="cpu", weights_only=True)
+            missing, strange = module.load_state_dict(begun["model"], strict=False)
+            assert not strange, strange
+            logger.info("begun from {}; new here: {}", start_from, missing or "nothing")
         self.fresh = not self.step and start_from is None
         self.chance = np.random.default_rng([seed, self.step])
         torch.manual_seed(seed * 1_000_003 + self.step)
@@ -82,7 +91,7 @@ class TimedRun:
         *,
         log_every: int,
     ) -> None:
-        """Train until the minutes are spent.
+        """Train until the time is spent.
 
         Args:
             name: Of the progress bar.
@@ -93,7 +102,7 @@ class TimedRun:
             log_every: Steps between two log lines.
         """
         sums: dict[str, list[float]] = defaultdict(list)
-        saved_s, began_s = self._spent_s, time.monotonic() - self._spent_s
+        saved_s, began_s = self._spent_s, time.process_time() - self._spent_s
         with (
             (self._folder / "log.jsonl").open("a") as log,
             Progress(
@@ -109,13 +118,13 @@ class TimedRun:
                 self.step += 1
                 for term_name, term in terms.items():
                     sums[term_name].append(term.item())
-                self._spent_s = time.monotonic() - began_s
+                self._spent_s = time.process_time() - began_s
                 over = self._spent_s >= self._limit_s
                 progress.update(bar, completed=self._spent_s)
                 if self.step % log_every == 0 or over:
                     line = {key: round(float(np.mean(values)), 4) for key, values in sums.items()}
                     line |= validate()
-                    line |= {"step": self.step, "minutes": round(self._spent_s / 60, 2)}
+                    line |= {"step": self.step, "core_minutes": round(self._spent_s / 60, 2)}
                     log.write(json.dumps(line) + "\n")
                     log.flush()
                     progress.update(bar, loss=shown(line))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from common.errors import CheckpointError
 from tts.codec.convs import CausalConv, CausalConvTranspose
 from tts.codec.heads import IstftHead, PatchHead
+from tts.codec.magnitudes import LogMagnitudes
 from tts.codec.past import Past
 from tts.codec.quantizer import Quantizer
 from tts.codec.transformer import WindowedTransformer
@@ -57,6 +58,10 @@ class Codec(nn.Module):
             self.input_proj = CausalConv(patch, first, kernel, pad="reflect", weight_norm=wn)
             self.encoder_blocks = _encoder_blocks(config)
             layers = [self.input_proj, *self.encoder_blocks]
+            if config.encoder_input == "patch+magnitudes":
+                self.magnitudes = LogMagnitudes(patch)
+                self.magnitude_proj = CausalConv(self.magnitudes.bins, first, 1, weight_norm=wn)
+                layers.append(self.magnitudes)
             self.encoder_values = sum(layer.past_values for layer in layers)
 
     @property
@@ -76,11 +81,18 @@ class Codec(nn.Module):
                 "Use one of its preset voices, or the nano checkpoint, whose codec has one.",
             )
         wave = functional.pad(wave, (0, -wave.shape[-1] % self.config.frame_samples))
-        x = wave.to(self.dtype).unflatten(1, (-1, self.config.pretransform_patch_size))
-        x = self.input_proj(x * self.config.pretransform_gain, past)
+        x = self.project(wave.to(self.dtype), past)
         for block in self.encoder_blocks:
             x = block(x, past)
         return x
+
+    def project(self, wave: Tensor, past: Past | None = None) -> Tensor:
+        """[B, samples] in whole frames to [B, steps, first width]: what the first stage is given."""
+        patches = wave.unflatten(1, (-1, self.config.pretransform_patch_size))
+        x: Tensor = self.input_proj(patches * self.config.pretransform_gain, past)
+        if self.config.encoder_input == "patch":
+            return x
+        return x + self.magnitude_proj(self.magnitudes(patches, past).to(x.dtype))
 
     def waveform(self, latents: Tensor, past: Past | None = None) -> Tensor:
         """[B, frames, latent] to [B, frames * 1920] samples, unclipped."""
