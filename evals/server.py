@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,24 +31,26 @@ def serving(*options: str) -> Iterator[tuple[str, float]]:
     url = f"http://127.0.0.1:{port}"
     parley = Path(sys.executable).with_name("parley")
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [parley, "serve", "--port", str(port), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        while not _is_ready(url):
-            if process.poll() is not None:
-                assert process.stderr is not None
-                raise RemoteError(f"parley serve ended: {process.stderr.read()[-500:].strip()}")
-            if time.perf_counter() - began > _READY_LIMIT_S:
-                raise RemoteError(f"parley serve was not ready within {_READY_LIMIT_S:.0f} s.")
-            time.sleep(0.02)
-        yield url, time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    with tempfile.TemporaryFile(
+        "w+"
+    ) as said:  # a pipe that nobody reads would stop the server when full
+        process = subprocess.Popen(
+            [parley, "serve", "--port", str(port), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            while not _is_ready(url):
+                if process.poll() is not None:
+                    said.seek(0)
+                    raise RemoteError(f"parley serve ended: {said.read()[-500:].strip()}")
+                if time.perf_counter() - began > _READY_LIMIT_S:
+                    raise RemoteError(f"parley serve was not ready within {_READY_LIMIT_S:.0f} s.")
+                time.sleep(0.02)
+            yield url, time.perf_counter() - began
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def _is_ready(url: str) -> bool:
