@@ -9,15 +9,7 @@ import torch
 
 from asr.config import AsrConfig
 from asr.model import VoxtralRealtime
-from backbone.checkpoint import (
-    DTypes,
-    Naming,
-    Source,
-    load_weights,
-    read_params,
-    save_checkpoint,
-    weight_files,
-)
+from backbone.checkpoint import DTypes, Naming, Source, load_module, read_params, save_checkpoint
 from backbone.text import hugging_face_layer, hugging_face_naming
 
 AUDIO = "mm_streams_embeddings.embedding_module."
@@ -56,19 +48,15 @@ def load_model(
         CheckpointError: The folder does not hold what its parameters promise.
     """
     config = AsrConfig.from_params(read_params(folder))
-    with torch.device("meta"):
-        model = VoxtralRealtime(config)
-    files = weight_files(folder)
-    published = files[0].name.startswith("consolidated")
-    load_weights(
-        model,
-        files,
-        naming=published_name if published else hugging_face_name(config),
+    return load_module(
+        lambda: VoxtralRealtime(config),
+        folder,
+        published=published_name,
+        hugging_face=hugging_face_name(config),
         device=device,
         dtype=dtype,
         ignore=lambda name: name == "language_model.lm_head.weight",  # a copy of the embedding
     )
-    return model.eval()
 
 
 def save_model(folder: str | Path, params: dict[str, Any], model: VoxtralRealtime) -> None:

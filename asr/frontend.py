@@ -39,7 +39,7 @@ class LogMel:
     ):
         self._window = torch.hann_window(WINDOW_SAMPLES, device=device)
         self._bank = mel_bank(num_mel_bins).to(device, torch.float32)
-        self._floor = global_log_mel_max - 8.0
+        self._floor = 10.0 ** (global_log_mel_max - 8.0)
 
     def frames(self, pcm: Tensor) -> Tensor:
         """Frames of samples that already carry their context.
@@ -53,8 +53,7 @@ class LogMel:
         windows = pcm.float().unfold(-1, WINDOW_SAMPLES, HOP_SAMPLES) * self._window
         spectrum = torch.view_as_real(torch.fft.rfft(windows))
         mel = spectrum.square().sum(-1) @ self._bank
-        log = mel.clamp_min(1e-10).log10().clamp_min(self._floor)
-        return ((log + 4.0) / 4.0).transpose(1, 2)
+        return torch.add(1.0, mel.clamp_min(self._floor).log10(), alpha=0.25).transpose(1, 2)
 
     def clip(self, pcm: Tensor) -> Tensor:
         """Spectrogram of whole clips, the edges mirrored.

@@ -28,8 +28,7 @@ class Steps:
     """
 
     def __init__(self, model: VoxtralRealtime, ids: StreamingIds, rows: int, left: int = 32):
-        model.decoder.fuse()
-        model.whisper_encoder.transformer.fuse()
+        model.fuse()
         self.model = model
         self.ids = ids
         self.rows = rows
@@ -99,10 +98,10 @@ class Steps:
     def _choose(self, logits: Tensor, penalty: Tensor | None) -> Tensor:
         if penalty is not None:
             logits[:, self.ids.pad] -= penalty
-        best, token = logits.max(-1)
-        chosen = torch.stack((best, logits[:, self.ids.pad]), -1)
-        probabilities = (chosen - logits.logsumexp(-1, keepdim=True)).exp()
-        return torch.cat((token[:, None].float(), probabilities), -1)
+        token = logits.argmax(-1, keepdim=True)
+        probabilities = logits.softmax(-1)
+        pad = probabilities[:, self.ids.pad, None]
+        return torch.cat((token.float(), probabilities.gather(1, token), pad), 1)
 
     def _begin(self, delay: int) -> StreamState:
         """State of one row after all but the last token of the left padding."""

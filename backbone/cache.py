@@ -6,12 +6,29 @@ which is what orders its keys. The RoPE position of a token is a separate matter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from backbone.config import DecoderConfig
+
+EXTENT_STEP = 32
+"""Attention looks at a ring that is not full in multiples of this, so that its views last a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A ring as it is written, [B * (ring + 1), 2 * kv_heads, head_dim], and as it is read."""
+
+    extent: int
+    slots: Tensor
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, ring: Tensor, extent: int) -> _View:
+        return cls(extent, ring.flatten(0, 1), *ring[:, :extent].transpose(1, 2).chunk(2, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,7 @@ class KvCache:
     sit a step out write there.
 
     Attributes:
-        rings: Per layer, keys and values, [B, ring + 1, 2, kv_heads, head_dim].
+        rings: Per layer, keys and values, [B, ring + 1, 2 * kv_heads, head_dim].
         lengths: Tokens each row has seen so far, int64 [B].
         windows: Per layer, keys a query sees; None for all.
     """
@@ -46,6 +63,7 @@ class KvCache:
     rings: tuple[Tensor, ...]
     lengths: Tensor
     windows: tuple[int | None, ...]
+    _views: dict[int, _View] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def allocate(
@@ -76,14 +94,14 @@ class KvCache:
             min(size for size in (window and window + step_tokens - 1, max_tokens) if size)
             for window in windows
         ]
-        shapes = [(rows, size + 1, 2, config.n_kv_heads, config.head_dim) for size in sizes]
+        shapes = [(rows, size + 1, 2 * config.n_kv_heads, config.head_dim) for size in sizes]
         rings = tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
         return cls(rings, torch.zeros(rows, dtype=torch.int64, device=device), windows)
 
     @property
     def keys(self) -> tuple[Tensor, ...]:
         """Per layer, [B, ring + 1, kv_heads, head_dim], in ring order."""
-        return tuple(ring[:, :, 0] for ring in self.rings)
+        return tuple(ring.chunk(2, 2)[0] for ring in self.rings)
 
     def rows(self, start: int, stop: int) -> KvCache:
         """Rows start..stop as views: what is written there is written here."""
@@ -120,12 +138,11 @@ class KvCache:
         """
         if extent is None:
             extent = int(self.lengths.max()) + new
-        plans: dict[tuple[int, int | None], RingPlan] = {}
         rings = [
-            (key.shape[1] - 1, window) for key, window in zip(self.keys, self.windows, strict=True)
+            (ring.shape[1] - 1, window)
+            for ring, window in zip(self.rings, self.windows, strict=True)
         ]
-        for ring, window in set(rings):
-            plans[ring, window] = self._plan_ring(ring, window, new, active, extent)
+        plans = {each: self._plan_ring(*each, new, active, extent) for each in set(rings)}
         return tuple(plans[ring] for ring in rings)
 
     def _plan_ring(
@@ -146,27 +163,25 @@ class KvCache:
             slots = torch.where(active[:, None], slots, ring)
         first = torch.arange(len(slots), device=device)[:, None] * (ring + 1)
 
-        extent = min(extent, ring)
-        last = order[:, -1:]
-        slot_order = last - (last - torch.arange(extent, device=device)) % ring  # [B, extent]
-        distance = order[:, :, None] - slot_order[:, None]  # [B, S, extent]
-        hidden = (distance < 0) | (slot_order < 0)[:, None]
-        if held is not None:
-            hidden |= distance >= held
-        mask = torch.zeros(hidden.shape, dtype=self.rings[0].dtype, device=device)
-        mask.masked_fill_(hidden, float("-inf"))
+        extent = min(-(-extent // EXTENT_STEP) * EXTENT_STEP, ring)
+        # How much older than the query a slot's token is; of later tokens, written in the same
+        # step, this makes very old ones.
+        age = (order[:, :, None] - torch.arange(extent, device=device)) % ring  # [B, S, extent]
+        seen = (order + 1).clamp(max=held or ring)[:, :, None]
+        mask = torch.where(age < seen, 0.0, float("-inf")).to(self.rings[0].dtype)
         return RingPlan((slots + first).flatten(), mask[:, None], extent)
 
     def update(self, layer: int, kv: Tensor, plan: RingPlan) -> tuple[Tensor, Tensor]:
-        """Write a layer's new keys and values [B * S, 2, kv_heads, head_dim]; return all that matter.
+        """Write a layer's new keys and values, [B * S, 2 * kv_heads, head_dim]; return all.
 
         Returns:
-            Keys and values, [B, extent, kv_heads, head_dim], in ring order (the mask knows).
+            Keys and values, [B, kv_heads, extent, head_dim], in ring order (the mask knows).
         """
-        ring = self.rings[layer]
-        ring.flatten(0, 1).index_copy_(0, plan.slots, kv)
-        held = ring[:, : plan.extent]
-        return held[:, :, 0], held[:, :, 1]
+        view = self._views.get(layer)
+        if view is None or view.extent != plan.extent:
+            view = self._views[layer] = _View.of(self.rings[layer], plan.extent)
+        view.slots.index_copy_(0, plan.slots, kv)
+        return view.keys, view.values
 
     def advance(self, new: int, active: Tensor | None) -> None:
         """Count the tokens of a finished step."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -24,6 +24,9 @@ from common.errors import CheckpointError
 
 SHOW_PROGRESS_AFTER_S = 1.0
 LISTED_DIFFERENCES = 8
+FP8_SCALES = (".qscale_weight", ".weight_scale_inv", ".weight_scale")
+"""Where a file holds the one number that its 8-bit weight `<linear>.weight` is multiplied by."""
+FP8_OTHERS = (".qscale_act", ".activation_scale", ".input_scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Source:
 
 
 Naming = Callable[[str], Source]
+M = TypeVar("M", bound=nn.Module)
 DTypes = torch.dtype | Callable[[str], torch.dtype]
 
 
@@ -90,6 +94,38 @@ def weight_files(folder: str | Path) -> list[Path]:
     )
 
 
+def load_module(
+    build: Callable[[], M],
+    folder: str | Path,
+    *,
+    published: Naming,
+    hugging_face: Naming,
+    device: torch.device | str = "cpu",
+    dtype: DTypes | None = None,
+    ignore: Callable[[str], bool] = lambda name: False,
+) -> M:
+    """Build a model and fill it from a folder, whichever of the two layouts its weights have.
+
+    Args:
+        build: Makes the model; called where tensors take no memory.
+        folder: Holds the weights.
+        published: Names in Mistral's layout.
+        hugging_face: Names in Hugging Face's.
+        device: See `load_weights`, also for the others.
+        dtype: As there.
+        ignore: As there.
+
+    Raises:
+        CheckpointError: The folder does not hold the model's weights.
+    """
+    with torch.device("meta"):
+        model = build()
+    files = weight_files(folder)
+    naming = published if files[0].name.startswith("consolidated") else hugging_face
+    load_weights(model, files, naming=naming, device=device, dtype=dtype, ignore=ignore)
+    return model.eval()
+
+
 def load_weights(
     module: nn.Module,
     files: Iterable[Path],
@@ -106,7 +142,8 @@ def load_weights(
         files: One or several shards.
         naming: From the module's names to the file's.
         device: Where the tensors go.
-        dtype: What they become: one dtype, or one per module name; None keeps the file's.
+        dtype: What they become: one dtype, or one per module name; None keeps the file's (8-bit
+            weights always become bfloat16 at least).
         ignore: Names in the file that are no concern of this module.
 
     Raises:
@@ -121,7 +158,7 @@ def load_weights(
         total = sum(tensor.numel() for _, tensor in wanted.values())
         with _ProgressBar(total) as bar:
             for own, (source, expected) in wanted.items():
-                tensor = held[source.name].get_tensor(source.name)
+                tensor = _read(source.name, held)
                 if source.convert is not None:
                     tensor = source.convert(tensor)
                 target = dtype(own) if callable(dtype) else dtype or tensor.dtype
@@ -134,6 +171,22 @@ def load_weights(
         ) from error
 
 
+def _read(name: str, held: Mapping[str, Any]) -> Tensor:
+    """A tensor of the file; one of 8-bit floats is multiplied by its scale, in bfloat16."""
+    tensor: Tensor = held[name].get_tensor(name)
+    if tensor.dtype != torch.float8_e4m3fn:
+        return tensor
+    linear = name.removesuffix(".weight")
+    scales = [linear + ending for ending in FP8_SCALES if linear + ending in held]
+    scale = held[scales[0]].get_tensor(scales[0]) if scales else None
+    if scale is None or scale.numel() != 1:
+        raise CheckpointError(
+            f"{name} holds 8-bit floats and no single scale for them.",
+            "Take the model's bfloat16 weights.",
+        )
+    return (tensor.float() * scale.float()).bfloat16()
+
+
 def _check(
     wanted: Mapping[str, tuple[Source, Tensor]],
     held: Mapping[str, Any],
@@ -143,7 +196,9 @@ def _check(
     """Compare names and shapes; one error lists every difference (the first few of each kind)."""
     sources = {source.name for source, _ in wanted.values()}
     missing = sorted(sources - held.keys())
-    extra = sorted(name for name in held.keys() - sources if not ignore(name))
+    extra = sorted(
+        name for name in held.keys() - sources if not ignore(name) and not _of_quantisation(name)
+    )
     shapes = {
         source.name: (list(held[source.name].get_slice(source.name).get_shape()), list(own.shape))
         for source, own in wanted.values()
@@ -156,6 +211,10 @@ def _check(
             f"{files[0].parent} does not hold what its parameters promise: {'; '.join(parts)}.",
             "Check that params.json and the weights belong together.",
         )
+
+
+def _of_quantisation(name: str) -> bool:
+    return name.endswith(FP8_SCALES + FP8_OTHERS) or "fake_quantizer" in name
 
 
 def _listing(kind: str, names: list[str]) -> str:

@@ -65,20 +65,21 @@ class Decoder(nn.Module):
         plans = None if cache is None else cache.plan(x.shape[1], active, extent)
         at = Positions(rotation, temperature, cache, plans, self.watched)
         if self.fused is not None and cache is not None:
-            x = self.fused(x, at, ada_scale)
+            out = self.fused(x, at, ada_scale)
         else:
             for index, layer in enumerate(self.layers):
                 x = layer(x, at, None if ada_scale is None else ada_scale[:, index, None])
+            out = self.norm(x)
         if cache is not None:
             cache.advance(x.shape[1], active)
-        return self.norm(x)
+        return out
 
     def fuse(self) -> None:
-        """Make cached forwards quicker, for good; the weights are rearranged, not doubled.
+        """Make cached forwards quicker, for good: for inference only, after the last move or cast.
 
-        Inference only: whole-sequence forwards still go layer by layer.
+        Whole-sequence forwards still go layer by layer. See `backbone.products` for the memory.
         """
-        self.fused = FusedLayers(self.layers, self.config)
+        self.fused = FusedLayers(self.layers, self.norm, self.config)
 
     def ada_scale(self, condition: Tensor) -> Tensor:
         """Per-layer scale of the feed-forward input for a condition vector.

@@ -1,14 +1,14 @@
-"""The same layers with fewer and larger operations, for stepping.
+"""The same layers with fewer, larger and lighter operations, for stepping.
 
-A decision of 80 ms is so little work that the number of operations, not their size, is what it
-costs. Queries, keys and values come from one product and are rotated in one multiplication, keys
-and values are written in one go, and the two halves of the gate share a product. `layers.py` is
-the readable form; a test holds the two together.
+A decision of 80 ms is so little work that the number of operations and the bytes of the weights are
+what it costs. Queries, keys and values come from one product and are turned where they lie, and the
+two halves of the gate share a product. `layers.py` is the readable form; a test holds the two
+together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,111 +16,118 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbone.config import DecoderConfig
-from backbone.layers import DecoderLayer, FeedForward, Positions
+from backbone.layers import DecoderLayer, FeedForward, Positions, RMSNorm
+from backbone.products import Product, product
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    attention_norm: Tensor
-    qkv: Tensor
-    qkv_bias: Tensor | None
-    wo: nn.Linear
-    ffn_norm: Tensor
-    w13: Tensor | None
-    w2: nn.Linear | None
+    attention_norm: Norm
+    qkv: Product
+    wo: Product
+    ffn_norm: Norm
+    w13: Product | None
+    w2: Product | None
     experts: nn.Module
 
 
 class FusedLayers:
-    """All layers of a decoder, without the final norm. Takes over the memory of their weights."""
+    """All layers of a decoder and its final norm."""
 
-    def __init__(self, layers: Iterable[nn.Module], config: DecoderConfig):
+    def __init__(self, layers: Iterable[nn.Module], norm: RMSNorm, config: DecoderConfig):
         self._heads, self._kv_heads = config.n_heads, config.n_kv_heads
-        self._eps = config.norm_eps
         self._layers = [_fuse(layer) for layer in layers if isinstance(layer, DecoderLayer)]
+        self._norm = Norm(norm)
 
     def __call__(self, x: Tensor, at: Positions, ada_scale: Tensor | None) -> Tensor:
         """Run a cached step, [B, S, dim] -> [B, S, dim]; arguments as for `DecoderLayer`."""
         assert at.cache is not None
         assert at.plans is not None
         batch, new, dim = x.shape
-        rows, heads = batch * new, self._heads
+        rows, heads, kv_heads = batch * new, self._heads, self._kv_heads
+        groups = heads // kv_heads
         rotation = self._rotation(at, batch, new)
-        scale = None if ada_scale is None else ada_scale.expand(batch, -1, -1)
-        if scale is not None and new > 1:
-            scale = scale.repeat_interleave(new, 0)
-        x = x.reshape(rows, dim)
+        turning = 2 * rotation.shape[1]
+        ffn_weights = self._ffn_weights(ada_scale, batch, new)
+        x = x.reshape(rows, dim).clone()
         for index, layer in enumerate(self._layers):
             plan = at.plans[index]
-            normed = F.rms_norm(x, (dim,), layer.attention_norm, self._eps)
-            qkv = F.linear(normed, layer.qkv, layer.qkv_bias).float()
-            pairs = torch.view_as_complex(qkv.view(rows, rotation.shape[1], -1, 2))
-            turned = torch.view_as_real(pairs * rotation).flatten(2).to(x.dtype)
-            kv = turned[:, heads:].unflatten(1, (2, self._kv_heads))
+            qkv = layer.qkv(layer.attention_norm(x)).float()
+            qkv[:, :turning].view(torch.complex64).mul_(rotation)
+            each = qkv.to(x.dtype).view(rows, heads + 2 * kv_heads, -1)
+            q, kv = each.split((heads, 2 * kv_heads), 1)
             k, v = at.cache.update(index, kv, plan)
-            q = turned[:, :heads].unflatten(0, (batch, new))
             if index in at.watched:
-                at.watched[index] = q
-            out = F.scaled_dot_product_attention(
-                q.transpose(1, 2),
-                k.transpose(1, 2),
-                v.transpose(1, 2),
-                attn_mask=plan.mask,
-                enable_gqa=heads != self._kv_heads,
-            )
-            x = x + F.linear(out.transpose(1, 2).reshape(rows, -1), layer.wo.weight, layer.wo.bias)
-            inner = F.rms_norm(x, (dim,), layer.ffn_norm, self._eps)
-            if scale is not None:
-                inner = inner * scale[:, index]
-            if layer.w13 is None or layer.w2 is None:
-                x = x + layer.experts(inner)
+                at.watched[index] = q.unflatten(0, (batch, new))
+            # Queries that share keys stand below one another, as if they were later tokens.
+            mask = plan.mask
+            q = q.view(batch, new, kv_heads, groups, -1)
+            if new == 1:
+                q = q[:, 0]
             else:
-                gate, up = F.linear(inner, layer.w13).chunk(2, -1)
-                x = x + F.linear(F.silu(gate) * up, layer.w2.weight, layer.w2.bias)
-        return x.view(batch, new, dim)
+                q = q.permute(0, 2, 3, 1, 4).flatten(2, 3)
+                mask = mask if groups == 1 else mask.repeat(1, 1, groups, 1)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            if new > 1:
+                out = out.unflatten(2, (groups, new)).permute(0, 3, 1, 2, 4)
+            x += layer.wo(out.reshape(rows, -1))
+            inner = layer.ffn_norm(x, ffn_weights[index])
+            if layer.w13 is None or layer.w2 is None:
+                x += layer.experts(inner)
+            else:
+                gate, up = layer.w13(inner).chunk(2, -1)
+                x += layer.w2(F.silu(gate) * up)
+        return self._norm(x).view(batch, new, dim)
+
+    def _ffn_weights(
+        self, ada_scale: Tensor | None, batch: int, new: int
+    ) -> Sequence[Tensor | None]:
+        """Weights of each layer's second norm where they differ between rows, [B * S, dim]."""
+        if ada_scale is None:
+            return (None,) * len(self._layers)
+        weights = torch.stack([layer.ffn_norm.weight for layer in self._layers])
+        return (weights * ada_scale).expand(batch, -1, -1).repeat_interleave(new, 0).unbind(1)
 
     def _rotation(self, at: Positions, batch: int, new: int) -> Tensor:
-        """One complex factor per head and pair, 1 for the values: [B * S, all heads, pairs]."""
-        keys = at.rotation
-        queries = keys if at.temperature is None else keys * at.temperature
-        shape = (batch, new, self._kv_heads, -1)
-        parts = (keys.expand(shape), torch.ones_like(keys).expand(shape))
+        """One complex factor per query or key head and pair, [B * S, heads * pairs]."""
+        keys = at.rotation.expand(batch, new, self._kv_heads, -1)
+        queries = at.rotation if at.temperature is None else at.rotation * at.temperature
         queries = queries.expand(batch, new, self._heads, -1)
-        return torch.cat((queries, *parts), 2).flatten(0, 1)
+        return torch.cat((queries, keys), 2).flatten(0, 1).flatten(1)
+
+
+class Norm:
+    """RMSNorm of [rows, dim]; in float32 on a CPU with half as many operations as torch's own."""
+
+    def __init__(self, norm: RMSNorm):
+        self.weight, self._eps = norm.weight.detach(), norm.eps
+        self._least: Tensor | None = None
+        if self.weight.device.type == "cpu" and self.weight.dtype == torch.float32:
+            # x / sqrt(|x|^2 / dim + eps) is sqrt(dim) x / hypot(|x|, sqrt(dim eps)).
+            self._least = torch.tensor((len(self.weight) * norm.eps) ** 0.5)
+            self.weight = self.weight * len(self.weight) ** 0.5
+
+    def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Normalise each row; `weight` [rows, dim] takes the place of the norm's own."""
+        if self._least is None:
+            normed = F.rms_norm(
+                x, self.weight.shape, self.weight if weight is None else None, self._eps
+            )
+            return normed if weight is None else normed * weight
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scaled = x * (self.weight if weight is None else weight)
+        return scaled.div_(torch.hypot(length, self._least))
 
 
 def _fuse(layer: DecoderLayer) -> _Layer:
     attention, ffn = layer.attention, layer.feed_forward
-    projections = [attention.wq, attention.wk, attention.wv]
-    biases = None if attention.wq.bias is None else torch.cat([_bias(each) for each in projections])
     swiglu = ffn if isinstance(ffn, FeedForward) else None
-    for linear in (attention.wo, swiglu.w2) if swiglu else (attention.wo,):
-        joined([linear])
     return _Layer(
-        attention_norm=layer.attention_norm.weight,
-        qkv=joined(projections),
-        qkv_bias=biases,
-        wo=attention.wo,
-        ffn_norm=layer.ffn_norm.weight,
-        w13=joined([swiglu.w1, swiglu.w3]) if swiglu else None,
-        w2=swiglu.w2 if swiglu else None,
+        attention_norm=Norm(layer.attention_norm),
+        qkv=product([attention.wq, attention.wk, attention.wv]),
+        wo=product([attention.wo]),
+        ffn_norm=Norm(layer.ffn_norm),
+        w13=product([swiglu.w1, swiglu.w3]) if swiglu else None,
+        w2=product([swiglu.w2]) if swiglu else None,
         experts=ffn,
     )
-
-
-def _bias(linear: nn.Linear) -> Tensor:
-    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
-
-
-def joined(linears: list[nn.Linear]) -> Tensor:
-    """One weight [out, in] for several projections, of which theirs become views.
-
-    On a CPU it is stored input-major, which for a single row is half again as fast.
-    """
-    weight = torch.cat([linear.weight.detach() for linear in linears])
-    if weight.device.type == "cpu":
-        weight = weight.t().contiguous().t()
-    parts = weight.split([linear.out_features for linear in linears])
-    for linear, part in zip(linears, parts, strict=True):
-        linear.weight = nn.Parameter(part, requires_grad=False)
-    return weight

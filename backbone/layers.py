@@ -71,8 +71,8 @@ class Attention(nn.Module):
             at.watched[self.layer] = q
         if at.cache is not None and at.plans is not None:
             plan = at.plans[self.layer]
-            k, v = at.cache.update(self.layer, torch.stack((k, v), 2).flatten(0, 1), plan)
-            out = attend(q, k, v, mask=plan.mask)
+            k, v = at.cache.update(self.layer, torch.cat((k, v), 2).flatten(0, 1), plan)
+            out = attend(q, k.transpose(1, 2), v.transpose(1, 2), mask=plan.mask)
         elif (window := self.window or x.shape[1]) < x.shape[1] or q.requires_grad:
             out = attend_band(q, k, v, window)
         else:

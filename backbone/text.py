@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from backbone.cache import KvCache
-from backbone.checkpoint import DTypes, Naming, Source, load_weights, read_params, weight_files
+from backbone.checkpoint import DTypes, Naming, Source, load_module, read_params
 from backbone.config import DecoderConfig
 from backbone.decoder import Decoder
 from backbone.rope import halves_to_pairs
@@ -48,19 +48,15 @@ def load_text_model(
         CheckpointError: The folder does not hold what its parameters promise.
     """
     config = DecoderConfig.from_params(read_params(folder))
-    with torch.device("meta"):
-        model = TextModel(config)
-    files = weight_files(folder)
-    published = files[0].name.startswith("consolidated")
-    load_weights(
-        model,
-        files,
-        naming=published_name if published else hugging_face_naming(config),
+    return load_module(
+        lambda: TextModel(config),
+        folder,
+        published=published_name,
+        hugging_face=hugging_face_naming(config),
         device=device,
         dtype=dtype,
         ignore=lambda name: name.startswith(VISION),
     )
-    return model.eval()
 
 
 def published_name(own: str) -> Source:

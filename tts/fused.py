@@ -1,6 +1,6 @@
 """Projections of the same input as one product: for frames, whose cost is the number of operations.
 
-Inference only. The weights are rearranged, not doubled: the modules they came from become views.
+Inference only.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbone.fused import joined
 from backbone.layers import FeedForward
+from backbone.products import product
 
 
 def together(linears: Sequence[nn.Linear]) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """A function that gives what each of the linears gives, without biases."""
-    weight, widths = joined(list(linears)), [linear.out_features for linear in linears]
+    multiply, widths = product(linears), [linear.out_features for linear in linears]
 
     def project(x: Tensor) -> tuple[Tensor, ...]:
-        return functional.linear(x, weight).split(widths, dim=-1)
+        return multiply(x).split(widths, dim=-1)
 
     return project
 
 
 def fused_feed_forward(ffn: FeedForward) -> Callable[[Tensor], Tensor]:
     """A function that gives what the feed-forward gives."""
-    gates, down = together([ffn.w1, ffn.w3]), joined([ffn.w2])
+    gates, down = together([ffn.w1, ffn.w3]), product([ffn.w2])
 
     def transform(x: Tensor) -> Tensor:
         gate, up = gates(x)
-        return functional.linear(functional.silu(gate) * up, down)
+        return down(functional.silu(gate) * up)
 
     return transform

@@ -19,6 +19,7 @@ from transformers import (
 from backbone.cache import KvCache
 from backbone.checkpoint import save_checkpoint
 from backbone.text import load_text_model, published_name
+from common.errors import CheckpointError
 
 SHAPE = {"dim": 32, "n_layers": 3, "hidden_dim": 48, "vocab_size": 90, "norm_eps": 1e-5}
 HEADS = {"n_heads": 4, "n_kv_heads": 2, "head_dim": 8}
@@ -120,3 +121,39 @@ def test_the_family_through_one_decoder(name, tmp_path):
     if name == "Ministral 3":  # its vision side is left aside
         save_file(load_file(weights) | {"vision_encoder.ln_pre.weight": torch.ones(2)}, weights)
     torch.testing.assert_close(load_text_model(again)(tokens, positions), whole)
+
+
+@pytest.mark.parametrize("layout", ["published", "hugging face"])
+@torch.no_grad()
+def test_8_bit_weights_are_multiplied_by_their_scales(layout, tmp_path):
+    ours, architecture, config = FAMILY["Magistral"]
+    torch.manual_seed(2)
+    theirs = architecture(config)
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "params.json").write_text(json.dumps(ours))
+    whole = load_text_model(tmp_path)
+    if layout == "published":
+        (tmp_path / "model.safetensors").unlink()
+        save_checkpoint(tmp_path, ours, whole, published_name)
+    (file,) = tmp_path.glob("*.safetensors")
+    weight, scale, others = {
+        "published": (".wq.weight", ".wq.qscale_weight", ".wq.qscale_act"),
+        "hugging face": (".q_proj.weight", ".q_proj.weight_scale_inv", ".q_proj.activation_scale"),
+    }[layout]
+    tensors = load_file(file)
+    for name in [name for name in tensors if name.endswith(weight)]:
+        linear = name.removesuffix(weight)
+        largest = tensors[name].abs().max() / 448
+        tensors[name] = (tensors[name] / largest).to(torch.float8_e4m3fn)
+        tensors |= {linear + scale: largest, linear + others: torch.tensor(0.1)}
+    tensors["layers.0.attention.wq.fake_quantizer.scale"] = torch.ones(1)
+    save_file(tensors, file)
+    model = load_text_model(tmp_path, dtype=torch.float32)
+    for name, tensor in whole.state_dict().items():
+        error = 0.07 * tensor.abs() + 1e-4 if ".wq." in name else torch.zeros(())
+        assert ((model.state_dict()[name] - tensor).abs() <= error).all(), name
+
+    del tensors[next(name for name in tensors if name.endswith(scale))]
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match="8-bit floats"):
+        load_text_model(tmp_path)
