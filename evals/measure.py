@@ -32,6 +32,7 @@ class Measurement:
         family: What the item examines.
         role: What the caller meant.
         voice_to_voice_ms: From the last sample said to the first heard.
+        waterfall_off_ms: By how much the agent's own account of that latency differs.
         stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
         stop_for_good_ms: The same, where the agent fell silent, went on and stopped again, to the last
             sample of what it went on with.
@@ -46,6 +47,7 @@ class Measurement:
     family: str
     role: str
     voice_to_voice_ms: float | None = None
+    waterfall_off_ms: float | None = None
     stop_ms: float | None = None
     stop_for_good_ms: float | None = None
     yielded: bool | None = None
@@ -105,14 +107,27 @@ def _measure_one(
     cut_in = any(utterance.on_s < s.on_s < utterance.off_s for s in speech)
     answer = next((s for s in speech if utterance.on_s < s.on_s < until_s), None)
     answered = answer is not None and answer.on_s - utterance.off_s <= _ANSWER_LIMIT_S
+    waited_ms = _ms(answer.on_s - utterance.off_s) if answer and not cut_in else None
+    told_ms = _told_ms(recording, utterance.off_s, until_s)
+    off_ms = None if waited_ms is None or told_ms is None else round(abs(waited_ms - told_ms), 1)
     return Measurement(
         scenario.id,
         scenario.family,
         utterance.role,
-        voice_to_voice_ms=_ms(answer.on_s - utterance.off_s) if answer and not cut_in else None,
+        voice_to_voice_ms=waited_ms,
+        waterfall_off_ms=off_ms,
         cut_in=cut_in,
         answered=answered,
     )
+
+
+def _told_ms(recording: Recording, begin_s: float, end_s: float) -> float | None:
+    """The latency that the agent reported first between two moments."""
+    for at_s, event in recording.events:
+        data = event.get("data")
+        if begin_s < at_s < end_s and isinstance(data, dict) and data.get("event") == "latency":
+            return float(data["total_ms"])
+    return None
 
 
 def _transcript(recording: Recording) -> str:

@@ -68,6 +68,7 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
     turns = [m for m in items if m.role == "turn"]
     for name, found in (
         ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
+        ("the agent's own waterfall is off by, ms", percentiles(m.waterfall_off_ms for m in turns)),
         ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
         ("stop for good, ms", percentiles(m.stop_for_good_ms for m in items)),
     ):

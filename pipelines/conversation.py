@@ -139,6 +139,10 @@ class Conversation:
         """Tell how long audio takes from `pull` to the caller's ear."""
         self._conductor.downstream_samples = round(24 * delay_ms)
 
+    def set_line_ms(self, delay_ms: float) -> None:
+        """Tell what packets, codecs and network add to every answer, there and back."""
+        self._report.line_ms = delay_ms
+
     @property
     def at_rest(self) -> bool:
         """Nobody has the floor and nothing is being prepared."""

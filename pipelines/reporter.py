@@ -15,7 +15,11 @@ Tell = Callable[..., None]
 
 
 class Reporter:
-    """Turns what happens into events, each told once and only when something changed."""
+    """Turns what happens into events, each told once and only when something changed.
+
+    Attributes:
+        line_ms: What the way to the caller and back adds to every answer.
+    """
 
     def __init__(self, tell: Tell, now_s: Callable[[], float]):
         """Create it.
@@ -24,6 +28,7 @@ class Reporter:
             tell: Sends an event, by name and fields, to the page and the log.
             now_s: The clock of latencies.
         """
+        self.line_ms = 0.0
         self._tell = tell
         self._now_s = now_s
         self._state = ""
@@ -136,6 +141,7 @@ class Reporter:
         self.state("speaking")
         self.step(Step.AUDIBLE)
         if self._waterfall.complete:
-            parts, total_ms = self._waterfall.parts(), round(self._waterfall.total_ms(), 1)
+            parts = self._waterfall.parts(self.line_ms)
+            total_ms = round(sum(part["ms"] for part in parts), 1)
             self._tell("latency", turn=reply.turn, total_ms=total_ms, parts=parts)
         self._waterfall = Waterfall()

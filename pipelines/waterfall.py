@@ -60,16 +60,16 @@ class Waterfall:
         """A total can be told."""
         return Step.VOICE_ENDED in self._at_s and Step.AUDIBLE in self._at_s
 
-    def total_ms(self) -> float:
-        """From the caller's last sound to the agent's first."""
-        return 1000.0 * (self._at_s[Step.AUDIBLE] - self._at_s[Step.VOICE_ENDED])
+    def parts(self, line_ms: float = 0.0) -> list[Part]:
+        """The parts, in order; together they are what the caller waits.
 
-    def parts(self) -> list[Part]:
-        """The parts, in order; they add up to the total."""
+        Args:
+            line_ms: What the way to the caller and back adds.
+        """
         reached_s = self._at_s[Step.VOICE_ENDED]
         parts: list[Part] = []
         for step, name in _PARTS.items():
             at_s = max(reached_s, self._at_s.get(step, reached_s))
             parts.append({"name": name, "ms": round(1000.0 * (at_s - reached_s), 1)})
             reached_s = at_s
-        return parts
+        return [*parts, {"name": "line", "ms": round(line_ms, 1)}]
