@@ -70,7 +70,7 @@ class Deployment(StrictModel):
     @model_validator(mode="after")
     def _has_a_front_page(self) -> Deployment:
         if "/" not in self.pages:
-            raise ValueError("pages: there is no route for '/'")
+            raise ValueError("`pages` has no route for '/', the front page")
         return self
 
     def for_number(self, number: str) -> Route:
@@ -107,6 +107,17 @@ class Deployment(StrictModel):
         chosen = {"voice": route.voice, "language": route.language}
         persona = self._load(route.persona)
         return persona.model_copy(update={key: value for key, value in chosen.items() if value})
+
+    @property
+    def front(self) -> Persona:
+        """Who answers on the front page unless the caller chooses somebody else."""
+        return self.persona(self.for_page("/"))
+
+    def who_answers(self) -> dict[str, tuple[Persona, ...]]:
+        """By page: on the front page its own persona and the `choice`, on any other just its own."""
+        pages = {path: (self.persona(route),) for path, route in self.pages.items()}
+        others = (other for other in self.choice if other.name != self.front.name)
+        return pages | {"/": (self.front, *others)}
 
     @cached_property
     def choice(self) -> tuple[Persona, ...]:

@@ -68,12 +68,15 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
 
 
 def _entries(log: Path) -> Iterator[dict[str, Any]]:
-    with log.open(encoding="utf-8") as file:
+    with log.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise ConfigError(f"{log}, line {number}: {error.msg}.") from error
+                raise ConfigError(
+                    f"{log}, line {number} is not JSON ({error.msg}).",
+                    "Give what `parley call --log` wrote.",
+                ) from error
 
 
 def _rules(entries: list[dict[str, Any]]) -> TurnOptions:

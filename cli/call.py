@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +17,9 @@ def call(
     ] = Path("call.wav"),
     persona: Annotated[str, typer.Option(help="Who answers: a name, or a YAML file.")] = "parley",
     voice: Annotated[str, typer.Option(help="Which voice; the persona's when left out.")] = "",
-    asr: Annotated[str, typer.Option(help="Ears; see `parley transcribe --help`.")] = "",
-    tts: Annotated[str, typer.Option(help="Voice engine; see `parley say --help`.")] = "",
-    llm: Annotated[
-        str, typer.Option(help="auto, script, mistral, or a chat server's address.")
-    ] = "auto",
+    asr: Annotated[str, typer.Option(help="Ears: nano, sphinx, mistral, a folder, a URL.")] = "",
+    tts: Annotated[str, typer.Option(help="Voice: nano, espeak, mistral, a folder, a URL.")] = "",
+    llm: Annotated[str, typer.Option(help="Brain: auto, script, mistral[:MODEL], a URL.")] = "auto",
     greeting: Annotated[
         bool, typer.Option(help="The agent speaks first, and the recording waits for it.")
     ] = True,
@@ -41,12 +38,11 @@ def call(
     Examples:
         parley call question.wav -o both.wav
 
-        parley call question.wav -o both.wav --log call.jsonl && parley replay call.jsonl
+        parley call question.wav --log call.jsonl && parley replay call.jsonl
     """
-    from loguru import logger
+    from cli.log import set_up_log
 
-    logger.remove()
-    logger.add(sys.stderr, level="WARNING")
+    set_up_log("WARNING")
     asyncio.run(_call(recording, output, persona, voice, asr, tts, llm, greeting, log, as_json))
 
 
@@ -68,6 +64,7 @@ async def _call(
     from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
     from cli.output import check_writable
     from common.audiofile import read_audio, write_wav
+    from common.errors import AudioError
     from pipelines.conversation import Conversation
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
     from pipelines.file_call import FileCallOptions, call_with_recording
@@ -76,6 +73,8 @@ async def _call(
     check_writable(output)
     persona = load_persona(persona_name)
     caller = read_audio(recording, HEARD_HZ)
+    if not len(caller):
+        raise AudioError(f"{recording} is empty.", "Give a recording with sound in it.")
     choice = await choose_llm(llm)
     engines = await open_engines(asr or DEFAULT_ASR, tts or DEFAULT_TTS)
     events: list[dict[str, Any]] = []

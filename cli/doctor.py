@@ -60,7 +60,7 @@ def doctor(
     Examples:
         parley doctor
 
-        parley doctor --asr nano --llm http://localhost:11434 --ice stun:stun.example.org:3478
+        parley doctor --llm http://localhost:11434 --ice stun:stun.example.org
     """
     from loguru import logger
 

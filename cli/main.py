@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import typer
-from loguru import logger
 from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from cli.log import set_up_log
 from common.errors import ParleyError
 
 # name → module, attribute, one line for the overview (the command's own docstring says the rest)
@@ -48,13 +50,25 @@ class _Lazy(TyperGroup):
 def _load(name: str) -> Any:
     module, attribute, _ = _COMMANDS[name]
     found = getattr(import_module(module), attribute)
-    if isinstance(found, typer.Typer):
-        group = get_group(found)
-        group.name = name
-        return group
-    single = typer.Typer(add_completion=False)
-    single.command(name)(found)
-    return get_command(single)
+    is_group = isinstance(found, typer.Typer)
+    commands = found if is_group else typer.Typer(add_completion=False)
+    if not is_group:
+        commands.command(name)(found)
+    for command in commands.registered_commands:
+        command.help = _flowing(command.callback.__doc__ or "")
+    loaded = get_group(commands) if is_group else get_command(commands)
+    loaded.name = name
+    for parameter in loaded.params:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""  # "--json <bool>" would promise that it takes a value
+    return loaded
+
+
+def _flowing(text: str) -> str:
+    """A docstring for the terminal: paragraphs fill the window, every example is a line."""
+    text = re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(text))
+    text = re.sub(r"\n\n(?=    )", "\n", text)
+    return re.sub(r"(?m)^    ", "$ ", text)
 
 
 app = typer.Typer(
@@ -62,6 +76,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # they may hold what people said
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -84,24 +99,13 @@ def parley(
     """
 
 
-def _configure_logging() -> None:
-    """Our own notices on stderr; from pipecat only warnings, as its finer levels tell what was said."""
-    logger.remove()
-    logger.add(
-        sys.stderr,
-        format="<dim>{time:HH:mm:ss}</dim> <level>{level.name:<7}</level> {message}",
-        filter={"": "INFO", "pipecat": "WARNING"},
-        diagnose=False,  # tracebacks must not quote what callers said
-    )
-
-
 def main() -> None:
     """Run a command; mistakes end in one clear line.
 
     Exit codes: 0 done, 1 it could not be done (the line says why and how to mend it), 2 the command
     line was wrong, 130 interrupted.
     """
-    _configure_logging()
+    set_up_log()
     try:
         app()
     except ParleyError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.errors import AudioError
+from common.errors import AudioError, ParleyError
 
 
 def check_writable(path: Path) -> None:
@@ -18,3 +18,19 @@ def check_writable(path: Path) -> None:
         raise AudioError(f"There is no folder {path.parent}.", "Create it, or write elsewhere.")
     if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise AudioError(f"{path} cannot be written.", "Choose another path.")
+
+
+def check_folder(path: Path) -> None:
+    """Make sure that files can be written into a folder, made here if it is missing.
+
+    Raises:
+        ParleyError: It cannot be made or is closed to us.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParleyError(
+            f"{path} cannot be made: {error.strerror}.", "Choose another folder."
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise ParleyError(f"{path} is closed to us.", "Choose another folder.")

@@ -38,7 +38,7 @@ class PhonePlan:
             ConfigError: An address or a network is malformed.
         """
         host, _, port = sip.rpartition(":")
-        if sip and not (host and port.isdecimal()):
+        if sip and not (host and port.isdecimal() and 0 < int(port) < 65_536):
             raise ConfigError(f"--sip {sip} is no HOST:PORT.", "For example --sip 127.0.0.1:5060.")
         try:
             networks = tuple(map(IPv4Network, sip_allow))

@@ -49,7 +49,7 @@ def say(
     Examples:
         parley say "Good morning, how can I help?" -o morning.wav
 
-        parley say --voice slt --seed 7 --json < letter.txt | jq .rtf
+        parley say --voice ruth --seed 7 --json < letter.txt | jq .rtf
     """
     if not text and not sys.stdin.isatty():
         text = sys.stdin.read()

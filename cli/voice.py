@@ -36,7 +36,7 @@ def add(
     The recording is kept beside the voice, on this machine only.
 
     Example:
-        parley voice add maria maria.wav --consent "answering the shop's phone" --speaker "Maria P."
+        parley voice add maria maria.wav --consent "answering the shop's phone"
     """
     from common.errors import ParleyError
     from tts.checkpoint import load_codec

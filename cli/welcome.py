@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from agent.persona import Persona
 from cli.doctor import network_addresses
 from web.catalogue import Catalogue
 from web.settings import WebSettings
@@ -31,7 +33,12 @@ def welcome(
         ("ears", offered.asr),
         ("voice", f"{offered.tts}, {len(offered.voices)} to choose from"),
         ("brain", brain),
-        ("who", ", ".join(p.title or p.name for p in offered.personas.values())),
+        ("who", _names(offered.at("/"))),
+        *(
+            ("page", f"{settings.address}{path}: {_names(personas)}")
+            for path, personas in offered.pages.items()
+            if path != "/"
+        ),
         ("calls", f"{max_calls} at a time"),
         ("privacy", offered.privacy),
         ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
@@ -57,3 +64,7 @@ def welcome(
             "\n  calls will not connect. `parley doctor` says more."
         )
     console.print()
+
+
+def _names(personas: Mapping[str, Persona]) -> str:
+    return ", ".join(one.title or one.name for one in personas.values())

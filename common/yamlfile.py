@@ -128,7 +128,7 @@ def _describe(
     """Return line (from 1), cause and cure of one pydantic problem."""
     loc = detail["loc"]
     line = _line_of(loc, root)
-    key = ".".join(str(part) for part in loc) or "the file"
+    key = ".".join(str(part) for part in loc)
     if detail["type"] == "extra_forbidden":
         known = sorted(_known_keys(loc[:-1], model))
         close = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
@@ -138,7 +138,8 @@ def _describe(
         return line, f"key '{key}' is missing.", f"Add `{loc[-1]}: …`."
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     given = "" if isinstance(detail["input"], dict | list) else f" (given: {detail['input']!r})"
-    return line, f"'{key}': {message}{given}.", "Mend that line."
+    cause = f"'{key}': {message}{given}." if loc else f"{message}."
+    return line, cause, "Mend that line."
 
 
 def _line_of(loc: tuple[int | str, ...], root: yaml.Node | None) -> int:

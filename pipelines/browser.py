@@ -29,6 +29,8 @@ from pipelines.tasks import Tasks
 _RTVI = "rtvi-ai"
 _QUALITY_S = 2.0
 _BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
+# A packet of 20 ms leaves when it is full, and Opus looks 6.5 ms ahead each way.
+_PACKET_AND_CODEC_MS = 33.0
 # An engine's thread may keep the interpreter for that long whenever the event loop wants it; with
 # Python's default of 5 ms, waking for one 20 ms frame could take half of the frame.
 _GIL_SWITCH_S = 0.001
@@ -97,13 +99,14 @@ class BrowserCall:
     async def _report_quality(self) -> None:
         quality = await self.peer.quality()
         if quality:
-            delay_ms = quality.get("rtt_ms", 0.0) / 2 + _BROWSER_BUFFER_MS
-            self.conversation.set_downstream_ms(delay_ms)
+            rtt_ms = quality.get("rtt_ms", 0.0)
+            self.conversation.set_downstream_ms(rtt_ms / 2 + _BROWSER_BUFFER_MS)
+            self.conversation.set_line_ms(rtt_ms + _PACKET_AND_CODEC_MS)
             self.conversation.tell("network", **quality)
 
 
 class BrowserCalls:
-    """All calls from browsers.
+    """All calls from browsers; telephones' are opened here too, so that one limit holds for both.
 
     Attributes:
         lag: How late the event loop is; calls are refused when it is too late to serve them well.
@@ -146,6 +149,7 @@ class BrowserCalls:
         self._log_words = log_words
         self._on_event = on_event
         self._calls: dict[str, BrowserCall] = {}
+        self._phones: set[Conversation] = set()
         self._starting = 0
         self._draining = False
         self._idle = asyncio.Event()
@@ -155,7 +159,7 @@ class BrowserCalls:
     @property
     def active(self) -> int:
         """Calls that are running or being set up."""
-        return len(self._calls) + self._starting
+        return len(self._calls) + len(self._phones) + self._starting
 
     def admit(self) -> None:
         """Refuse unless one more call would be served well.
@@ -168,7 +172,7 @@ class BrowserCalls:
         if self.active >= self._most_calls:
             raise EngineFull(f"All {self._most_calls} lines are busy.", 10.0)
         late = self.lag.known and self.lag.percentile_ms(95) > self._most_lag_ms
-        if self._calls and late:
+        if self.active and late:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
 
     async def offer(
@@ -221,11 +225,18 @@ class BrowserCalls:
             raise ParleyError("There is no such call (any more).", "Start a new one.")
         await call.peer.add_candidates(candidates)
 
-    def open_log(self, persona: Persona) -> EventLog:
-        """The event log of one more call, where and as the operator wants it."""
-        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
-        path = self._log_dir / name if self._log_dir else None
-        return EventLog(path, with_words=self._log_words, persona=persona.name, pace=persona.pace)
+    def answer_phone(self, persona: Persona, to_screen: Callable[[Any], None]) -> Conversation:
+        """A conversation for a telephone's call, not started yet, counted until it has ended.
+
+        Raises:
+            EngineFull: One more call would not be served well.
+        """
+        self.admit()
+        conversation = self._open(persona, None, to_screen)
+        self._phones.add(conversation)
+        self._idle.clear()
+        self._tasks.start(self._until_over(conversation), "telephone call")
+        return conversation
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more calls and wait for those that run to end, at most so long."""
@@ -238,24 +249,15 @@ class BrowserCalls:
         self._draining = True
         for call in list(self._calls.values()):
             call.conversation.end("the server is stopping")
+        for conversation in self._phones:
+            conversation.end("the server is stopping")
         await self._idle.wait()
         self.lag.stop()
 
     async def _start(
         self, sdp: str, kind: str, persona: Persona, voice: str | None
     ) -> dict[str, str]:
-        call = BrowserCall(
-            lambda send: Conversation(
-                self._engines,
-                self._llm.open(persona),
-                persona,
-                voice=voice,
-                log=self.open_log(persona),
-                to_client=send,
-                on_event=self._on_event,
-            ),
-            self._ice_servers,
-        )
+        call = BrowserCall(lambda send: self._open(persona, voice, send), self._ice_servers)
         answered, started = await asyncio.gather(
             call.peer.answer(sdp, kind), call.conversation.start(), return_exceptions=True
         )
@@ -267,6 +269,28 @@ class BrowserCalls:
         self._calls[call.peer.id] = call
         self._tasks.start(self._run(call), "browser call")
         return answered
+
+    def _open(
+        self, persona: Persona, voice: str | None, to_client: Callable[[Any], None]
+    ) -> Conversation:
+        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
+        path = self._log_dir / name if self._log_dir else None
+        about = {"persona": persona.name, "pace": persona.pace}
+        return Conversation(
+            self._engines,
+            self._llm.open(persona),
+            persona,
+            voice=voice,
+            log=EventLog(path, with_words=self._log_words, **about),
+            to_client=to_client,
+            on_event=self._on_event,
+        )
+
+    async def _until_over(self, conversation: Conversation) -> None:
+        await conversation.ended.wait()
+        self._phones.discard(conversation)
+        self._note_idle()
+        logger.info(f"A telephone call ended: {conversation.end_reason}")
 
     async def _run(self, call: BrowserCall) -> None:
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.llm_choice import LlmChoice
 from agent.persona import Persona
+from common.errors import ParleyError
 from pipelines.engines import Engines
 from tts.interface import VoiceInfo
 
@@ -18,7 +19,7 @@ class Catalogue:
     """What the page shows and offers.
 
     Attributes:
-        personas: By name; the first is the default.
+        pages: Who answers on each page, by path and name; the first of a page is its default.
         voices: By name; the first is the default.
         asr: Name of the ears.
         tts: Name of the voice.
@@ -26,16 +27,28 @@ class Catalogue:
         privacy: Where sound and words go, in one sentence.
     """
 
-    personas: dict[str, Persona]
+    pages: dict[str, dict[str, Persona]]
     voices: dict[str, VoiceInfo]
     asr: str
     tts: str
     llm: str
     privacy: str
 
+    def at(self, path: str) -> dict[str, Persona]:
+        """Who may be chosen on a page.
 
-def catalogue(personas: Sequence[Persona], engines: Engines, choice: LlmChoice) -> Catalogue:
-    """Describe what was opened."""
+        Raises:
+            ParleyError: There is no such page.
+        """
+        if path not in self.pages:
+            raise ParleyError(f"There is no page {path!r}.", f"There is: {', '.join(self.pages)}.")
+        return self.pages[path]
+
+
+def catalogue(
+    pages: Mapping[str, Sequence[Persona]], engines: Engines, choice: LlmChoice
+) -> Catalogue:
+    """Describe what was opened; `pages` holds who answers on each, the front page `/` among them."""
     ears, voice = engines.asr.info, engines.tts.info
     places = [
         ("your voice goes to", ears.where),
@@ -45,7 +58,7 @@ def catalogue(personas: Sequence[Persona], engines: Engines, choice: LlmChoice) 
     away = [f"{what} {where}" for what, where in places if not where.startswith(_OWN_MACHINE)]
     privacy = ", ".join(away) or "nothing you say leaves the machine that Parley runs on"
     return Catalogue(
-        personas={persona.name: persona for persona in personas},
+        pages={path: {one.name: one for one in personas} for path, personas in pages.items()},
         voices={voice.name: voice for voice in engines.tts.voices()},
         asr=ears.name,
         tts=voice.name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from types import FrameType
@@ -15,13 +17,33 @@ from common.errors import ParleyError
 from web.settings import WebSettings
 
 
+def listen(settings: WebSettings) -> socket.socket:
+    """Take the port, before anything slow is loaded that could not be reached.
+
+    Raises:
+        ParleyError: It cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=128)
+    except OSError as error:
+        # The errno of an unknown name is negative; create_server's own text repeats the address.
+        why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror)
+        raise ParleyError(
+            f"Port {settings.port} of {settings.host} cannot be listened on: {why.lower()}.",
+            {
+                errno.EADDRINUSE: "Another program holds it, perhaps a Parley; choose another --port.",
+                errno.EACCES: "Ports below 1024 are for the system; choose another --port.",
+            }.get(error.errno or 0, "Check --host: it must be an address of this machine."),
+        ) from error
+
+
 class DrainingServer(uvicorn.Server):
     """Serves until told to stop, then until its calls are over."""
 
     def __init__(
         self,
         app: FastAPI,
-        settings: WebSettings,
         *,
         drain: Callable[[], Awaitable[None]],
         on_ready: Callable[[], None] = lambda: None,
@@ -30,15 +52,12 @@ class DrainingServer(uvicorn.Server):
 
         Args:
             app: What to serve.
-            settings: Where.
             drain: Waits for the calls to end.
             on_ready: Called when the port is open.
         """
         super().__init__(
             uvicorn.Config(
                 app,
-                host=settings.host,
-                port=settings.port,
                 log_config=None,
                 access_log=False,
                 ws="websockets-sansio",
@@ -50,20 +69,10 @@ class DrainingServer(uvicorn.Server):
         self._on_ready = on_ready
         self._stopping: asyncio.Task[None] | None = None
 
-    async def run_until_stopped(self) -> None:
-        """Serve; returns when the last call is over after a signal, or at the second signal.
-
-        Raises:
-            ParleyError: The port cannot be listened on.
-        """
+    async def run_until_stopped(self, port: socket.socket) -> None:
+        """Serve on `port`; returns when the last call is over after a signal, or at the second signal."""
         self._loop = asyncio.get_running_loop()
-        try:
-            await self.serve()
-        except SystemExit as error:  # how uvicorn gives up on a port
-            raise ParleyError(
-                f"Port {self.config.port} of {self.config.host} cannot be listened on.",
-                "Another program may hold it; choose another with --port.",
-            ) from error
+        await self.serve([port])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn before it serves."""

@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 
+from common.errors import ConfigError
 from web.calls import Calls
 from web.catalogue import Catalogue
 from web.errors import install_error_handlers
@@ -23,6 +24,10 @@ from web.shield import BodyLimit, SecurityHeaders
 from web.signalling import for_browser, signalling_routes
 
 _STATIC = Path(__file__).parent / "static"
+_OUR_PATHS = frozenset(
+    "/" + name
+    for name in ["api", "healthz", "metrics", "phone", "readyz", "sessions", "start", "static"]
+)
 
 
 def create_app(
@@ -43,7 +48,8 @@ def create_app(
         metrics: Where hooks elsewhere already report to.
 
     Raises:
-        ConfigError: The settings would leave a public address open by accident.
+        ConfigError: The settings would leave a public address open by accident, or a page's path
+            is one of the server's own.
     """
     settings.check(has_verifier=verify is not None)
     metrics = metrics or Metrics()
@@ -60,16 +66,12 @@ def create_app(
     install_error_handlers(app)
     app.include_router(signalling_routes(calls, catalogue, settings, guard, metrics))
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
-
     @app.get("/api/page")
-    async def page_data(request: Request) -> JSONResponse:
-        """What the page needs: its token, and what there is to choose from."""
+    async def page_data(request: Request, path: str = "/") -> JSONResponse:
+        """What the page at `path` needs: its token, and what there is to choose from."""
         await guard.admit_visitor(request)
         return JSONResponse(
-            _page_data(catalogue, settings) | {"token": guard.mint.mint()},
+            _page_data(path, catalogue, settings) | {"token": guard.mint.mint()},
             headers={"Cache-Control": "no-store"},
         )
 
@@ -91,6 +93,13 @@ def create_app(
             await guard.admit_visitor(request)
         return Response(await metrics.scrape(), media_type=CONTENT_TYPE_LATEST)
 
+    for path in catalogue.pages:
+        if path in _OUR_PATHS:
+            raise ConfigError(
+                f"There can be no page at {path}: the server itself answers there.",
+                "Choose another path under `pages`.",
+            )
+        app.add_api_route(path, _page, include_in_schema=False)
     app.mount("/static", _FreshStatic(directory=_STATIC), name="static")
     if settings.allowed_origins:
         app.add_middleware(
@@ -113,15 +122,19 @@ class _FreshStatic(StaticFiles):
         return response
 
 
+async def _page() -> FileResponse:
+    return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
 def _capital(title: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def _page_data(catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
+def _page_data(path: str, catalogue: Catalogue, settings: WebSettings) -> dict[str, Any]:
     return {
         "personas": [
             {"name": name, "title": _capital(persona.title or name), "about": persona.description}
-            for name, persona in catalogue.personas.items()
+            for name, persona in catalogue.at(path).items()
         ],
         "voices": [
             {"name": name, "language": voice.language, "description": voice.description}

@@ -42,7 +42,7 @@ class Offer(BaseModel):
 
     @property
     def wishes(self) -> Mapping[str, Any]:
-        """Persona and voice, when the client names any."""
+        """Page, persona and voice, when the client names any."""
         return self.request_data or self.requestData or {}
 
 
@@ -77,10 +77,11 @@ def signalling_routes(
     """Build the router."""
     router = APIRouter()
     sessions: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
-    personas, voices = catalogue.personas, catalogue.voices
+    voices = catalogue.voices
 
     async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
         _check_sdp(offer.sdp)
+        personas = catalogue.at(wishes.get("page") or "/")
         name = wishes.get("persona") or next(iter(personas))
         if name not in personas:
             raise Refused(400, f"There is no persona {name!r}.", f"There is: {_all(personas)}.")

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
-from agent.llm_choice import LlmChoice
 from agent.persona import Persona
 from pipelines.browser import BrowserCalls
 from pipelines.conversation import Conversation
-from pipelines.engines import Engines
 from pipelines.phone.carriers import CallDetails, Socket, take_carrier_call
 from pipelines.phone.sip import SipServer
 
@@ -18,24 +16,14 @@ from pipelines.phone.sip import SipServer
 class PhoneDoor:
     """Opens a conversation for a call from a SIP endpoint or a carrier."""
 
-    def __init__(
-        self,
-        calls: BrowserCalls,
-        engines: Engines,
-        llm: LlmChoice,
-        persona_for: Callable[[str], Persona],
-    ):
+    def __init__(self, calls: BrowserCalls, persona_for: Callable[[str], Persona]):
         """Create it.
 
         Args:
-            calls: Decides whether one more call would be served well, and keeps the logs.
-            engines: The models, shared by all calls.
-            llm: Which language model takes the agent's turns.
+            calls: Opens conversations, as long as one more would be served well.
             persona_for: Given the called number, who answers; raises ConfigError when nobody does.
         """
         self._calls = calls
-        self._engines = engines
-        self._llm = llm
         self._persona_for = persona_for
         self._sip: SipServer | None = None
 
@@ -70,15 +58,7 @@ class PhoneDoor:
             EngineFull: One more call would not be served well.
             ConfigError: Nobody answers that number.
         """
-        persona = self._persona_for(called)
-        self._calls.admit()
-        return Conversation(
-            self._engines,
-            self._llm.open(persona),
-            persona,
-            log=self._calls.open_log(persona),
-            to_client=to_screen,
-        )
+        return self._calls.answer_phone(self._persona_for(called), to_screen)
 
     async def _answer_carrier(
         self, details: CallDetails, to_screen: Callable[[Any], None]

@@ -6,10 +6,13 @@ from agent.persona import Persona
 from tts.interface import VoiceInfo
 from web.catalogue import Catalogue
 
+_HARBOUR = Persona(name="harbour", title="Harbour office", description="Berths and tides.")
+_LIBRARY = Persona(name="library", title="Library desk", description="Books and hours.")
+
 CATALOGUE = Catalogue(
-    personas={
-        "harbour": Persona(name="harbour", title="Harbour office", description="Berths and tides."),
-        "library": Persona(name="library", title="Library desk", description="Books and hours."),
+    pages={
+        "/": {"harbour": _HARBOUR, "library": _LIBRARY},
+        "/books": {"library": _LIBRARY.model_copy(update={"voice": "rms"})},
     },
     voices={
         "slt": VoiceInfo("slt", description="clear, American"),

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
@@ -20,6 +23,17 @@ from tests.web.stand_in import EXCHANGES, StandInCalls, flite, write_wav
 from web.server import create_app
 from web.settings import WebSettings
 
+PERSONA = """
+name: harbour
+title: Harbour office
+greeting: ["Hello, this is the harbour office."]
+script:
+  small_talk: false
+  fallback:
+    - "We open at nine in the morning, and the pilot station answers all night. The fuel berth
+       follows an hour later, weather permitting, and stays open until the evening tide. In winter
+       we keep shorter hours, and on holidays nobody is here but the lighthouse keeper and his cat."
+"""
 CHROMIUM = shutil.which("chromium")
 MOST_LOAD = 4  # programs that want each processor
 
@@ -58,6 +72,30 @@ def stand_in(flite_installed: None) -> Iterator[tuple[str, StandInCalls]]:
     calls, port = StandInCalls(), free_port()
     with serving(create_app(calls, CATALOGUE, WebSettings(port=port)), port) as url:
         yield url, calls
+
+
+@pytest.fixture
+def parley(tmp_path: Path, flite_installed: None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`parley serve` with the offline script and a voice that needs no model."""
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng is not installed: the agent has no voice")
+    persona, port = tmp_path / "harbour.yaml", str(free_port())
+    persona.write_text(PERSONA)
+    command = [str(Path(sys.executable).with_name("parley")), "serve", "--port", port]
+    command += ["--llm", "script", "--tts", "espeak", "--persona", str(persona)]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"http://localhost:{port}/readyz").raise_for_status()
+                break
+            except httpx.HTTPError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"http://localhost:{port}/", process
+        process.kill()
 
 
 @pytest.fixture(scope="session")

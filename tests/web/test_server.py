@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +82,25 @@ async def test_a_visitor_chooses_persona_and_voice(offer: dict[str, str], spelli
     await client(calls).post("/api/offer", json=offer | {spelling: wishes})
     assert calls.asked[0]["persona"].name == "library"
     assert calls.asked[0]["voice"] == "rms"
+
+
+async def test_a_page_of_its_own_has_its_own_persona(offer: dict[str, str]) -> None:
+    calls = Switchboard()
+    visitor = client(calls)
+    assert (await visitor.get("/books")).text == (await visitor.get("/")).text
+    told = (await visitor.get("/api/page", params={"path": "/books"})).json()
+    assert [one["name"] for one in told["personas"]] == ["library"]
+    wishes = {"request_data": {"page": "/books", "persona": "library"}}
+    assert (await visitor.post("/api/offer", json=offer | wishes)).status_code == 200
+    assert calls.asked[0]["persona"].voice == "rms"
+    nowhere = await visitor.post("/api/offer", json=offer | {"request_data": {"page": "/none"}})
+    assert nowhere.json() == {"error": "There is no page '/none'.", "cure": "There is: /, /books."}
+
+
+def test_a_page_cannot_hide_the_server() -> None:
+    pages = CATALOGUE.pages | {"/healthz": CATALOGUE.at("/")}
+    with pytest.raises(ConfigError, match="no page at /healthz"):
+        create_app(Switchboard(), replace(CATALOGUE, pages=pages), WebSettings())
 
 
 @pytest.mark.parametrize("wish", [{"persona": "nobody"}, {"voice": "nobody"}])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +15,12 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import free_port, live
+from tests.web.conftest import live
 from tests.web.stand_in import flite, write_wav
 
 pytestmark = pytest.mark.browser
 QUESTION = "What time do you open tomorrow?"
 INTERRUPTION = "Wait a moment. What about next Sunday?"
-PERSONA = """
-name: harbour
-title: Harbour office
-greeting: ["Hello, this is the harbour office."]
-script:
-  small_talk: false
-  fallback:
-    - "We open at nine in the morning, and the pilot station answers all night. The fuel berth
-       follows an hour later, weather permitting, and stays open until the evening tide. In winter
-       we keep shorter hours, and on holidays nobody is here but the lighthouse keeper and his cat."
-"""
 # A microphone that says what the test hands it, when the test says so.
 MICROPHONE = """
 navigator.mediaDevices.getUserMedia = async () => {
@@ -95,37 +82,6 @@ class Talk:
             assert time.monotonic() - began < within_s, otherwise
             self.page.wait_for_timeout(20)
         return time.monotonic() - began
-
-
-@pytest.fixture
-def parley(tmp_path: Path, flite_installed: None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`parley serve` with the offline script and a voice that needs no model."""
-    if not shutil.which("espeak-ng"):
-        pytest.skip("espeak-ng is not installed: the agent has no voice")
-    persona = tmp_path / "harbour.yaml"
-    persona.write_text(PERSONA)
-    port = free_port()
-    command = [
-        str(Path(sys.executable).with_name("parley")),
-        "serve",
-        "--port",
-        str(port),
-        "--llm",
-        "script",
-    ]
-    command += ["--tts", "espeak", "--persona", str(persona)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                httpx.get(f"http://localhost:{port}/readyz").raise_for_status()
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield f"http://localhost:{port}/", process
-        process.terminate()
 
 
 @pytest.mark.timeout(240)

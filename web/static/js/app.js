@@ -103,7 +103,7 @@ function onEvent(event) {
     case 'error':
       showTrouble($('trouble'), new Trouble(event.message, event.cure, {}));
       clearTimeout(forget);
-      forget = setTimeout(() => { if (call) showTrouble($('trouble'), null); }, TROUBLE_SHOWN_MS);
+      forget = setTimeout(() => showTrouble($('trouble'), null), TROUBLE_SHOWN_MS);
       break;
   }
 }
@@ -114,12 +114,13 @@ function leave(reason) {
   network.stop();
   $('ear').srcObject = null;
   setPhase($('transcript').children.length ? 'ended' : 'idle');
-  $('state').firstElementChild.textContent = 'Call ended.';
+  $('state').firstElementChild.textContent = PHASES.ended;
   $('state').lastElementChild.textContent = reason ?? '';
   $('talk').focus();
 }
 
 function refuse(trouble) {
+  clearTimeout(forget);
   call = null;
   transcript.end();
   network.stop();

@@ -6,6 +6,7 @@ export class Door {
   #key = sessionStorage.getItem('key') ?? '';
   #token = '';
   #tokenAt = 0;
+  #path = location.pathname; // the server decides who answers there
 
   constructor() {
     // A link of the form …/#key=… hands the key over without the server's logs ever seeing it.
@@ -23,7 +24,7 @@ export class Door {
 
   /** What the page needs to know; also renews the token. */
   async page() {
-    const page = await this.#ask('GET', '/api/page', undefined, this.#key);
+    const page = await this.#ask('GET', `/api/page?path=${encodeURIComponent(this.#path)}`, undefined, this.#key);
     this.#token = page.token;
     this.#tokenAt = Date.now();
     return page;
@@ -32,6 +33,7 @@ export class Door {
   /** Post an offer; answers {sdp, type, pc_id}. */
   async offer(body) {
     if (Date.now() - this.#tokenAt > 60_000) await this.page();
+    body.request_data.page = this.#path;
     return this.#ask('POST', '/api/offer', body, this.#token);
   }
 

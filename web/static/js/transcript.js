@@ -5,15 +5,20 @@ import { waterfall } from './waterfall.js';
 const NEAR_END_PX = 120;
 
 export class Transcript {
-  #region; #exchanges = new Map();
+  #region; #exchanges = new Map(); #following = true;
   agentName = 'Parley';
 
   constructor(region) {
     this.#region = region;
+    region.addEventListener('scroll', () => {
+      this.#following = region.scrollHeight - region.scrollTop - region.clientHeight < NEAR_END_PX;
+    });
+    new ResizeObserver(() => this.#keepingEnd(() => {})).observe(region);
   }
 
   clear() {
     this.#exchanges.clear();
+    this.#following = true;
     this.#region.replaceChildren();
   }
 
@@ -134,10 +139,8 @@ export class Transcript {
 
   // Follow the conversation unless the reader has scrolled back.
   #keepingEnd(change) {
-    const region = this.#region;
-    const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < NEAR_END_PX;
     change();
-    if (atEnd) region.scrollTop = region.scrollHeight;
+    if (this.#following) this.#region.scrollTop = this.#region.scrollHeight;
   }
 }
 

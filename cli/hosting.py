@@ -1,0 +1,163 @@
+"""What `parley serve` runs: the models, the calls, the page and the telephones, opened and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from socket import socket
+
+from loguru import logger
+from rich.console import Console
+
+from agent.llm_choice import LlmChoice, choose_llm
+from agent.persona import Persona
+from cli.phones import PhonePlan
+from cli.welcome import welcome
+from common.errors import ConfigError, ParleyError
+from pipelines.browser import BrowserCalls
+from pipelines.engines import Engines, open_engines
+from pipelines.phone.door import PhoneDoor
+from tts.interface import TtsEngine
+from web.catalogue import Catalogue, catalogue
+from web.engine_metrics import EngineMetrics
+from web.guard import Verifier
+from web.metrics import Metrics
+from web.run import DrainingServer
+from web.server import create_app
+from web.settings import WebSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line and the deployment file ask for.
+
+    Attributes:
+        settings: The front door.
+        pages: Who answers on each page, by its path.
+        asr: The ears.
+        tts: The voice engine.
+        llm: The brain.
+        voice: Of personas that name none; empty for the engine's first.
+        verify: `MODULE:FUNCTION` that decides over bearer tokens; empty for none.
+        max_calls: More at a time are refused.
+        drain_s: How long calls may finish once the server is told to stop.
+        log_dir: Where every call's event log goes; None keeps none.
+        log_words: Whether it says what people said.
+        phones: Where telephones come in.
+        persona_for: Who answers a called number.
+    """
+
+    settings: WebSettings
+    pages: dict[str, tuple[Persona, ...]]
+    asr: str
+    tts: str
+    llm: str
+    voice: str
+    verify: str
+    max_calls: int
+    drain_s: float
+    log_dir: Path | None
+    log_words: bool
+    phones: PhonePlan
+    persona_for: Callable[[str], Persona]
+
+
+async def host_calls(order: Order, port: socket) -> None:
+    """Open everything, take calls on `port` until told to stop, close everything.
+
+    Raises:
+        ParleyError: Something cannot be opened; says why.
+    """
+    began_s = time.monotonic()
+    async with AsyncExitStack() as house:
+        with Console(stderr=True).status("Waking up …"):
+            verify = _load(order.verify) if order.verify else None
+            choice = await choose_llm(order.llm)
+            house.push_async_callback(choice.close)
+            # A local model server may take a minute to load; it starts while our models do.
+            warming = asyncio.create_task(choice.warm(order.pages["/"][0]), name="warm the brain")
+            house.push_async_callback(_stop, warming)
+            engines = await open_engines(order.asr, order.tts)
+            house.push_async_callback(engines.close)
+            metrics = Metrics()
+            calls = _open_calls(order, engines, choice, metrics)
+            house.push_async_callback(calls.close)
+            voiced = partial(_voiced, engines.tts, order.voice)
+            pages = {path: tuple(map(voiced, told)) for path, told in order.pages.items()}
+            offered = catalogue(pages, engines, choice)
+            app = create_app(calls, offered, order.settings, verify=verify, metrics=metrics)
+            phones = PhoneDoor(calls, lambda number: voiced(order.persona_for(number)))
+            house.push_async_callback(phones.close)
+            await order.phones.open(phones, app, order.settings)
+        server = DrainingServer(
+            app,
+            drain=partial(calls.drain, order.drain_s),
+            on_ready=partial(_greet, order, offered, choice, began_s),
+        )
+        await server.run_until_stopped(port)
+
+
+def _open_calls(
+    order: Order, engines: Engines, choice: LlmChoice, metrics: Metrics
+) -> BrowserCalls:
+    EngineMetrics(engines, metrics)
+    calls = BrowserCalls(
+        engines,
+        choice,
+        ice_servers=order.settings.ice_servers,
+        most_calls=order.max_calls,
+        log_dir=order.log_dir,
+        log_words=order.log_words,
+        on_event=metrics.observe,
+    )
+    for percent in (50, 95, 99):
+        metrics.gauge(
+            f"parley_event_loop_lag_p{percent}_seconds",
+            f"Percentile {percent} of how late the event loop woke up in the last half minute.",
+            partial(lambda percent: calls.lag.percentile_ms(percent) / 1000, percent),
+        )
+    return calls
+
+
+def _greet(order: Order, offered: Catalogue, choice: LlmChoice, began_s: float) -> None:
+    took_s = time.monotonic() - began_s
+    console = Console(highlight=False)  # on stdout: what goes to stderr is the log
+    welcome(
+        console, order.settings, offered,
+        brain=choice.why, max_calls=order.max_calls, took_s=took_s,
+    )  # fmt: skip
+
+
+def _voiced(tts: TtsEngine, voice: str, persona: Persona) -> Persona:
+    """The persona with `voice` if it names none; a voice that this engine lacks is told of."""
+    names = [one.name for one in tts.voices()]
+    if voice and voice not in names:
+        raise ParleyError(f"There is no voice {voice!r}.", f"Choose one of: {', '.join(names)}.")
+    if persona.voice and persona.voice not in names:
+        told = "{} is to speak as {}, whom {} does not have: {} speaks instead."
+        logger.warning(told, persona.name, persona.voice, tts.info.name, voice or names[0])
+        persona = persona.model_copy(update={"voice": ""})
+    return persona if persona.voice else persona.model_copy(update={"voice": voice})
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _load(name: str) -> Verifier:
+    """Import `MODULE:FUNCTION`."""
+    module, _, function = name.partition(":")
+    try:
+        found: Verifier = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"--verify {name}: {error}.", "Name an importable module and an async function in it."
+        ) from error
+    return found

@@ -1,0 +1,75 @@
+"""`parley call` and `parley replay` with recordings and logs that people really have."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from common.audiofile import read_audio, write_wav
+from common.errors import ParleyError
+
+needs_voices = pytest.mark.skipif(
+    not (shutil.which("espeak-ng") and shutil.which("sox") and shutil.which("flite")),
+    reason="needs espeak-ng, sox and flite",
+)
+
+
+@needs_voices
+def test_a_stereo_recording_in_telephone_quality_is_heard_and_answered(tmp_path: Path) -> None:
+    asks, phone, out = (tmp_path / name for name in ("asks.wav", "phone.wav", "both.wav"))
+    subprocess.run(["flite", "-voice", "rms", "-t", "what time is it", "-o", str(asks)], check=True)
+    subprocess.run(["sox", str(asks), "-r", "8000", "-c", "2", str(phone)], check=True)
+    options = ["--tts", "espeak", "--llm", "script", "--json", "-o", str(out)]
+    result = CliRunner().invoke(app, ["call", str(phone), *options])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[-1])["events"]
+    heard = [event["text"] for event in told if event["event"] == "caller_words"]
+    assert heard[-1]
+    assert np.abs(read_audio(out, 24_000)).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (None, "There is no file"),
+        (b"", "cannot be read as audio"),
+        (b"RIFF\x00\x00" + bytes(range(256)) * 20, "cannot be read as audio"),
+        ("no samples", "is empty"),
+    ],
+)
+def test_a_recording_that_is_none_is_refused_in_words(
+    tmp_path: Path, content: bytes | str | None, cause: str
+) -> None:
+    path = tmp_path / "caller.wav"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        write_wav(path, np.zeros(0, np.float32), 16_000)
+    result = CliRunner().invoke(app, ["call", str(path), "-o", str(tmp_path / "out.wav")])
+    assert isinstance(result.exception, ParleyError)
+    assert cause in result.exception.cause
+    assert result.exception.cure
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_log_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    for content, cause in ((b"RIFF\x80\x00", "is not JSON"), (b"{}\n", "no event log")):
+        path.write_bytes(content)
+        result = CliRunner().invoke(app, ["replay", str(path)])
+        assert isinstance(result.exception, ParleyError)
+        assert cause in result.exception.cause
+
+
+def test_help_shows_examples_and_flags_without_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    told = " ".join(CliRunner().invoke(app, ["call", "--help"]).stdout.split())
+    assert "$ parley call question.wav -o both.wav" in told
+    assert "--json Print one JSON object" in told

@@ -1,0 +1,89 @@
+"""`parley serve` from the outside: what it opens, and what it refuses to open."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from evals.server import serving
+from tests.agent.conftest import ChatServer, chat_server  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+OFFICE = """
+llm: script
+tts: espeak
+pages:
+  /: {persona: parley}
+  /table: {persona: restaurant, voice: ann}
+"""
+
+
+def refused(*options: str) -> str:
+    """What `parley serve` says before it gives up, without the line breaks."""
+    parley = Path(sys.executable).with_name("parley")
+    ran = subprocess.run([parley, "serve", *options], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return " ".join(ran.stderr.split())
+
+
+def test_a_deployment_serves_its_pages(tmp_path: Path) -> None:
+    office = tmp_path / "office.yaml"
+    office.write_text(OFFICE)
+    with serving("--deployment", str(office)) as (url, _):
+        assert "<title>Parley" in httpx.get(f"{url}/table").text
+        told = httpx.get(f"{url}/api/page", params={"path": "/table"}).json()
+        assert [one["name"] for one in told["personas"]] == ["restaurant"]
+        front = httpx.get(f"{url}/api/page").json()
+        assert front["personas"][0]["name"] == "parley"
+        assert len(front["personas"]) > 1
+        assert httpx.get(f"{url}/elsewhere").status_code == 404
+
+
+async def test_the_brain_reads_the_persona_before_anybody_calls(
+    chat_server: ChatServer,  # noqa: F811
+) -> None:
+    chat_server.say("Hello.")
+    options = ("--llm", chat_server.url, "--tts", "espeak", "--persona", "restaurant")
+
+    def serve_until_asked() -> None:
+        with serving(*options):
+            deadline = time.monotonic() + 10
+            while not chat_server.requests and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    await asyncio.to_thread(serve_until_asked)  # the chat server lives on this loop
+    assert "Harbour Kitchen" in chat_server.requests[0]["messages"][0]["content"]
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        told = refused("--port", str(holder.getsockname()[1]))
+    assert "cannot be listened on: address already in use." in told
+    assert "choose another --port" in told
+    assert "loading" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [
+        (("--host", "192.0.2.1"), "it must be an address of this machine"),
+        (("--voice", "nobody", "--tts", "espeak"), "There is no voice 'nobody'. Choose one of"),
+        (("--log-dir", "/proc/none"), "/proc/none cannot be made"),
+        (("--sip", "127.0.0.1:99999"), "is no HOST:PORT"),
+        (("--llm", "http://127.0.0.1:1"), "There is no chat-completions server at"),
+        (("--deployment", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_in_one_line(options: tuple[str, ...], cause: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    assert cause in refused("--port", port, *options)

@@ -1,0 +1,66 @@
+"""Log lines, as a program of its own writes them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def stderr_of(setting: str, what: str) -> str:
+    """What a program logs that sets up its log with `setting` and then does `what`."""
+    program = f"from loguru import logger\nfrom cli.log import set_up_log\nset_up_log({setting})\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", program + textwrap.dedent(what)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ran.stderr
+
+
+@pytest.mark.parametrize("setting", ["", "as_json=True"])
+def test_tracebacks_show_code_but_nothing_that_was_said_or_is_secret(setting: str) -> None:
+    told = stderr_of(
+        setting,
+        """
+        def answer(said, key):
+            return {}[len(said + key)]
+        try:
+            answer("I am " + "ill", "hunter" + "2")
+        except KeyError:
+            logger.exception("the call broke")
+        """,
+    )
+    assert "the call broke" in told
+    assert "KeyError" in told
+    for private in ("I am ill", "hunter2"):
+        assert private not in told
+
+
+def test_lines_are_json_objects_when_asked() -> None:
+    told = stderr_of(
+        "as_json=True",
+        """
+        import logging
+        logger.info("one\\nline with {}", "braces {}")
+        logging.getLogger("aioice").warning("no %s", "luck {}")
+        logging.getLogger("uvicorn").info("chatter")
+        """,
+    )
+    ours, theirs = map(json.loads, told.splitlines())
+    assert ours["message"] == "one\nline with braces {}"
+    assert (ours["level"], ours["from"]) == ("INFO", "__main__")
+    assert (theirs["level"], theirs["from"]) == ("WARNING", "aioice")
+    assert theirs["message"] == "no luck {}"
+
+
+def test_what_pipecat_tells_of_calls_is_left_out_unless_asked_for() -> None:
+    what = """
+        logger.patch(lambda line: line.update(name="pipecat.services")).debug("said: hello")
+        logger.patch(lambda line: line.update(name="pipecat.services")).warning("trouble")
+        """
+    assert "hello" not in stderr_of("", what)
+    assert "trouble" in stderr_of("", what)
+    assert "hello" in stderr_of("library_level='DEBUG'", what)
