@@ -17,7 +17,7 @@ from enum import StrEnum
 from agent.backchannels import Meaning
 
 CLICK_MS = 100  # shorter than the shortest word
-CLICK_QUIET_MS = 60
+CLICK_QUIET_MS = 140  # longer than the closure behind the s of “stop”
 WORDLESS_MS = 400  # no sentence is so long without its first word: laughter, "mmm", a hum
 WORDLESS_QUIET_MS = 700  # no recogniser in use needs longer for a word
 BACKCHANNEL_QUIET_MS = 120

@@ -34,6 +34,12 @@ _AUDIBLE_DBFS = -45.0
 Offer = Callable[[str, str], Awaitable[dict[str, str]]]
 
 
+def use_short_buffer(pc: RTCPeerConnection) -> None:
+    """Let frames out as they come: aiortc's own jitter buffer would blur what is measured by 80 ms."""
+    receiver = pc.getTransceivers()[0].receiver
+    setattr(receiver, "_RTCRtpReceiver__jitter_buffer", JitterBuffer(capacity=4, prefetch=0))  # noqa: B010
+
+
 class Mouth(MediaStreamTrack):
     """The caller's side of the line: silence, and whatever is said, frame by frame on schedule."""
 
@@ -123,9 +129,7 @@ class Caller:
         await self._pc.setLocalDescription(await self._pc.createOffer())
         local = self._pc.localDescription
         answer = await self.offer(local.sdp, local.type)
-        receiver = self._pc.getTransceivers()[0].receiver
-        # The caller's own buffer must not blur what it measures.
-        setattr(receiver, "_RTCRtpReceiver__jitter_buffer", JitterBuffer(capacity=4, prefetch=0))  # noqa: B010
+        use_short_buffer(self._pc)
         await self._pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         await asyncio.wait_for(self.mouth.began.wait(), 10)
         return self

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
-from aiortc.jitterbuffer import JitterBuffer
 
-from evals.caller import FRAME_S, Mouth
+from evals.caller import FRAME_S, Mouth, use_short_buffer
 from evals.gate import levels_dbfs
 from evals.heard import SAMPLE_RATE_HZ
 
@@ -44,8 +43,7 @@ class MockAgent:
         self._voice = Mouth()
         self._pc.on("track", lambda track: self._start(track))
         await self._pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
-        transceiver = self._pc.getTransceivers()[0]
-        transceiver.receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=4, prefetch=0)
+        use_short_buffer(self._pc)
         self._pc.addTrack(self._voice)
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         local = self._pc.localDescription

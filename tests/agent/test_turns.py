@@ -10,6 +10,7 @@ from agent import decisions as d
 from agent.endpointing import Patience
 from agent.pace import BALANCED, PACES, options_for
 from agent.turns import State
+from asr.interface import Word
 from common.errors import ConfigError
 from tests.agent.talk import MS, Talk
 
@@ -221,6 +222,17 @@ def test_a_short_command_is_waited_for_while_its_words_are_due() -> None:
     talk.fresh()
     talk.say("stop", hear=False).quiet(40).heard(final=True)
     assert talk.fresh() == ["Duck", "FlushWords", "Interrupt", "TurnStarted"]
+
+
+def test_the_s_and_t_of_stop_are_not_somebody_far_away() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.voice(80, level=-42.0).quiet(120).voice(160).quiet(40)
+    talk.words.append(Word("stop", talk.at - 400 * MS, talk.at - 40 * MS))
+    talk.heard(final=True)
+    assert [name for name in talk.fresh() if name != "FlushWords"] == [
+        "Duck", "Interrupt", "TurnStarted",
+    ]  # fmt: skip
 
 
 def test_the_agent_waits_for_a_sentence_that_has_only_been_opened() -> None:
