@@ -116,11 +116,8 @@ class AudioEncoder(nn.Module):
         for conv, tail in zip(self.conv_layers, tails, strict=True):
             x = conv(x, tail, active)
         x = x.transpose(1, 2)
-        positions = torch.arange(x.shape[1], device=x.device)[None]
-        if state is None:
-            return self.transformer(x, positions)
-        positions = positions + state.cache.lengths[:, None]
-        return self.transformer(x, positions, state.cache, active=active, extent=extent)
+        cache = None if state is None else state.cache
+        return self.transformer(x, cache=cache, active=active, extent=extent)
 
     def new_state(self, rows: int, step_frames: int) -> EncoderState:
         """Empty state for streams that get at most `step_frames` frames at a time."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -106,10 +105,7 @@ class VoxtralRealtime(nn.Module):
             [B, S, vocab], in the model's dtype.
         """
         x = audio + self.tok_embeddings(tokens)
-        positions = torch.arange(x.shape[1], device=x.device)[None]
-        if cache is not None:
-            positions = positions + cache.lengths[:, None]
-        hidden = self.decoder(x, positions, cache, ada_scale=scale, active=active, extent=extent)
+        hidden = self.decoder(x, cache=cache, ada_scale=scale, active=active, extent=extent)
         if self._products is None:
             return F.linear(hidden, self.tok_embeddings.weight)
         return self._products[2](hidden)

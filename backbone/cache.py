@@ -127,49 +127,55 @@ class KvCache:
         """Make a row empty; what it held is never seen again."""
         self.lengths[row] = 0
 
-    def plan(self, new: int, active: Tensor | None, extent: int | None) -> tuple[RingPlan, ...]:
-        """Slots and masks for a step of `new` tokens per row, one plan per layer.
+    def order(self, new: int) -> Tensor:
+        """Each row's count of tokens before each of its next `new`, int64 [B, new]."""
+        return self.lengths[:, None] + torch.arange(new, device=self.lengths.device)
+
+    def plan(
+        self, order: Tensor, active: Tensor | None = None, extent: int | None = None
+    ) -> tuple[RingPlan, ...]:
+        """Slots and masks for a step of some tokens per row, one plan per layer.
 
         Args:
-            new: Tokens per row in this step.
+            order: From `order`.
             active: bool [B]; rows that are False write nothing. None for all.
             extent: An upper bound of any row's length after the step, when known (saves asking the
                 device, and fixes the shapes for a captured graph).
         """
         if extent is None:
-            extent = int(self.lengths.max()) + new
+            extent = int(self.lengths.max()) + order.shape[1]
         rings = [
             (ring.shape[1] - 1, window)
             for ring, window in zip(self.rings, self.windows, strict=True)
         ]
-        plans = {each: self._plan_ring(*each, new, active, extent) for each in set(rings)}
+        plans = {each: self._plan_ring(*each, order, active, extent) for each in set(rings)}
         return tuple(plans[ring] for ring in rings)
 
     def _plan_ring(
         self,
         ring: int,
         window: int | None,
-        new: int,
+        order: Tensor,
         active: Tensor | None,
         extent: int,
     ) -> RingPlan:
+        new, device = order.shape[1], order.device
         held = window if window is not None and ring >= window + new - 1 else None
         if held is None and extent > ring:
             raise ValueError(f"{extent} tokens do not fit a ring of {ring}")
-        device = self.lengths.device
-        order = self.lengths[:, None] + torch.arange(new, device=device)  # [B, S]
+        first = torch.arange(len(order), device=device)[:, None] * (ring + 1)
         slots = order % ring
         if active is not None:
             slots = torch.where(active[:, None], slots, ring)
-        first = torch.arange(len(slots), device=device)[:, None] * (ring + 1)
 
         extent = min(-(-extent // EXTENT_STEP) * EXTENT_STEP, ring)
         # How much older than the query a slot's token is; of later tokens, written in the same
         # step, this makes very old ones.
-        age = (order[:, :, None] - torch.arange(extent, device=device)) % ring  # [B, S, extent]
-        seen = (order + 1).clamp(max=held or ring)[:, :, None]
-        mask = torch.where(age < seen, 0.0, float("-inf")).to(self.rings[0].dtype)
-        return RingPlan((slots + first).flatten(), mask[:, None], extent)
+        newest = order[:, None, :, None]
+        age = (newest - torch.arange(extent, device=device)) % ring
+        seen = age <= newest.clamp(max=(held or ring) - 1)
+        mask = torch.where(seen, 0.0, float("-inf")).to(self.rings[0].dtype)
+        return RingPlan((slots + first).flatten(), mask, extent)
 
     def update(self, layer: int, kv: Tensor, plan: RingPlan) -> tuple[Tensor, Tensor]:
         """Write a layer's new keys and values, [B * S, 2 * kv_heads, head_dim]; return all.

@@ -37,7 +37,7 @@ class Decoder(nn.Module):
     def forward(
         self,
         x: Tensor,
-        positions: Tensor,
+        positions: Tensor | None = None,
         cache: KvCache | None = None,
         *,
         ada_scale: Tensor | None = None,
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
 
         Args:
             x: Embeddings, [B, S, dim].
-            positions: RoPE positions, int64 [B or 1, S].
+            positions: RoPE positions, int64 [B or 1, S]; None counts each row's tokens.
             cache: Keys and values so far, with B rows; updated in place. None: start of sequence.
             ada_scale: From `ada_scale`, [B or 1, n_layers, dim].
             active: bool [B]; rows that are False leave the cache untouched and their output is
@@ -60,9 +60,14 @@ class Decoder(nn.Module):
         """
         if self._frequencies is None or self._frequencies.device != x.device:
             self._frequencies = inverse_frequencies(self.config).to(x.device)
+        if cache is not None:
+            order = cache.order(x.shape[1])
+        else:
+            order = torch.arange(x.shape[1], device=x.device)[None]
+        positions = order if positions is None else positions
         rotation = rotations(self.config, self._frequencies, positions)
         temperature = query_temperature(self.config, positions)
-        plans = None if cache is None else cache.plan(x.shape[1], active, extent)
+        plans = None if cache is None else cache.plan(order, active, extent)
         at = Positions(rotation, temperature, cache, plans, self.watched)
         if self.fused is not None and cache is not None:
             out = self.fused(x, at, ada_scale)

@@ -38,6 +38,7 @@ class FusedLayers:
         self._heads, self._kv_heads = config.n_heads, config.n_kv_heads
         self._layers = [_fuse(layer) for layer in layers if isinstance(layer, DecoderLayer)]
         self._norm = Norm(norm)
+        self._ffn_norms = torch.stack([layer.ffn_norm.weight for layer in self._layers])
 
     def __call__(self, x: Tensor, at: Positions, ada_scale: Tensor | None) -> Tensor:
         """Run a cached step, [B, S, dim] -> [B, S, dim]; arguments as for `DecoderLayer`."""
@@ -45,32 +46,23 @@ class FusedLayers:
         assert at.plans is not None
         batch, new, dim = x.shape
         rows, heads, kv_heads = batch * new, self._heads, self._kv_heads
-        groups = heads // kv_heads
         rotation = self._rotation(at, batch, new)
         turning = 2 * rotation.shape[1]
         ffn_weights = self._ffn_weights(ada_scale, batch, new)
         x = x.reshape(rows, dim).clone()
         for index, layer in enumerate(self._layers):
             plan = at.plans[index]
-            qkv = layer.qkv(layer.attention_norm(x)).float()
+            qkv = layer.qkv(layer.attention_norm(x))
+            if qkv.dtype != torch.float32:
+                qkv = qkv.float()
             qkv[:, :turning].view(torch.complex64).mul_(rotation)
-            each = qkv.to(x.dtype).view(rows, heads + 2 * kv_heads, -1)
-            q, kv = each.split((heads, 2 * kv_heads), 1)
+            if qkv.dtype != x.dtype:
+                qkv = qkv.to(x.dtype)
+            q, kv = qkv.view(rows, heads + 2 * kv_heads, -1).split((heads, 2 * kv_heads), 1)
             k, v = at.cache.update(index, kv, plan)
             if index in at.watched:
                 at.watched[index] = q.unflatten(0, (batch, new))
-            # Queries that share keys stand below one another, as if they were later tokens.
-            mask = plan.mask
-            q = q.view(batch, new, kv_heads, groups, -1)
-            if new == 1:
-                q = q[:, 0]
-            else:
-                q = q.permute(0, 2, 3, 1, 4).flatten(2, 3)
-                mask = mask if groups == 1 else mask.repeat(1, 1, groups, 1)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-            if new > 1:
-                out = out.unflatten(2, (groups, new)).permute(0, 3, 1, 2, 4)
-            x += layer.wo(out.reshape(rows, -1))
+            x += layer.wo(self._attend(q, k, v, plan.mask))
             inner = layer.ffn_norm(x, ffn_weights[index])
             if layer.w13 is None or layer.w2 is None:
                 x += layer.experts(inner)
@@ -79,21 +71,38 @@ class FusedLayers:
                 x += layer.w2(F.silu(gate) * up)
         return self._norm(x).view(batch, new, dim)
 
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Attention of q [B * S, heads, head_dim] to k and v [B, kv_heads, extent, head_dim].
+
+        Queries that share keys stand below one another, as if they were later tokens.
+        """
+        rows, new, groups = len(q), mask.shape[2], self._heads // self._kv_heads
+        if new == 1:
+            q = q.view(rows, self._kv_heads, groups, -1)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).reshape(rows, -1)
+        if groups > 1:
+            mask = mask.repeat(1, 1, groups, 1)
+        q = q.view(-1, new, self._kv_heads, groups, q.shape[-1]).permute(0, 2, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q.flatten(2, 3), k, v, attn_mask=mask)
+        return out.unflatten(2, (groups, new)).permute(0, 3, 1, 2, 4).reshape(rows, -1)
+
     def _ffn_weights(
         self, ada_scale: Tensor | None, batch: int, new: int
     ) -> Sequence[Tensor | None]:
         """Weights of each layer's second norm where they differ between rows, [B * S, dim]."""
         if ada_scale is None:
             return (None,) * len(self._layers)
-        weights = torch.stack([layer.ffn_norm.weight for layer in self._layers])
-        return (weights * ada_scale).expand(batch, -1, -1).repeat_interleave(new, 0).unbind(1)
+        weights = (ada_scale * self._ffn_norms).expand(batch, -1, -1)
+        return (weights if new == 1 else weights.repeat_interleave(new, 0)).unbind(1)
 
     def _rotation(self, at: Positions, batch: int, new: int) -> Tensor:
         """One complex factor per query or key head and pair, [B * S, heads * pairs]."""
-        keys = at.rotation.expand(batch, new, self._kv_heads, -1)
-        queries = at.rotation if at.temperature is None else at.rotation * at.temperature
-        queries = queries.expand(batch, new, self._heads, -1)
-        return torch.cat((queries, keys), 2).flatten(0, 1).flatten(1)
+        heads = (self._heads, self._kv_heads)
+        if at.temperature is None:
+            return at.rotation.expand(batch, new, sum(heads), -1).reshape(batch * new, -1)
+        parts = at.rotation * at.temperature, at.rotation
+        each = [part.expand(batch, new, n, -1) for part, n in zip(parts, heads, strict=True)]
+        return torch.cat(each, 2).flatten(0, 1).flatten(1)
 
 
 class Norm:

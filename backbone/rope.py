@@ -43,7 +43,7 @@ def rotations(config: DecoderConfig, frequencies: Tensor, positions: Tensor) -> 
     Returns:
         complex64 [B, S, 1, head_dim / 2].
     """
-    angles = (positions.double()[..., None] * frequencies)[:, :, None]
+    angles = positions[..., None, None] * frequencies
     length = torch.ones_like(angles)
     if config.yarn is not None and config.yarn.apply_scale:
         length = length * (0.1 * math.log(config.yarn.factor) + 1.0)

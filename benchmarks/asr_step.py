@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -21,14 +22,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from asr.config import TOKEN_SAMPLES, AsrConfig
+from asr.config import TOKEN_MEL_FRAMES, TOKEN_MS, TOKEN_SAMPLES, AsrConfig
 from asr.engine import VoxtralRealtimeEngine
 from asr.graphs import GraphedSteps
 from asr.model import VoxtralRealtime
+from asr.offline import step
 from asr.steps import CONTEXT_SAMPLES, Steps
+from asr.stream import Listener
 from asr.words import StreamingIds
 from backbone.config import DecoderConfig
 from backbone.tekken import Tekken
+from pipelines.engines import NANO_ASR
 from tests.asr.reference import reference
 from tests.asr.tiny import speechlike, tekken
 
@@ -106,8 +110,10 @@ MID = AsrConfig(
     num_mel_bins=128,
 )
 MEMORY_BYTES_PER_S = {"H100": 3.35e12, "H200": 4.8e12}
-DELAY = 6
-WARM, STEPS, ROUNDS = 5, 40, 3
+LEFT, DELAY = 32, 6
+IDS = StreamingIds(1, 32, 33)
+WARM, STEPS, ROUNDS = 5, 60, 3
+FLUSHES_S, FLUSH_TOKENS = 16.0, 3  # somebody asks every 240 ms
 
 app = typer.Typer(add_completion=False)
 
@@ -137,8 +143,24 @@ def _cpu() -> dict[str, Any]:
         "callers at once, nano, core-ms": [
             _callers(sizes["nano"], n) for n in (1, 2, 4, 8, 16, 32)
         ],
-        "flush, nano, wall ms": [asyncio.run(_flushes(sizes["nano"]))],
+        f"flush at a delay of {DELAY * TOKEN_MS} ms, wall ms": [
+            asyncio.run(_flushes(weights, open_engine(callers), callers))
+            for weights, open_engine in _engines(sizes["nano"]).items()
+            for callers in (1, 8)
+        ],
     }
+
+
+def _engines(model: VoxtralRealtime) -> dict[str, Callable[[int], VoxtralRealtimeEngine]]:
+    """Random weights never fall silent, so their flushes take the most decisions there may be."""
+
+    def untrained(callers: int) -> VoxtralRealtimeEngine:
+        return VoxtralRealtimeEngine(model, Tekken(tekken()), name="random", max_streams=callers)
+
+    def shipped(callers: int) -> VoxtralRealtimeEngine:
+        return VoxtralRealtimeEngine.load(NANO_ASR, max_streams=callers)
+
+    return {"random": untrained, "shipped": shipped}
 
 
 def _random(config: AsrConfig, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
@@ -147,51 +169,74 @@ def _random(config: AsrConfig, device: str = "cpu", dtype: torch.dtype = torch.f
     model = model.to(dtype).to_empty(device=device).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.normal_(0, max(parameter[0].numel(), 8) ** -0.5)
+        parameter.copy_(parameter.bfloat16())  # as checkpoints are stored
     return model
 
 
 @torch.inference_mode()
 def _beside(name: str, model: VoxtralRealtime) -> dict[str, Any]:
-    """Our step and that of transformers, taking turns."""
-    theirs = reference(model)
-    steps = Steps(model, StreamingIds(1, 32, 33), 1)
-    samples = (32 + DELAY + WARM + STEPS + 2) * TOKEN_SAMPLES
-    pcm = torch.nn.functional.pad(speechlike(samples / 16000), (32 * TOKEN_SAMPLES, 0))
-    mel = steps.mel.clip(pcm[None])
+    """A decision of ours and of transformers', taking turns over the same sound."""
+    pcm = speechlike((STEPS + 10) * TOKEN_MS / 1000)
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    theirs = {key: reference(model).to(dtype) for key, dtype in dtypes.items()}
+    steps = Steps(model, IDS, 1)
+    padded = torch.nn.functional.pad(pcm, (LEFT * TOKEN_SAMPLES, (DELAY + 2) * TOKEN_SAMPLES))
+    mel = steps.mel.clip(padded[None])
     ours_ms: list[float] = []
-    theirs_ms: list[float] = []
+    theirs_ms: dict[str, list[float]] = {key: [] for key in theirs}
     for _ in range(ROUNDS):
-        theirs_ms += _transformers(theirs, mel)
-        ours_ms += _steps(steps, 1, time.thread_time)
-    theirs_p50, ours_p50 = float(np.median(theirs_ms)), float(np.median(ours_ms))
+        took_ms, said = _ours(steps, pcm)
+        ours_ms += took_ms
+        for key, reference_model in theirs.items():
+            took_ms, also_said = _transformers(reference_model, mel.to(dtypes[key]))
+            theirs_ms[key] += took_ms
+            if key == "fp32" and also_said[: len(said)] != said:
+                raise SystemExit("transformers says something else")
+    p50 = {key: float(np.median(times)) for key, times in theirs_ms.items()}
+    ours_p50 = float(np.median(ours_ms))
     return {
         "size": name,
         "parameters M": round(sum(p.numel() for p in model.parameters()) / 1e6, 1),
-        "transformers p50": round(theirs_p50, 2),
+        **{f"transformers {key} p50": round(value, 2) for key, value in p50.items()},
         "ours p50": round(ours_p50, 2),
         "ours p99": round(float(np.percentile(ours_ms, 99)), 2),
-        "times faster": round(theirs_p50 / ours_p50, 2),
-        "real-time factor": round(ours_p50 / 80, 3),
+        "times faster": round(min(p50.values()) / ours_p50, 2),
+        "real-time factor": round(ours_p50 / TOKEN_MS, 3),
     }
 
 
-def _transformers(theirs: Any, mel: torch.Tensor) -> list[float]:
-    stamps: list[float] = []
-
-    def stamp(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+def _ours(steps: Steps, pcm: torch.Tensor) -> tuple[list[float], list[int]]:
+    """Times and tokens of a stream that hears `pcm`: spectrogram, encoder, decoder, words."""
+    listener = Listener(Tekken(tekken()), steps.ids, DELAY, left=LEFT)
+    steps.seat(0, DELAY)
+    listener.feed(pcm.numpy())
+    stamps = [time.thread_time()]
+    while listener.ready_tokens():
+        step(steps, [listener])
         stamps.append(time.thread_time())
-        return torch.zeros(len(ids), dtype=torch.bool)
+    return list(np.diff(stamps)[DELAY + WARM :] * 1000), list(listener.tokens)
 
-    theirs.generate(
-        input_ids=torch.tensor([[1] + [32] * (32 + DELAY)]),
-        input_features=mel,
+
+def _transformers(theirs: Any, mel: torch.Tensor) -> tuple[list[float], list[int]]:
+    """Times and tokens of its streaming generation, the spectrogram given."""
+    stamps: list[float] = []
+    prompt = LEFT + 1 + DELAY
+
+    def pieces() -> Iterator[torch.Tensor]:
+        start, stop = 0, prompt * TOKEN_MEL_FRAMES
+        while stop <= mel.shape[-1]:
+            stamps.append(time.thread_time())
+            yield mel[..., start:stop]
+            start, stop = stop, stop + TOKEN_MEL_FRAMES
+
+    out = theirs.generate(
+        input_ids=torch.tensor([[IDS.start] + [IDS.pad] * (prompt - 1)]),
+        input_features=pieces(),
         num_delay_tokens=DELAY,
         do_sample=False,
-        max_new_tokens=WARM + STEPS,
         eos_token_id=theirs.config.text_config.vocab_size + 1,
-        stopping_criteria=[stamp],
     )
-    return list(np.diff(stamps)[WARM:] * 1000)
+    return list(np.diff(stamps)[WARM:] * 1000), out[0, prompt:].tolist()
 
 
 def _steps(steps: Steps, rows: int, clock: Any) -> list[float]:
@@ -214,7 +259,7 @@ def _steps(steps: Steps, rows: int, clock: Any) -> list[float]:
 
 @torch.inference_mode()
 def _callers(model: VoxtralRealtime, rows: int) -> dict[str, Any]:
-    steps = Steps(model, StreamingIds(1, 32, 33), rows)
+    steps = Steps(model, IDS, rows)
     took_ms = _steps(steps, rows, time.thread_time)
     return {
         "callers": rows,
@@ -225,20 +270,34 @@ def _callers(model: VoxtralRealtime, rows: int) -> dict[str, Any]:
     }
 
 
-async def _flushes(model: VoxtralRealtime) -> dict[str, Any]:
-    """From the call to the final words, while the live stream goes on."""
-    engine = VoxtralRealtimeEngine(model, Tekken(tekken()), name="nano", max_streams=2)
-    stream, took_ms = await engine.open(), []
-    pcm = speechlike(30.0).numpy()
-    for start in range(0, len(pcm) - 6400, 6400):
-        stream.feed(pcm[start : start + 6400])
-        await asyncio.sleep(0.4)  # live, it would have come in this slowly
-        began_s = time.perf_counter()
-        await stream.flush()
-        took_ms.append((time.perf_counter() - began_s) * 1000)
+async def _flushes(weights: str, engine: VoxtralRealtimeEngine, callers: int) -> dict[str, Any]:
+    """From the call to the final words, while everybody talks on."""
+    took_ms: list[float] = []
+
+    async def call(caller: int) -> None:
+        stream = await engine.open(delay_ms=DELAY * TOKEN_MS)
+        pcm = speechlike(FLUSHES_S, caller).numpy()
+        began_s = time.perf_counter() + caller * TOKEN_MS / 1000 / callers
+        for index, start in enumerate(range(0, len(pcm), TOKEN_SAMPLES)):
+            due_s = began_s + index * TOKEN_MS / 1000
+            await asyncio.sleep(max(due_s - time.perf_counter(), 0))
+            stream.feed(pcm[start : start + TOKEN_SAMPLES])
+            if index % (FLUSH_TOKENS * callers) == FLUSH_TOKENS * caller:
+                asked_s = time.perf_counter()
+                await stream.flush()
+                took_ms.append((time.perf_counter() - asked_s) * 1000)
+        await stream.close()
+
+    await asyncio.gather(*map(call, range(callers)))
+    steps_ms = engine.metrics().step_ms
     await engine.close()
-    percentiles = {f"p{q}": round(float(np.percentile(took_ms, q)), 1) for q in (50, 90, 99)}
-    return {"flushes": len(took_ms), "delay ms": DELAY * 80} | percentiles
+    return {
+        "weights": weights,
+        "callers": callers,
+        "flushes": len(took_ms),
+        **{f"p{q}": round(float(np.percentile(took_ms, q)), 1) for q in (50, 90, 99)},
+        "step p50": round(float(np.median(steps_ms)), 1),
+    }
 
 
 @torch.inference_mode()
@@ -250,7 +309,7 @@ def _cuda() -> dict[str, Any]:
     bandwidth = next((v for key, v in MEMORY_BYTES_PER_S.items() if key in name), None)
     rows = []
     for callers in (1, 16, 64):
-        steps = GraphedSteps(model, StreamingIds(1, 32, 33), callers)
+        steps = GraphedSteps(model, IDS, callers)
         took_ms = _steps(steps, callers, time.perf_counter)
         rows.append(
             {
