@@ -246,6 +246,10 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
     )
     if not heard or not length_s:
         return Finding("models", "bad", says, "Try others: --tts espeak, --asr sphinx.")
+    asked = set(_SENTENCE.lower().strip("?").split())
+    if 2 * len(asked & set(heard.lower().strip("?").split())) < len(asked):
+        cure = "The ears missed most of it: people will have to speak clearly, or choose others."
+        return Finding("models", "poor", says, cure)
     if spoke_s > 0.8 * length_s or listened_s > 0.8 * (length_s + 2):
         cure = "This machine is too slow or too busy for them: expect pauses within sentences."
         return Finding("models", "poor", says, cure)

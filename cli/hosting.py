@@ -17,6 +17,7 @@ from rich.console import Console
 
 from agent.llm_choice import LlmChoice, choose_llm
 from agent.persona import Persona
+from cli import STARTED_S
 from cli.phones import PhonePlan
 from cli.welcome import welcome
 from common.errors import ConfigError, ParleyError
@@ -74,7 +75,6 @@ async def host_calls(order: Order, port: socket) -> None:
     Raises:
         ParleyError: Something cannot be opened; says why.
     """
-    began_s = time.monotonic()
     async with AsyncExitStack() as house:
         with Console(stderr=True).status("Waking up …"):
             verify = _load(order.verify) if order.verify else None
@@ -98,7 +98,7 @@ async def host_calls(order: Order, port: socket) -> None:
         server = DrainingServer(
             app,
             drain=partial(calls.drain, order.drain_s),
-            on_ready=partial(_greet, order, offered, choice, began_s),
+            on_ready=partial(_greet, order, offered, choice),
         )
         await server.run_until_stopped(port)
 
@@ -125,8 +125,8 @@ def _open_calls(
     return calls
 
 
-def _greet(order: Order, offered: Catalogue, choice: LlmChoice, began_s: float) -> None:
-    took_s = time.monotonic() - began_s
+def _greet(order: Order, offered: Catalogue, choice: LlmChoice) -> None:
+    took_s = time.monotonic() - STARTED_S
     console = Console(highlight=False)  # on stdout: what goes to stderr is the log
     welcome(
         console, order.settings, offered,

@@ -174,6 +174,8 @@ class BrowserCalls:
         late = self.lag.known and self.lag.percentile_ms(95) > self._most_lag_ms
         if self.active and late:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
+        if getattr(self._engines.tts, "is_full", False):  # the greeting would stay unsaid
+            raise EngineFull("All voices of this machine are speaking.", 5.0)
 
     async def offer(
         self,

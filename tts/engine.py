@@ -157,6 +157,11 @@ class VoxtralTtsEngine:
         with suppress(ParleyError):  # an engine that has stopped has no slot to free
             self._stepper.post(lambda: self._leave(speaker))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` would refuse one more speaker at this moment."""
+        return 0 < self._max_streams <= len(self._speakers)
+
     async def metrics(self) -> TtsMetrics:
         """How the engine is doing."""
         return await self._stepper.call(self._measure)

@@ -71,5 +71,6 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
         mark = secrets.token_hex(4)
+        request.app.state.metrics.errors.labels("server").inc()
         logger.opt(exception=error).error("unhandled error {} at {}", mark, request.url.path)
         return refusal(500, "Something broke on the server.", f"Its log says more under {mark}.")

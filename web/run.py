@@ -27,14 +27,14 @@ def listen(settings: WebSettings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=128)
     except OSError as error:
-        # The errno of an unknown name is negative; create_server's own text repeats the address.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror)
+        number = error.errno or 0  # of an unknown name it is negative
+        why = os.strerror(number) if number > 0 else str(error.strerror)
         raise ParleyError(
             f"Port {settings.port} of {settings.host} cannot be listened on: {why.lower()}.",
             {
                 errno.EADDRINUSE: "Another program holds it, perhaps a Parley; choose another --port.",
                 errno.EACCES: "Ports below 1024 are for the system; choose another --port.",
-            }.get(error.errno or 0, "Check --host: it must be an address of this machine."),
+            }.get(number, "Check --host: it must be an address of this machine."),
         ) from error
 
 

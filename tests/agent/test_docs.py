@@ -1,4 +1,4 @@
-"""What docs/personas.md shows must work as shown."""
+"""What the documents show of personas, tools and deployments must work as shown."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from agent.script import Dialogue, ScriptPlayer
 from agent.tools import as_tool
 from common.yamlfile import parse_yaml
 
-DOCS = (Path(__file__).parents[2] / "docs" / "personas.md").read_text(encoding="utf-8")
-YAML = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
-PYTHON = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+def shown(document: str, language: str) -> str:
+    text = (Path(__file__).parents[2] / "docs" / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[0]
 
 
 def test_the_bakery_takes_an_order():
-    persona = parse_yaml(YAML[0], Persona, name="bakery.yaml")
+    persona = parse_yaml(shown("personas.md", "yaml"), Persona, name="bakery.yaml")
     player, state = ScriptPlayer(persona.script), Dialogue()
     for heard in ("can i order some bread", "to", "on tuesday", "my name is jo", "yes please"):
         state, said = player.reply(state, heard, datetime(2026, 11, 21, 9))
@@ -26,13 +27,13 @@ def test_the_bakery_takes_an_order():
 
 
 def test_the_deployment_loads():
-    deployment = parse_yaml(YAML[1], Deployment, name="deployment.yaml")
-    assert deployment.for_page("/quiz").voice == "ann"
+    deployment = parse_yaml(shown("serving.md", "yaml"), Deployment, name="office.yaml")
+    assert deployment.for_page("/quiz").voice == "mae"
     assert deployment.persona(deployment.for_number("+33123456789")).name == "restaurant"
 
 
 def test_the_tool_is_one():
     names: dict = {}
-    exec(PYTHON[0], names)
+    exec(shown("personas.md", "python"), names)
     tool = as_tool(names["free_tables"])
     assert (tool.options.time_limit_s, tool.description) == (5, "Find free tables on a day.")

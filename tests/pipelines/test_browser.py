@@ -257,6 +257,12 @@ async def test_draining_refuses_new_calls_and_waits_for_those_that_run(desk):
     assert desk.calls.active == 0
 
 
+async def test_a_call_that_no_voice_could_greet_is_refused(desk):
+    desk.calls._engines.tts.is_full = True
+    with pytest.raises(EngineFull, match="voices"):
+        desk.calls.admit()
+
+
 # ---- bad input ------------------------------------------------------------------------------------
 
 

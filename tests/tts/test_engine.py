@@ -144,6 +144,7 @@ async def test_cancel_frees_the_slot_at_once_and_full_engines_refuse(checkpoint:
     stream.write(TEXT)
     frames = stream.frames()
     await anext(frames)
+    assert engine.is_full
     with pytest.raises(EngineFull):
         await engine.open()
     stream.cancel()

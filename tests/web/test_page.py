@@ -52,6 +52,19 @@ def test_it_loads_from_this_server_only(stand_in: StandIn, new_page: Callable[..
     assert not refused
 
 
+def test_a_page_of_its_own_calls_its_own_persona(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.goto(f"{url}books")
+    expect(page.locator("#about")).to_have_text("Books and hours.")
+    expect(page.get_by_text("Who answers")).to_be_hidden()
+    with page.expect_request("**/api/offer") as placed:
+        page.get_by_role("button", name="Talk").click()
+    assert placed.value.post_data_json["request_data"]["page"] == "/books"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_axe_finds_nothing(

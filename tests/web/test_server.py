@@ -165,9 +165,11 @@ async def test_a_full_engine_is_a_503_with_its_own_hint(offer: dict[str, str]) -
 
 
 async def test_a_bug_leaves_a_mark_and_no_detail(offer: dict[str, str]) -> None:
-    refusal = await client(Switchboard(error=RuntimeError("secret"))).post("/api/offer", json=offer)
+    visitor = client(Switchboard(error=RuntimeError("secret")))
+    refusal = await visitor.post("/api/offer", json=offer)
     assert refusal.status_code == 500
     assert "secret" not in refusal.text
+    assert 'parley_errors_total{where="server"} 1.0' in (await visitor.get("/metrics")).text
 
 
 async def test_readiness_is_whether_one_more_call_would_be_served() -> None:
