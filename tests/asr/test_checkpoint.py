@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,3 +106,23 @@ def test_another_time_grid_is_refused():
     audio["frame_rate"] = 25
     with pytest.raises(CheckpointError, match="another time grid"):
         AsrConfig.from_params(changed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's /proc")
+def test_weights_stay_in_the_mapped_file_until_they_are_needed(folder):
+    model = load_model(folder)
+    ranges = [
+        [int(end, 16) for end in line.split()[0].split("-")]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith("consolidated.safetensors")
+    ]
+    for name, parameter in model.named_parameters():
+        assert any(start <= parameter.data_ptr() < stop for start, stop in ranges), name
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_loading_shows_a_bar_only_when_it_takes_noticeable_time(folder, slow, capsys, monkeypatch):
+    if slow:
+        monkeypatch.setattr("backbone.checkpoint.SHOW_PROGRESS_AFTER_S", 0.0)
+    load_model(folder)
+    assert ("loading weights" in capsys.readouterr().err) == slow
