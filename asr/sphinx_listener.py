@@ -25,6 +25,8 @@ from typing import Literal
 import pocketsphinx
 
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis, Word
+from asr.sphinx_mean import LineMean
+from asr.sphinx_noise import DELAY_SAMPLES, NoiseFilter
 
 LanguageModel = Literal["ours", "bundled"]
 
@@ -41,15 +43,24 @@ class ListenerOptions:
 
     lm: LanguageModel = "ours"  # our small conversation model, or the wheel's 72,000 words
     gate_mode: int = 2  # 0 lets everything through, 3 only what is surely a voice
+    filtered: bool = True  # steady noise is taken out of what the decoder gets
     before_ms: int = 300  # audio the decoder gets from before the gate opened
     open_ms: int = 90  # voice needed, within 150 ms, to open the gate
     close_ms: int = 300  # silence that ends an utterance
+    look_ms: int = 120  # silence after which a short one gets its second pass, on trial
+    look_s: float = 1.5  # what is short
     pause_ms: int = 480  # silence that is surely a pause
     max_utterance_s: float = 15.0  # speech without a pause is cut here
     wait_s: float = 2.5  # a flush inside a longer utterance does not wait for the second pass
     unsettled_s: float = 2.5  # at a cut inside speech, words younger than this are heard again
     max_words: int = 1000  # settled words kept when nobody commits them
     second_pass: bool = True  # a flat-lexicon search of each finished utterance; see `close_ms`
+    line_mean: tuple[float, ...] = (40.0, 3.0, -1.0, *(0.0,) * 10)  # cepstra of an average line
+    mean_doubt_ms: int = 500  # of speech, until a caller's own line weighs as much
+    mean_memory_ms: int = 8000  # of speech that is remembered of it
+    mean_every_ms: int = 320  # how often it is looked at; whole slices
+    again_moved: float = 5.0  # a mean that moved so far makes the utterance be heard again,
+    again_s: float = 4.0  # unless it is longer
 
 
 def _decoder(options: ListenerOptions) -> pocketsphinx.Decoder:
@@ -76,21 +87,24 @@ class Listener:
     def __init__(self, options: ListenerOptions | None = None) -> None:
         self._options = options or ListenerOptions()
         self._decoder = _decoder(self._options)
-        self._initial_cmn = self._decoder.get_cmn(False)
+        mean = self._options.line_mean, self._options.mean_doubt_ms // 10
+        self._mean = LineMean(self._decoder, *mean, self._options.mean_memory_ms // 10)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next audio is a new caller's first sample."""
-        if getattr(self, "_utterance", None) is not None:
+        if getattr(self, "_utterance", None) is not None and not self._looked:
             self._decoder.end_utt()
-        self._decoder.set_cmn(self._initial_cmn)
+        self._mean.reset()
         self._gate = pocketsphinx.Vad(self._options.gate_mode, SAMPLE_RATE_HZ, 0.03)
         self._ungated = bytearray()  # less than one gate frame
         self._recent = deque[bool](maxlen=5)  # the gate's last 150 ms
+        self._noise = NoiseFilter()
         self._before = bytearray()  # audio before the gate opened
         self._utterance: bytearray | None = None  # the open utterance's audio; None in silence
         self._utterance_at = 0  # its first sample
         self._decoded_bytes = 0  # how much of it the decoder has
+        self._looked: bool | None = None  # its second pass was made on trial, and still stands
         self._settled: list[Word] = []
         self._revisable: tuple[Word, ...] = ()
         self._committed = 0
@@ -141,11 +155,18 @@ class Listener:
         voice = self._gate.is_speech(frame)
         self._recent.append(voice)
         self._silent_samples = 0 if voice else self._silent_samples + _GATE_SAMPLES
+        if self._options.filtered:
+            frame = self._noise.filter(frame)
         if self._utterance is not None:
             self._utterance += frame
+            if voice and self._looked:
+                self._listen_on()
             if self._silent_samples >= _samples(self._options.close_ms):
                 self._settle(self._finish())
                 self._close(keep=self._utterance)
+            elif self._looked is None and self._silent_samples >= _samples(self._options.look_ms):
+                if len(self._utterance) <= 2 * _samples(1000 * self._options.look_s):
+                    self._revisable, self._looked = self._finish(), True
             elif len(self._utterance) >= 2 * _samples(1000 * self._options.max_utterance_s):
                 self._go_on(self._finish())
             return
@@ -158,12 +179,23 @@ class Listener:
     def _open(self, audio: bytearray) -> None:
         """Start an utterance with `audio`, whose last sample is the newest one gated."""
         self._utterance = bytearray(audio)
-        self._utterance_at = self._heard - (len(self._ungated) + len(audio)) // 2
+        late = DELAY_SAMPLES * self._options.filtered
+        self._utterance_at = self._heard - (len(self._ungated) + len(audio)) // 2 - late
         self._decoded_bytes = 0
+        self._looked = None
+        self._mean.begin()
+        self._decoder.start_utt()
+
+    def _listen_on(self) -> None:
+        """The caller had not finished when the second pass was made on trial."""
+        self._looked = False
+        self._decoded_bytes = 0
+        self._mean.begin()
         self._decoder.start_utt()
 
     def _close(self, keep: bytearray) -> None:
         """Go back to silence; `keep` supplies the run-up for what the caller says next."""
+        self._mean.end()
         self._utterance = None
         self._revisable = ()
         self._before = keep[-2 * _samples(self._options.before_ms) :]
@@ -174,17 +206,36 @@ class Listener:
     def _decode(self) -> None:
         """Give the decoder what it lacks of the open utterance and read its words."""
         audio = self._utterance
-        if audio is None or self._decoded_bytes == len(audio):
+        if audio is None or self._looked or self._decoded_bytes == len(audio):
             return
-        for start in range(self._decoded_bytes, len(audio), _SLICE_BYTES):
-            self._decoder.process_raw(bytes(audio[start : start + _SLICE_BYTES]))
-        self._decoded_bytes = len(audio)
+        every = 2 * _samples(self._options.mean_every_ms)
+        while self._decoded_bytes < len(audio):
+            start = self._decoded_bytes
+            # Slices lie where they lie whatever pieces the audio came in, and so does what is heard.
+            end = min(start - start % _SLICE_BYTES + _SLICE_BYTES, len(audio))
+            self._decoder.process_raw(bytes(audio[start:end]))
+            self._decoded_bytes = end
+            if end % every == 0:
+                self._mean.learn(end // (2 * _FRAME_SAMPLES))
         self._revisable = self._words(final=False)
 
     def _finish(self) -> tuple[Word, ...]:
-        """End the utterance in the decoder and return its final words."""
+        """End the utterance in the decoder and return its final words.
+
+        When it has shown that the line is another than was thought, it is heard a second time.
+        """
+        audio = self._utterance
+        assert audio is not None
+        if self._looked:
+            return self._revisable
         self._decode()
+        self._mean.learn(len(audio) // (2 * _FRAME_SAMPLES))
         self._decoder.end_utt()
+        short = len(audio) <= 2 * _samples(1000 * self._options.again_s)
+        if short and self._mean.moved > self._options.again_moved:
+            self._decoder.start_utt()
+            self._decoder.process_raw(bytes(audio))
+            self._decoder.end_utt()
         return self._words(final=True)
 
     def _go_on(self, words: tuple[Word, ...]) -> None:
@@ -205,6 +256,7 @@ class Listener:
             quiet_from = settled[-1].end_samples if settled else at
             run_up = again[0].start_samples - _samples(self._options.before_ms)
             resume = max(quiet_from, run_up)
+        self._mean.end()
         self._open(audio[2 * max(0, resume - at) :])
         self._revisable = again
 

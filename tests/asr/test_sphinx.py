@@ -16,6 +16,7 @@ import pytest
 from asr.interface import Hypothesis
 from asr.sphinx import SphinxEngine
 from asr.sphinx_listener import Listener, ListenerOptions
+from asr.sphinx_noise import DELAY_SAMPLES, NoiseFilter
 from common.errors import ConfigError, EngineFull, RemoteError
 
 pytestmark = pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite to speak")
@@ -140,6 +141,60 @@ def test_silence_noise_and_broken_audio_say_nothing(listener: Listener) -> None:
     hum = (300 * np.sin(2 * np.pi * 50 * np.arange(80_000) / 16_000)).astype(np.int16)
     feed(listener, hum)
     assert listener.flush().text in ("", "mhm", "oh")
+
+
+def test_a_short_word_is_known_before_its_utterance_ends(
+    listener: Listener, tmp_path: Path
+) -> None:
+    listener.reset()
+    stop = say("stop", tmp_path)
+    ends = 16_000 + np.flatnonzero(np.abs(stop) > 600)[-1]
+    heard = feed(listener, np.concatenate([SILENCE, stop, SILENCE]), chunk=320)
+    known = next(view for view in heard if view.text == "stop")
+    assert known.heard_samples - ends < 0.25 * 16_000
+    assert heard[-1].text == "stop"
+
+
+def test_a_sentence_that_goes_on_after_a_trial_is_heard_once(
+    listener: Listener, tmp_path: Path
+) -> None:
+    listener.reset()
+    pause = np.zeros(3_200, np.int16)
+    parts = [say(text, tmp_path) for text in ("what time", "is it now")]
+    spoken = [part[: np.flatnonzero(np.abs(part) > 600)[-1]] for part in parts]
+    feed(listener, np.concatenate([SILENCE, spoken[0], pause, spoken[1], SILENCE]))
+    assert listener.flush().text == "what time is it now"
+
+
+def test_a_dull_line_is_learnt_within_the_first_sentence(first: np.ndarray) -> None:
+    """A line that loses its treble and much of its bass: heard better than by waiting for the next."""
+    spectrum = np.fft.rfft(first)
+    hertz = np.fft.rfftfreq(len(first), 1 / 16_000)
+    dull = np.fft.irfft(spectrum / (1 + (hertz / 700) ** 2), len(first))
+    pcm = np.concatenate([SILENCE, (8_000 * dull / np.abs(dull).max()).astype(np.int16), SILENCE])
+    right = []
+    for options in (ListenerOptions(), ListenerOptions(mean_doubt_ms=10**9)):
+        listener = Listener(options)
+        feed(listener, pcm)
+        right.append(len(set(FIRST.split()) & set(listener.flush().text.split())))
+    assert right[0] > right[1]
+
+
+def test_the_noise_filter_lowers_noise_and_spares_a_voice() -> None:
+    noise = np.random.default_rng(0).normal(0, 300, 48_000)
+    voice = noise.copy()
+    voice[16_000:32_000] += 6_000 * np.sin(2 * np.pi * np.arange(16_000) * 440 / 16_000)
+    outputs = []
+    for chunk in (480, 1_600):
+        noise_filter = NoiseFilter()
+        pieces = [voice[i : i + chunk].astype(np.int16) for i in range(0, len(voice), chunk)]
+        outputs.append(b"".join(noise_filter.filter(piece.tobytes()) for piece in pieces))
+    assert outputs[0] == outputs[1]
+    out = np.frombuffer(outputs[0], np.int16)[DELAY_SAMPLES:].astype(float)
+    assert out[4_000:15_000].std() < 0.4 * 300
+    kept = np.corrcoef(out[18_000:30_000], voice[18_000:30_000])[0, 1]
+    assert kept > 0.99
+    assert out[18_000:30_000].std() > 0.95 * voice[18_000:30_000].std()
 
 
 def test_commit_forgets_by_the_middle(listener: Listener, first: np.ndarray) -> None:

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from agent.persona import list_personas, small_talk
+from agent.scriptbook import PLACEHOLDER, Script, all_rules
 from common.errors import ConfigError
 from training.text.grammar import Grammar
 
@@ -39,7 +41,10 @@ def conversation_grammar() -> Grammar:
     with tempfile.TemporaryDirectory() as folder:
         verbs = Path(folder) / "verbs.txt"
         verbs.write_text(_verb_rules((_HERE / "verbs.txt").read_text()))
-        return Grammar([_HERE / "lists.txt", verbs, _HERE / "caller.txt", _HERE / "agent.txt"])
+        scripts = Path(folder) / "scripts.txt"
+        scripts.write_text(_script_rule([small_talk(), *(p.script for p in list_personas())]))
+        files = ("lists.txt", "caller.txt", "agent.txt")
+        return Grammar([verbs, scripts, *(_HERE / name for name in files)])
 
 
 class Conversation:
@@ -89,3 +94,25 @@ def _verb_rules(table: str) -> str:
         for form, verb in zip(_FORMS, forms.split(), strict=True):
             rules[form].append(f"  {verb} ({objects.strip()})")
     return "\n".join(f"{form} =\n" + "\n".join(options) for form, options in rules.items()) + "\n"
+
+
+def _script_rule(scripts: list[Script]) -> str:
+    """Turn what the personas' offline scripts hope to hear into the rule <scripted>.
+
+    A slot becomes one of its options or <heard-KIND>, a rule of caller.txt.
+    """
+    lines = []
+    for script in scripts:
+        said = {
+            name: f"({'|'.join(slot.options)})" if slot.options else f"<heard-{slot.kind}>"
+            for name, slot in script.slots.items()
+        }
+        for rule in all_rules(script.rules):
+            words = [text for text in rule.hear if re.search("[a-z]", text)]
+            lines += [_filled(text, said) for text in words]
+        lines += [option for slot in script.slots.values() for option in slot.options]
+    return "\n  ".join(["scripted =", *lines]) + "\n"
+
+
+def _filled(text: str, said: dict[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: said[match[1]], text)
