@@ -1,4 +1,4 @@
-"""Noise, level and colour added to spectrograms, anew each time a clip is used.
+"""Noise, level, colour and other throats for spectrograms, anew each time a clip is used.
 
 Powers of independent sounds add, so noise can be added to a mel spectrogram without the audio:
 thousands of times faster, and each hearing of a clip is a different one.
@@ -6,12 +6,17 @@ thousands of times faster, and each hearing of a clip is a different one.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from asr.interface import SAMPLE_RATE_HZ
 
 _LOG10 = 2.302585
 _PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
 _FLOOR = -0.625  # the published floor in that scale
+_TRACT = 0.12  # vocal tracts differ by so much from the one that spoke, at most
 
 
 def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
@@ -37,6 +42,7 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
         smooth = torch.nn.functional.interpolate(drawn, length, mode="linear", align_corners=True)
         return smooth if axis == 2 else smooth.transpose(1, 2)
 
+    mel = _other_tract(mel, (1 + sometimes(0.7) * uniform(-_TRACT, _TRACT))[:, :, 0])
     mel = mel + sometimes(0.8) * curve(10, 4.0, bins, 1) * _PER_DB
     power = torch.exp((4 * mel - 4) * _LOG10)
     loudest = power.flatten(1).topk(frames, dim=1).values.mean(1)[:, None, None] + 1e-9
@@ -61,3 +67,22 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     level_db = uniform(-30, 6)
     out = (torch.log10(power.clamp_min(1e-12)) + 4) / 4 + level_db * _PER_DB
     return out.clamp_min(_FLOOR)
+
+
+def _other_tract(mel: Tensor, factor: Tensor) -> Tensor:
+    """Divide all frequencies by `factor` [B, 1], as a longer or shorter throat does."""
+    bins = mel.shape[1]
+    spacing = _mel(torch.tensor(SAMPLE_RATE_HZ / 2)) / (bins + 1)
+    centres_mel = spacing * torch.arange(1, bins + 1)
+    above = 1000 * torch.exp((centres_mel - 15) * math.log(6.4) / 27)
+    centres_hz = torch.where(centres_mel < 15, centres_mel * 200 / 3, above)
+    place = (_mel(centres_hz * factor) / spacing - 1).clamp(0, bins - 1)
+    low = place.long().clamp_max(bins - 2)
+    share = (place - low)[:, :, None]
+    rows = torch.arange(len(mel))[:, None]
+    return mel[rows, low] * (1 - share) + mel[rows, low + 1] * share
+
+
+def _mel(hz: Tensor) -> Tensor:
+    """Slaney's scale, as `asr.frontend` counts it."""
+    return torch.where(hz < 1000, 3 * hz / 200, 15 + 27 * torch.log(hz / 1000) / math.log(6.4))

@@ -250,10 +250,15 @@ def main(
         "training/ears/nano.yaml"
     ),
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    compiled: Annotated[bool, typer.Option(help="Half a minute's work first, then 1.8x.")] = True,
 ) -> None:
     """Train, or go on training."""
     torch.set_num_threads(threads)
-    Run(out, corpus, arpa, EarsRecipe.load(recipe)).train()
+    run = Run(out, corpus, arpa, EarsRecipe.load(recipe))
+    if compiled:  # one by one, for the losses have shapes of their own in every batch
+        run.ears.model.whisper_encoder.compile()
+        run.ears.model.decoder.compile()
+    run.train()
 
 
 if __name__ == "__main__":
