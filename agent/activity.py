@@ -24,6 +24,7 @@ OWN_VOICE = 0.5  # belief from which a frame counts as the agent's own voice com
 SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the microphone
 YOUNG_MS = 120  # the neural detector lags by two windows and a busy machine
 ABOVE_NOISE_DB = 6.0
+TAIL_DB = 36.0  # below its own peak: the gate is still open, but nobody speaks any more
 QUIETEST_DBFS = -62.0  # below this nobody could understand a word over a telephone
 
 
@@ -143,7 +144,10 @@ class VoiceActivity:
     def _is_voice(self, sound: Sound) -> bool:
         if not sound.voiced or sound.own_voice >= OWN_VOICE:
             return False
-        if sound.level_dbfs < max(QUIETEST_DBFS, self.noise_dbfs + ABOVE_NOISE_DB):
+        faintest = max(QUIETEST_DBFS, self.noise_dbfs + ABOVE_NOISE_DB)
+        if self.burst_quiet_ms <= BURST_GAP_MS:
+            faintest = max(faintest, self.burst.peak_dbfs - TAIL_DB)
+        if sound.level_dbfs < faintest:
             return False
         young = self.burst_quiet_ms > BURST_GAP_MS or self.burst.voiced_ms < YOUNG_MS
         return not self.neural or young or sound.confidence >= SPEECH_CONFIDENCE

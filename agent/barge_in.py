@@ -30,6 +30,7 @@ UNSURE_CONFIDENCE = 0.6  # coughs and laughter stay below, speech close to a mic
 BEGINNING_QUIET_MS = 300
 NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
+LEVEL_KNOWN_MS = 280  # the s and t of “stop” alone last 160 ms, far below its vowel
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 ASIDE_DB = 4.0  # one voice varies by 3 dB from sentence to sentence
 ASIDE_MS = 1500  # who speaks on for so long means the agent
@@ -98,7 +99,7 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
     far = doubt.below_usual_db >= SOMEONE_ELSE_DB and doubt.voiced_ms < FAR_ACCEPT_MS
     if doubt.meaning is Meaning.TAKES_FLOOR and _sure(doubt, SURE_COMMAND) and not far:
         return Verdict.INTERRUPT, "the caller takes the floor"
-    if far and (doubt.voiced_ms >= 200 or doubt.quiet_ms >= CLICK_QUIET_MS):
+    if far and (doubt.voiced_ms >= LEVEL_KNOWN_MS or doubt.quiet_ms >= CLICK_QUIET_MS):
         return (
             Verdict.IGNORE,
             f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",

@@ -40,10 +40,10 @@ FINISHED_SENTENCES = [
 def _silence_until_commit_ms(
     text: str, *, sound: float | None = None, pace: str = "balanced"
 ) -> int:
-    talk = Talk(options_for(pace)).quiet(300).say(text).quiet(160).heard(final=True)
+    talk = Talk(options_for(pace)).quiet(300).say(text).quiet(220).heard(final=True)
     if sound is not None:
         talk.finished(sound)
-    silent_ms = 160
+    silent_ms = 220
     while not any(isinstance(decision, d.Commit) for decision in talk.decisions):
         talk.quiet(20)
         silent_ms += 20
@@ -92,7 +92,7 @@ def test_a_slow_speaker_is_given_more_time() -> None:
 def test_pauses_are_learnt_during_the_call() -> None:
     def doubtful_end_ms(talk: Talk) -> float:
         stopped = talk.say("I will come by later").at
-        talk.quiet(160).heard(final=True).finished(0.2).quiet(4000)
+        talk.quiet(220).heard(final=True).finished(0.2).quiet(4000)
         return (talk.last(d.Commit).at - stopped) / MS
 
     slow = Talk().quiet(300)
@@ -159,20 +159,20 @@ def test_a_lagging_live_view_does_not_undo_final_words() -> None:
 
 
 def test_a_cough_in_silence_is_nobodys_turn() -> None:
-    talk = Talk().quiet(500).voice(200).quiet(140).heard(final=True).quiet(600)
+    talk = Talk().quiet(500).voice(200).quiet(180).heard(final=True).quiet(600)
     assert talk.names == ["TurnStarted", "FlushWords", "Ignore"]
     assert talk.state is State.LISTENING
 
 
 def test_a_hum_is_not_answered() -> None:
-    talk = Talk().quiet(300).say("mm-hm").quiet(140).heard(final=True).quiet(3000)
+    talk = Talk().quiet(300).say("mm-hm").quiet(180).heard(final=True).quiet(3000)
     assert talk.names[-1] == "Backchannel"
     assert "Commit" not in talk.names
 
 
 def test_a_hum_answers_a_question() -> None:
     talk = Talk().speaks("Shall I book it?").quiet(1000).falls_silent()
-    talk.quiet(300).say("mm-hm").quiet(140).heard(final=True).quiet(3000)
+    talk.quiet(300).say("mm-hm").quiet(180).heard(final=True).quiet(3000)
     assert "Commit" in talk.names
 
 
