@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
+import queue
 import sys
+import threading
+import time
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
 if TYPE_CHECKING:
     from loguru import Message
+
+
+_STDERR = 2
+_MOST_LINES = 10_000  # that wait for a terminal; later ones are lost
+_LAST_WORDS_S = 1.0
 
 
 def set_up_log(
@@ -27,14 +38,42 @@ def set_up_log(
         library_level: Of pipecat's and the other libraries'; finer ones quote what people say.
     """
     logger.remove()
+    write = _Writer()
     logger.add(
-        _write_json if as_json else sys.stderr,
+        (lambda message: write(_as_json(message))) if as_json else write,
         level="DEBUG",
+        colorize=not as_json and sys.stderr.isatty(),
         format="<dim>{time:HH:mm:ss}</dim> <level>{level.name:<7}</level> {message}",
         filter={"": level, "pipecat": library_level},
         diagnose=False,
     )
     logging.basicConfig(handlers=[_ToLoguru()], level=library_level, force=True)
+
+
+class _Writer:
+    """Writes to stderr on a thread: a stalled terminal or a full pipe must not stop calls."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str] = queue.Queue(_MOST_LINES)
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+        atexit.register(self._finish)
+
+    def __call__(self, line: str) -> None:
+        with suppress(queue.Full):
+            self._lines.put_nowait(line)
+
+    def _write(self) -> None:
+        while True:
+            left = self._lines.get().encode()
+            with suppress(OSError):  # nobody listens any more
+                while left:
+                    left = left[os.write(_STDERR, left) :]
+            self._lines.task_done()
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while self._lines.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 class _ToLoguru(logging.Handler):
@@ -45,7 +84,7 @@ class _ToLoguru(logging.Handler):
         told.opt(exception=record.exc_info).log(record.levelname, "{}", record.getMessage())
 
 
-def _write_json(message: Message) -> None:
+def _as_json(message: Message) -> str:
     record = message.record
     line = {
         "time": record["time"].isoformat(timespec="milliseconds"),
@@ -55,4 +94,4 @@ def _write_json(message: Message) -> None:
     }
     if record["exception"] is not None:
         line["traceback"] = "".join(traceback.format_exception(record["exception"].value))
-    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -64,3 +64,19 @@ def test_what_pipecat_tells_of_calls_is_left_out_unless_asked_for() -> None:
     assert "hello" not in stderr_of("", what)
     assert "trouble" in stderr_of("", what)
     assert "hello" in stderr_of("library_level='DEBUG'", what)
+
+
+def test_a_pipe_that_nobody_reads_does_not_stop_the_program():
+    program = (
+        "from loguru import logger\nfrom cli.log import set_up_log\nset_up_log()\n"
+        "for _ in range(5_000): logger.info('x' * 100)\nprint('done')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"done\n"
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
