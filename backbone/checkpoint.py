@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from common.errors import CheckpointError
 
@@ -27,6 +29,30 @@ LISTED_DIFFERENCES = 8
 FP8_SCALES = (".qscale_weight", ".weight_scale_inv", ".weight_scale")
 """Where a file holds the one number that its 8-bit weight `<linear>.weight` is multiplied by."""
 FP8_OTHERS = (".qscale_act", ".activation_scale", ".input_scale")
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Initialises nothing.
+
+    For random numbers and norms of tensors without memory torch imports its compiler, which takes
+    longer than loading a small model.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        kwargs = kwargs or {}
+        if func is nn.init.normal_:
+            return kwargs["tensor"]
+        if func is torch.norm_except_dim:  # weight normalisation starts from it
+            weight, _, dim = args
+            return weight.new_empty([n if i == dim else 1 for i, n in enumerate(weight.shape)])
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Models built inside have parameters that take no memory, to be filled from a checkpoint."""
+    with torch.device("meta"), _Uninitialised():
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +144,7 @@ def load_module(
     Raises:
         CheckpointError: The folder does not hold the model's weights.
     """
-    with torch.device("meta"):
+    with shapes_only():
         model = build()
     files = weight_files(folder)
     naming = published if files[0].name.startswith("consolidated") else hugging_face
@@ -254,7 +280,8 @@ class _ProgressBar:
             self._progress.start()
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
 
 def save_checkpoint(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from backbone.checkpoint import load_weights, read_params, weight_files
+from backbone.checkpoint import load_weights, read_params, shapes_only, weight_files
 from backbone.tekken import Tekken
 from tts.codec import Codec
 from tts.config import TtsConfig
@@ -25,7 +25,7 @@ def load_model(folder: Path, device: torch.device) -> TtsModel:
     """
     config = TtsConfig.from_params(read_params(folder))
     files = weight_files(folder)
-    with torch.device("meta"):
+    with shapes_only():
         model = TtsModel(config, encoder=_has_encoder(files))
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
 
@@ -47,7 +47,7 @@ def load_codec(folder: Path) -> Codec:
     """
     config = TtsConfig.from_params(read_params(folder))
     files = weight_files(folder)
-    with torch.device("meta"):
+    with shapes_only():
         holder = torch.nn.Module()
         holder.audio_tokenizer = codec = Codec(config.codec, encoder=_has_encoder(files))
     load_weights(

@@ -52,7 +52,8 @@ def hold(page: Page, url: str, look: str, lines: list[str]) -> None:
     page.add_init_script(MICROPHONE)
     page.goto(url)
     page.wait_for_selector("#voice option", state="attached")
-    page.screenshot(path=FOLDER / f"start-{look}.png")
+    if look == "light":
+        page.screenshot(path=FOLDER / "start.png")
     live(page, url)
     wait_for("speaking")
     wait_for("listening")
@@ -63,12 +64,11 @@ def hold(page: Page, url: str, look: str, lines: list[str]) -> None:
     say(lines[1])
     wait_for("speaking")
     page.wait_for_timeout(1700)
-    page.screenshot(path=FOLDER / f"speaking-{look}.png")
     say(lines[2])
     wait_for("listening")
     wait_for("speaking")
     page.wait_for_timeout(1600)
-    page.screenshot(path=FOLDER / f"interrupted-{look}.png")
+    page.screenshot(path=FOLDER / f"call-{look}.png")
     page.close()
 
 

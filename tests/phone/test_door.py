@@ -38,7 +38,12 @@ async def test_serve_answers_a_phone_and_tells_carriers_where_to_stream(monkeypa
             async with asyncio.timeout(10):
                 while not any(piece.any() for piece in phone.heard):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-            phone.hang_up()
+            async with httpx.AsyncClient(base_url=url) as client:
+                assert (await client.get("/readyz")).json()["calls"] == 1
+                phone.hang_up()
+                async with asyncio.timeout(10):
+                    while (await client.get("/readyz")).json()["calls"]:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
         async with httpx.AsyncClient(base_url=url) as client:
             reply = await client.post("/phone/twilio/tok", data={"To": "+1555", "From": "+1777&<"})
             wrong = await client.post("/phone/twilio/other")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -203,3 +206,12 @@ def test_training_reaches_every_parameter() -> None:
         if parameter.grad is None and not name.startswith("audio_tokenizer")
     ]
     assert silent == []
+
+
+def test_loading_a_model_does_not_import_torchs_compiler() -> None:
+    """It takes a second at every start, and nothing here compiles."""
+    program = (
+        "import sys, torch; from tts.checkpoint import load_model; from pipelines.engines import NANO_TTS;"
+        "load_model(NANO_TTS, torch.device('cpu')); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0

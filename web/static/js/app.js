@@ -190,6 +190,7 @@ settings.addEventListener('microphone', async () => {
   await call.useTrack(track);
   you.listen(context, new MediaStream([track]));
 });
+addEventListener('pagehide', () => call?.end()); // a closed tab hangs up at once
 document.addEventListener('keydown', (event) => {
   const busy = event.target.closest('input, select, textarea, button, [popover]');
   if (!call || event.altKey || event.ctrlKey || event.metaKey) return;
