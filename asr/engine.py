@@ -28,7 +28,7 @@ from asr.state import StreamState
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.stream import Listener
 from asr.words import StreamingIds
-from backbone.stepper import Stepper
+from backbone.stepper import Stepper, on_one_core
 from backbone.tekken import Tekken
 from common.errors import CheckpointError, EngineFull, ParleyError
 
@@ -109,6 +109,7 @@ class VoxtralRealtimeEngine:
         self._stepper = Stepper(name, self._batch.step, failed=self._failed)
 
     @classmethod
+    @on_one_core
     def load(
         cls,
         folder: str | Path,

@@ -11,14 +11,17 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from loguru import logger
 
 from common.errors import ParleyError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -31,7 +34,7 @@ class Stepper:
             None when there is nothing to do until something is posted.
         failed: Told once, on the thread, when `step` raised; the thread then ends.
         cpu_threads: How many threads torch may use for a step. Torch keeps this number per process
-            for threads that start later, which is why it is set here and nowhere else.
+            for threads that start later.
     """
 
     def __init__(
@@ -124,6 +127,21 @@ class Stepper:
     def _answer_posted(self) -> None:
         while self._posted:
             self._posted.popleft()()
+
+
+def on_one_core(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate what prepares a model: it runs on a thread where torch uses no other.
+
+    Operations of microseconds gain nothing from a second thread, and on a busy machine each of them
+    waits until that one is scheduled.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return pool.submit(function, *args, **kwargs).result()
+
+    return run
 
 
 def deliver(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *args: Any) -> None:

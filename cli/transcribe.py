@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from asr.interface import AsrEngine, Hypothesis
 
-_CHUNK_MS = 80
+_STEP_MS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,12 @@ class _Transcript:
     tokens: list[int] | None
 
 
+def _delay_ms(value: int | None) -> int | None:
+    if value is not None and value % _STEP_MS:
+        raise typer.BadParameter(f"{value} is not a multiple of {_STEP_MS}.")
+    return value
+
+
 def transcribe(
     files: Annotated[
         list[Path], typer.Argument(help="Recordings: wav, flac, mp3, opus; any rate.")
@@ -36,16 +42,24 @@ def transcribe(
         str, typer.Option(help="Ears: sphinx, nano, mistral or a server's address.")
     ] = "",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder of a Voxtral Realtime checkpoint.")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of a Voxtral Realtime checkpoint."),
     ] = None,
     delay_ms: Annotated[
-        int | None, typer.Option(help="How far words trail the voice: 80 to 2400, in steps of 80.")
+        int | None,
+        typer.Option(
+            min=80,
+            max=2400,
+            callback=_delay_ms,
+            help="How far words trail the voice, in steps of 80.",
+        ),
     ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Feed the audio no faster than it was spoken.")
     ] = False,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Add the raw token ids, one per 80 ms step.")
+        bool,
+        typer.Option("--tokens", help="Add the raw token ids, one per 80 ms, on a line below."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per file instead of text.")
@@ -78,15 +92,17 @@ async def _transcribe_all(
 
     clips = [read_audio(path, SAMPLE_RATE_HZ) for path in files]
     spec = str(checkpoint) if checkpoint else asr or ("nano" if tokens else DEFAULT_ASR)
-    engine = await open_asr(spec, delay_ms=delay_ms)
+    engine = await open_asr(spec, delay_ms=delay_ms, max_streams=1)
     try:
         for path, pcm in zip(files, clips, strict=True):
             show = _ignore if as_json else _Live().show
             result = await _transcribe(engine, pcm, delay_ms, realtime, tokens, show)
             if as_json:
                 typer.echo(json.dumps(_as_json(path, engine, delay_ms, result)))
-            else:
-                typer.echo()
+                continue
+            typer.echo()
+            if result.tokens is not None:
+                typer.echo(" ".join(map(str, result.tokens)))
     finally:
         await engine.close()
 
@@ -100,8 +116,14 @@ async def _transcribe(
     show: Callable[[Hypothesis], None],
 ) -> _Transcript:
     from asr.interface import SAMPLE_RATE_HZ
+    from common.errors import ParleyError
 
     stream = await engine.open(delay_ms=delay_ms)
+    if tokens and not hasattr(stream, "token_ids"):
+        await stream.close()
+        raise ParleyError(
+            "These ears have no tokens.", "Use --asr nano or --checkpoint with --tokens."
+        )
     began = time.perf_counter()
 
     async def follow() -> None:
@@ -110,7 +132,7 @@ async def _transcribe(
 
     follower = asyncio.create_task(follow())
     try:
-        chunk = SAMPLE_RATE_HZ * _CHUNK_MS // 1000
+        chunk = SAMPLE_RATE_HZ * _STEP_MS // 1000 if realtime else 10 * SAMPLE_RATE_HZ
         for start in range(0, len(pcm), chunk):
             stream.feed(pcm[start : start + chunk])
             due = began + (start + chunk) / SAMPLE_RATE_HZ
@@ -118,21 +140,11 @@ async def _transcribe(
         final = await stream.flush()
         elapsed_s = time.perf_counter() - began
         show(final)
-        ids = await _token_ids(stream) if tokens else None
+        ids = list(stream.token_ids()) if tokens else None  # type: ignore[attr-defined]
     finally:
         await stream.close()
         await follower
     return _Transcript(final, len(pcm) / SAMPLE_RATE_HZ, elapsed_s, ids)
-
-
-async def _token_ids(stream: Any) -> list[int]:
-    from common.errors import ParleyError
-
-    if not hasattr(stream, "token_ids"):
-        raise ParleyError(
-            "These ears have no tokens.", "Use --asr nano or --checkpoint with --tokens."
-        )
-    return list(stream.token_ids())
 
 
 def _as_json(

@@ -51,7 +51,9 @@ async def open_engines(asr: str = DEFAULT_ASR, tts: str = DEFAULT_TTS) -> Engine
     return Engines(ears, voice)
 
 
-async def open_asr(spec: str = DEFAULT_ASR, *, delay_ms: int | None = None) -> AsrEngine:
+async def open_asr(
+    spec: str = DEFAULT_ASR, *, delay_ms: int | None = None, max_streams: int | None = None
+) -> AsrEngine:
     """Open a recogniser.
 
     Args:
@@ -59,6 +61,7 @@ async def open_asr(spec: str = DEFAULT_ASR, *, delay_ms: int | None = None) -> A
             needs MISTRAL_API_KEY), a `ws://` or `wss://` address of a vLLM server, or the folder of
             a Voxtral Realtime checkpoint.
         delay_ms: How far the words trail the voice, for engines where that can be chosen.
+        max_streams: Callers at once on a Voxtral Realtime in process; None measures.
     """
     if spec == "sphinx":
         from asr.sphinx import SphinxEngine
@@ -75,7 +78,9 @@ async def open_asr(spec: str = DEFAULT_ASR, *, delay_ms: int | None = None) -> A
     folder = _folder(spec, NANO_ASR, "--asr", "nano, sphinx, mistral")
     from asr.engine import VoxtralRealtimeEngine
 
-    return await _off_the_loop(VoxtralRealtimeEngine.load, folder, delay_ms=delay_ms)
+    return await _off_the_loop(
+        VoxtralRealtimeEngine.load, folder, delay_ms=delay_ms, max_streams=max_streams
+    )
 
 
 async def open_tts(spec: str = DEFAULT_TTS, *, voices_dir: Path | None = None) -> TtsEngine:

@@ -18,7 +18,7 @@ from typing import Self
 import torch
 from loguru import logger
 
-from backbone.stepper import Stepper
+from backbone.stepper import Stepper, on_one_core
 from common.errors import EngineFull, ParleyError
 from tts.alignment import Pace
 from tts.capacity import capacity
@@ -66,6 +66,7 @@ class VoxtralTtsEngine:
         ready.result()
 
     @classmethod
+    @on_one_core
     def load(
         cls,
         folder: str | Path,

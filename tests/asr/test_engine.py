@@ -212,7 +212,9 @@ def test_a_tokenizer_of_another_model_is_refused():
         VoxtralRealtimeEngine(random_model(PARAMS), Tekken(content), name="tiny", max_streams=1)
 
 
-@pytest.mark.parametrize("minutes", [1, pytest.param(180, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "minutes", [1, pytest.param(180, marks=(pytest.mark.slow, pytest.mark.timeout(3_600)))]
+)
 async def test_long_calls_take_no_more_memory_than_short_ones(minutes):
     engine = make_engine(max_streams=1)
     stream = await engine.open()
