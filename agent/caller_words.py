@@ -10,7 +10,6 @@ from agent.completeness import normalise
 from asr.interface import Hypothesis, Word
 
 SETTLED_SAMPLES = 100 * SAMPLES_PER_MS
-EDGE_SAMPLES = 60 * SAMPLES_PER_MS  # what ends so long before a flush was not cut by it
 GROWING_SAMPLES = 150 * SAMPLES_PER_MS  # a last word this close to the edge may become longer
 CATCH_UP_SAMPLES = 1000 * SAMPLES_PER_MS  # no live recogniser lags its final words by more
 ECHO_RUN = 3  # so many of the agent's words in a row are an echo even without acoustic proof
@@ -80,10 +79,8 @@ class CallerWords:
             self.final_samples = max(self.final_samples, hypothesis.heard_samples)
         elif self._lags(fresh, hypothesis.heard_samples):
             return
-        for word in hypothesis.words[: hypothesis.stable]:
-            # A flush in the middle of a word is a guess.
-            if not hypothesis.final or word.end_samples <= hypothesis.heard_samples - EDGE_SAMPLES:
-                self._stable_until = word.end_samples
+        if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
+            self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples
         self.words = fresh
         self._heard = hypothesis.heard_samples
         # A recogniser that lags has not had the time to change its mind.
