@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from asr.config import AsrConfig
 from backbone.cache import KvCache
 from backbone.decoder import Decoder
-from backbone.products import Product, weight_product
+from backbone.products import Product, gelu, weight_product
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,8 @@ class CausalConv(nn.Module):
             tail.copy_(new if active is None else torch.where(active[:, None, None], new, tail))
         patches = x.unfold(2, 3, self.conv.stride[0]).transpose(1, 2).flatten(2)
         if self._multiply is not None:
-            y = self._multiply(patches)
-        else:
-            y = F.linear(patches, self.conv.weight.flatten(1), self.conv.bias)
+            return gelu(self._multiply(patches)).transpose(1, 2)
+        y = F.linear(patches, self.conv.weight.flatten(1), self.conv.bias)
         return F.gelu(y).transpose(1, 2)
 
 

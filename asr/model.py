@@ -16,7 +16,7 @@ from asr.config import AsrConfig
 from asr.encoder import AudioEncoder, EncoderState
 from backbone.cache import KvCache
 from backbone.decoder import Decoder, rotary_timescale
-from backbone.products import Product, product, weight_product
+from backbone.products import Product, gelu, product, weight_product
 
 
 class VoxtralRealtime(nn.Module):
@@ -79,7 +79,7 @@ class VoxtralRealtime(nn.Module):
         if self._products is None:
             return self.audio_language_projection(grouped)
         first, second, _ = self._products
-        return second(F.gelu(first(grouped)))
+        return second(gelu(first(grouped)))
 
     def decode(
         self,

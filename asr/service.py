@@ -68,7 +68,8 @@ class AsrService(STTService):
             on_hypothesis: Awaited with every hypothesis, before its frame is pushed.
             eager_pause: Belief in a pause (`Hypothesis.pause`) from which an eager transcript goes out.
             ttfs_p99_latency: 99th percentile, in seconds, from the end of speech to the final;
-                turn strategies wait for it. Measured by `benchmarks/asr_step.py` for our engines.
+                turn strategies wait for it. The default leaves room above what a flush takes on one
+                core: `benchmarks/asr_step.py` for a model, docs/nano-ears.md for pocketsphinx.
             settings: Initial settings.
             **kwargs: Passed on to pipecat.
         """

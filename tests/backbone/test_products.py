@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from backbone.products import HALF_ERROR, joined, product
+from backbone.products import HALF_ERROR, gelu, joined, product
 
 
 def linears(dtype: torch.dtype = torch.float32, bias: bool = True) -> list[nn.Linear]:
@@ -49,3 +49,8 @@ def test_joined_projections_share_their_weight():
     assert made[0].weight.data_ptr() == weight.data_ptr()
     weight.zero_()
     assert not any(linear.weight.any() for linear in made)
+
+
+def test_gelu_of_a_few_rows_is_exact():
+    x = torch.linspace(-12, 12, 4001)
+    torch.testing.assert_close(gelu(x), nn.functional.gelu(x), atol=1e-6, rtol=1e-6)
