@@ -60,7 +60,7 @@ class ListenerOptions:
     mean_memory_ms: int = 8000  # of speech that is remembered of it
     mean_every_ms: int = 320  # how often it is looked at; whole slices
     again_moved: float = 5.0  # a mean that moved so far makes the utterance be heard again,
-    again_s: float = 4.0  # unless it is longer
+    again_s: float = 3.0  # unless it is longer
 
 
 def _decoder(options: ListenerOptions) -> pocketsphinx.Decoder:
@@ -138,7 +138,7 @@ class Listener:
             return self._said(tuple(self._settled), (), final=True)
         if len(self._utterance) > 2 * _samples(1000 * self._options.wait_s):
             return self._said(tuple(self._settled), self._revisable, final=True)
-        words = self._finish()
+        words = self._finish(patient=False)
         said = self._said(tuple(self._settled), words, final=True)
         self._go_on(words)
         return said
@@ -219,10 +219,11 @@ class Listener:
                 self._mean.learn(end // (2 * _FRAME_SAMPLES))
         self._revisable = self._words(final=False)
 
-    def _finish(self) -> tuple[Word, ...]:
+    def _finish(self, *, patient: bool = True) -> tuple[Word, ...]:
         """End the utterance in the decoder and return its final words.
 
-        When it has shown that the line is another than was thought, it is heard a second time.
+        When it has shown that the line is another than was thought, it is heard a second time,
+        unless someone is waiting.
         """
         audio = self._utterance
         assert audio is not None
@@ -232,7 +233,7 @@ class Listener:
         self._mean.learn(len(audio) // (2 * _FRAME_SAMPLES))
         self._decoder.end_utt()
         short = len(audio) <= 2 * _samples(1000 * self._options.again_s)
-        if short and self._mean.moved > self._options.again_moved:
+        if patient and short and self._mean.moved > self._options.again_moved:
             self._decoder.start_utt()
             self._decoder.process_raw(bytes(audio))
             self._decoder.end_utt()

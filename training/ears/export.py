@@ -44,7 +44,8 @@ people are harder for it than the first rows suggest. Never use it where a mishe
 - Text: {caller:.0%} callers and {agent:.0%} agents of the grammar in `training/text`,
   {sampled:.0%} drawn from the language model in `training/ears`, the rest random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
-  spectrogram, anew each time: noise from 3 dB up, babble, microphone colour, level.
+  spectrogram, anew each time: longer and shorter throats, noise from 3 dB up, babble,
+  microphone colour, level.
 - Never trained on: festival's kal and ked, the espeak variants of `HELD_OUT_VARIANTS`, the
   hand-written test sentences, any recording of a person.
 

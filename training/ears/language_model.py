@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from training.text.conversation import Conversation, spoken
 
 _LOG_BASE = math.log(1.0001)  # pocketsphinx's log probabilities
 _START, _END = "<s>", "</s>"
-_EXTRA_WORDS = {"uhuh": "AH HH AH"}
+_EXTRA_WORDS = {"uhuh": "AH HH AH", "erm": "ER M"}
+_FILLERS = ("um", "um", "uh", "uh", "er", "hmm")
 _LEAST = 1e-9  # P of a word that the bundled model does not know
 _BIN_FILE = 2  # pocketsphinx's number for its compact trie
 
@@ -37,6 +39,8 @@ class Recipe:
     """What goes into the model."""
 
     sentences: int = 200_000  # from the grammar
+    paused: float = 0.3  # of them, at any word
+    filled: float = 0.4  # of those, with an "um" or the like before the pause
     vocabulary: int = 6_000  # words; the grammar's first
     our_share: float = 0.5  # of each probability, for histories the grammar shows often
     half_share_count: float = 20.0  # a history seen this often gets half of `our_share`
@@ -51,17 +55,25 @@ class _Counts:
     """What the grammar's sentences show."""
 
     def __init__(self, recipe: Recipe) -> None:
-        text = Conversation(recipe.seed)
+        text, chance = Conversation(recipe.seed), random.Random(recipe.seed)
         self.one: Counter[str] = Counter()
         self.two: dict[str, Counter[str]] = defaultdict(Counter)
         self.three: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for i in track(range(recipe.sentences), "sentences"):
-            words = [_START, *spoken(text.say("agent" if i % 5 == 0 else "caller")), _END]
-            self.one.update(words[1:])
-            for a, b in itertools.pairwise(words):
-                self.two[a][b] += 1
-            for a, b, c in zip(words, words[1:], words[2:], strict=False):
-                self.three[a, b][c] += 1
+            said = spoken(text.say("agent" if i % 5 == 0 else "caller"))
+            # Pocketsphinx ends an utterance where a caller pauses, which is not always at its end.
+            cut = chance.randint(1, len(said)) if chance.random() < recipe.paused else len(said)
+            filler = _FILLERS if cut < len(said) and chance.random() < recipe.filled else ()
+            for part in ([*said[:cut], *chance.sample(filler, bool(filler))], said[cut:]):
+                if part:
+                    self._count([_START, *part, _END])
+
+    def _count(self, words: list[str]) -> None:
+        self.one.update(words[1:])
+        for a, b in itertools.pairwise(words):
+            self.two[a][b] += 1
+        for a, b, c in zip(words, words[1:], words[2:], strict=False):
+            self.three[a, b][c] += 1
 
 
 def _pronunciations() -> dict[str, list[str]]:
@@ -103,7 +115,10 @@ class Mixture:
         others = [
             word
             for word in self.pronunciations
-            if word not in ours and len(word) > 1 and word.replace("'", "").isalpha()
+            if word not in ours
+            and len(word) > 1
+            and word.replace("'", "").isalpha()
+            and word[0] != "'"  # "'em" sounds like "um"
         ]
         others.sort(key=self._bundled, reverse=True)
         return sorted([*ours, *others[: self.recipe.vocabulary - len(ours)]])
