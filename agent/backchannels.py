@@ -13,8 +13,8 @@ def _phrases(lines: str) -> frozenset[str]:
 
 # Sounds that never are a turn of their own.
 _VOCAL = word_set(
-    """mm mmm mhm um-hum umhum mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm uh-huh uhhuh huh uh um ah oh aha ooh
-    wow ha haha hehe heh"""
+    """m mm mmm mhm um-hum umhum mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm h uh-huh uhhuh uhuh huh uh um ah oh
+    aha ooh wow ha haha hehe heh"""
 )
 _ACKNOWLEDGE = word_set(
     """yeah yes yep yup ya right okay ok sure cool nice great good interesting exactly true alright gotcha
@@ -37,15 +37,9 @@ class Meaning(StrEnum):
     NOTHING = "nothing"
     VOCAL = "vocal"  # "mm-hm": never a turn
     ACKNOWLEDGE = "acknowledge"  # "right": a turn only as the answer to a question
-    BEGINNING = "beginning"  # "makes" of "makes sense": nothing by itself
-    OPENING = "opening"  # "can you", "by the": opens a sentence, says nothing by itself
+    BEGINNING = "beginning"  # "the", or "makes" of "makes sense": nothing by itself
     CONTENT = "content"
     TAKES_FLOOR = "takes floor"  # "wait": an interruption from its first word
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether it depends on what follows."""
-        return self in (Meaning.BEGINNING, Meaning.OPENING)
 
     @property
     def backchannel(self) -> bool:
@@ -73,8 +67,8 @@ def meaning(text: str) -> Meaning:
         return Meaning.TAKES_FLOOR
     if flat == "i":
         return Meaning.NOTHING  # "I see" or "I want": the next word tells
+    if all(wants_more(word) or word in _ACKNOWLEDGE for word in flat.split()):
+        return Meaning.BEGINNING
     if any(phrase.startswith(flat + " ") for phrase in _PHRASES):
         return Meaning.BEGINNING
-    if all(wants_more(word) or word in _ACKNOWLEDGE for word in flat.split()):
-        return Meaning.OPENING
     return Meaning.CONTENT

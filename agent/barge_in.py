@@ -37,6 +37,7 @@ ASIDE_MS = 1500  # who speaks on for so long means the agent
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
 SURE_WORD = 0.75
 SURE_COMMAND = 0.55  # "stop", "wait": rarely heard by mistake
+NOT_A_GUESS = 0.3  # of several words the surest
 LONG_SOUND_MS = 500  # longer than most backchannels
 SURE_VOICE_MS = 160
 
@@ -110,7 +111,7 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
         if doubt.quiet_ms >= BEGINNING_QUIET_MS and doubt.words_final:
             return Verdict.IGNORE, f"said aside, {doubt.below_usual_db:.0f} dB quieter than usual"
         return Verdict.WAIT, ""
-    if doubt.meaning.unfinished and doubt.quiet_ms >= BEGINNING_QUIET_MS:
+    if doubt.meaning is Meaning.BEGINNING and doubt.quiet_ms >= BEGINNING_QUIET_MS:
         if doubt.voiced_ms >= LONG_SOUND_MS:
             return Verdict.INTERRUPT, "the caller begins to say something"
         if doubt.words_final:
@@ -138,7 +139,8 @@ def _sure(doubt: Doubt, confidence: float) -> bool:
     """
     if doubt.word_confidence >= confidence and doubt.voiced_ms >= SURE_VOICE_MS:
         return True
-    return doubt.word_count >= 2 and doubt.voiced_ms >= LONG_SOUND_MS
+    likely = doubt.word_confidence >= NOT_A_GUESS
+    return likely and doubt.word_count >= 2 and doubt.voiced_ms >= LONG_SOUND_MS
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

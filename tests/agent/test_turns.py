@@ -235,13 +235,6 @@ def test_the_s_and_t_of_stop_are_not_somebody_far_away() -> None:
     ]  # fmt: skip
 
 
-def test_the_agent_waits_for_a_sentence_that_has_only_been_opened() -> None:
-    talk = Talk().ask().speaks().quiet(1000)
-    talk.fresh()
-    talk.say("can").voice(300).say("you").voice(200)
-    assert "Resume" not in talk.fresh()
-
-
 def test_agreeing_and_going_on_interrupts() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.say("yeah").say("but why do they bend")
