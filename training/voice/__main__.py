@@ -127,10 +127,20 @@ def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
 
 
 @app.command()
-def card(folder: Path, work: Work = BUILD, flite: str = "2.2", notes: str = "") -> None:
+def card(
+    folder: Path,
+    work: Work = BUILD,
+    flite: str = "2.2",
+    notes: str = "",
+    before: Annotated[
+        Path | None, typer.Option(help="evaluation.json of the one replaced.")
+    ] = None,
+) -> None:
     """Write the model card of the checkpoint in FOLDER from its runs and its evaluation."""
     runs = tuple(run for run in (work / "codec", work / "decoder") if run.exists())
-    write_card(folder, work / "train", runs, work / "speech", flite=flite, notes=notes)
+    write_card(
+        folder, work / "train", runs, work / "speech", flite=flite, notes=notes, before=before
+    )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def write(
     *,
     flite: str,
     notes: str = "",
+    before: Path | None = None,
 ) -> None:
     """Write `README.md` into a checkpoint folder that holds `evaluation.json`.
 
@@ -43,8 +44,10 @@ def write(
         speech_run: Folder of the speech model's training, with its log.
         flite: Version of the teacher.
         notes: What else a reader must know of how this one was made.
+        before: `evaluation.json` of the checkpoint this one replaces, on the same sentences.
     """
     evaluation = json.loads((folder / "evaluation.json").read_text())
+    replaced = json.loads(before.read_text()) if before else None
     params = json.loads((folder / "params.json").read_text())
     options = json.loads((corpus / "options.json").read_text())
     shards = sorted(corpus.glob("*.jsonl"))
@@ -82,7 +85,7 @@ def write(
         "",
         "## Measured",
         "",
-        *_measured(evaluation),
+        *_measured(evaluation, replaced),
         "",
         "## What differs from the published checkpoint",
         "",
@@ -105,37 +108,63 @@ def _trained(name: str, run: Path, wanted: tuple[str, ...]) -> str:
     return f"| {name} | {last['step']} | {last['core_minutes']:.0f} | {losses} |"
 
 
-def _measured(report: dict[str, Any]) -> list[str]:
+def _measured(report: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
     """Tables of the evaluation, the codec's and the teacher's figures beside the model's."""
-    rows = ["| word error of pocketsphinx | nano | codec alone | teacher |", "|---|---|---|---|"]
-    for key, title in (
-        ("word_error_our_lm", f"our language model, {report['sentences']} sentences"),
-        ("word_error_bundled_lm", "its bundled language model, the same"),
-    ):
-        rows.append(_row(title, report[key]))
-    rows += [_row(f"… {name}", rates) for name, rates in report["word_error_by_voice"].items()]
+    rows = [
+        (
+            "our language model",
+            report["word_error_our_lm"],
+            (before or {}).get("word_error_our_lm"),
+        ),
+        (
+            "its bundled language model",
+            report["word_error_bundled_lm"],
+            (before or {}).get("word_error_bundled_lm"),
+        ),
+    ]
+    for name, rates in report["word_error_by_voice"].items():
+        rows.append((f"… {name}", rates, before["word_error_by_voice"][name] if before else None))
+    columns = ["nano", "codec", "teacher"]
+    titles = ["nano", "codec alone", "teacher (flite)"]
+    if before:
+        titles += ["nano before", "codec before"]
+    table = [
+        f"Word error of pocketsphinx, {report['sentences']} sentences:",
+        "",
+        f"| | {' | '.join(titles)} |",
+        f"|---|{'---|' * len(titles)}",
+    ]
+    for title, rates, earlier in rows:
+        cells = [rates[name] for name in columns]
+        cells += [earlier[name] for name in columns[:2]] if earlier else []
+        table.append(f"| {title} | {' | '.join(f'{cell:.1%}' for cell in cells)} |")
+    return [*table, "", *(f"- {fact}" for fact in _facts(report))]
+
+
+def _facts(report: dict[str, Any]) -> list[str]:
     length, ended, clone = report["length_ratio"], report["ended"], report["cloning"]
     words, levels = report["word_end_error_ms"], report["levels"]
+    pauses, rise = report["pauses_ms"], report["final_rise_semitones"]
+    asked, told = rise["questions"], rise["statements"]
     return [
-        *rows,
-        "",
-        f"- Ended by itself: {ended['share']:.1%} of {ended['of']} sentences.",
-        f"- Length against the teacher's: {length['mean']:.2f} ± {length['sd']:.2f}.",
-        f"- Word ends against the teacher's: median {words['median']:.0f} ms, "
-        f"{words['within_80_ms']:.0%} within 80 ms.",
-        f"- First frame {report['first_frame_ms']:.0f} ms, real-time factor "
+        f"Ended by itself: {ended['share']:.1%} of {ended['of']} sentences.",
+        f"Length against the teacher's: {length['mean']:.2f} ± {length['sd']:.2f}.",
+        f"Word ends against a forced alignment of the same audio: median {words['median']:.0f} ms, "
+        f"{words['within_80_ms']:.0%} within 80 ms ({words['teacher_within_80_ms']:.0%} of the teacher's "
+        f"known ones are); within 80 ms of where the teacher ends the word: "
+        f"{words['of_teacher_within_80_ms']:.0%}.",
+        f"First frame {report['first_frame_ms']:.0f} ms, real-time factor "
         f"{report['real_time_factor']:.2f}, on one (shared) core.",
-        f"- Cloning: {clone['closest_to_own']} of {clone['of']} held-out speakers' clones were closest "
+        f"Cloning: {clone['closest_to_own']} of {clone['of']} held-out speakers' clones were closest "
         f"to their own speaker among {clone['against']} (pitch and spectral statistics); ranks "
         f"{clone['ranks']}.",
-        f"- Level {levels['dbfs']:.1f} dBFS, highest peak {levels['highest_peak']:.2f}, offset "
-        f"{levels['offset']:.4f}, clicks {levels['clicks_per_s']:.3f} a second.",
+        f"The last 0.3 s lie {asked['nano']:+.1f} semitones from the mean pitch in questions (teacher "
+        f"{asked['teacher']:+.1f}), {told['nano']:+.1f} in statements (teacher {told['teacher']:+.1f}).",
+        f"Silence at the end {pauses['nano']:.0f} ms (teacher {pauses['teacher']:.0f} ms).",
+        f"Level {levels['dbfs']:.1f} ± {levels['spread_db']:.1f} dBFS, highest peak "
+        f"{levels['highest_peak']:.2f}, offset {levels['offset']:.4f}, clicks "
+        f"{levels['clicks_per_s']:.3f} a second.",
     ]
-
-
-def _row(title: str, rates: dict[str, float]) -> str:
-    cells = " | ".join(f"{rates[name]:.1%}" for name in ("nano", "codec", "teacher"))
-    return f"| {title} | {cells} |"
 
 
 def _differences(params: dict[str, Any]) -> list[str]:
@@ -150,8 +179,8 @@ def _differences(params: dict[str, Any]) -> list[str]:
         f"{codec['encoder_dims_str']} and {codec['decoder_dims_str']} wide.",
         f"- Text units: {audio['text_units']}; positions restart at the audio; heads "
         f"{audio['alignment_heads']} follow the text.",
-        f"- Codec output: {codec['output_head']}. Raw 240-sample patches were tried at equal budget "
-        "and lost; see `docs/nano-voice.md`.",
+        f"- Codec input: {codec['encoder_input']}; output: {codec['output_head']}. Raw 240-sample "
+        "patches were tried at equal budget and lost; see `docs/nano-voice.md`.",
         f"- Sampling: {acoustic['n_decoding_steps']} Euler steps, noise {acoustic['noise_scale']}, "
         f"guidance {acoustic['cfg_alpha']}.",
     ]

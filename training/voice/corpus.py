@@ -50,7 +50,7 @@ class CorpusOptions:
         held_out: Speak with the ten held-out speakers instead, as many utterances each.
     """
 
-    utterances: int = 6_000
+    utterances: int = 4_750
     passers_by: int = 600
     shipped_share: float = 0.45
     random_share: float = 0.3
