@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent import decisions as d
-from agent.endpointing import Patience
+from agent.endpointing import Patience, judge
 from agent.pace import BALANCED, PACES, options_for
 from agent.turns import State
 from asr.interface import Word
@@ -71,6 +71,14 @@ def test_words_and_melody_are_weighed_together() -> None:
 
 def test_no_melody_closes_an_open_sentence() -> None:
     assert _silence_until_commit_ms("my name is", sound=0.99) > 1500
+
+
+def test_a_guessed_last_word_is_given_time() -> None:
+    sure, guess = judge("what is it", ""), judge("what is good", "", last_word_confidence=0.1)
+    patience = Patience(BALANCED.patience_ms)
+    assert patience.needed_ms(sure.belief) < 400
+    assert 800 < patience.needed_ms(guess.belief) < 1200
+    assert "guess" in guess.reason
 
 
 def test_paces_differ_in_patience() -> None:
