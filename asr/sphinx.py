@@ -23,6 +23,7 @@ from asr.sphinx_worker import HEADER, decode
 from common.errors import ConfigError, EngineFull, RemoteError
 
 _MAX_LINE_BYTES = 1 << 20
+_CALLERS_PER_CORE = 3  # one takes 0.05 to 0.2 of a core, and only while speaking
 _CURE = "Run `parley doctor`; if it happens again, please report the log."
 
 
@@ -126,12 +127,12 @@ class SphinxEngine:
 
     Args:
         lm: `"ours"`, a few thousand words of conversation, or `"bundled"`, 72,000 words.
-        max_streams: Callers at once; by default one per CPU core.
+        max_streams: Callers at once; by default three per CPU core.
     """
 
     def __init__(self, *, lm: LanguageModel = "ours", max_streams: int | None = None) -> None:
         self._options = ListenerOptions(lm=lm)
-        self._max_streams = max_streams or os.cpu_count() or 1
+        self._max_streams = max_streams or _CALLERS_PER_CORE * (os.cpu_count() or 1)
         self._idle: list[asyncio.subprocess.Process] = []
         self._open: set[SphinxStream] = set()
         self._starting = 0

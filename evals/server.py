@@ -35,7 +35,7 @@ def serving(*options: str) -> Iterator[tuple[str, float]]:
         "w+"
     ) as said:  # a pipe that nobody reads would stop the server when full
         process = subprocess.Popen(
-            [parley, "serve", "--port", str(port), *options],
+            [parley, "serve", "--port", str(port), "--drain-s", "1", *options],
             stdout=subprocess.DEVNULL,
             stderr=said,
         )
