@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from agent.persona import list_personas, small_talk
+from agent.scriptbook import PLACEHOLDER, all_rules
 from asr.checkpoint import load_model, save_model
 from asr.config import AsrConfig
 from asr.frontend import LogMel
@@ -24,9 +26,10 @@ from training.ears.arpa import BackoffModel
 from training.ears.batches import Corpus
 from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
 from training.ears.evaluate import error_rate, word_errors
-from training.ears.noise import spoil_mels
+from training.ears.noise import _other_tract, spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
+from training.text.conversation import spoken
 
 RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
 
@@ -113,6 +116,30 @@ def test_spoiled_spectrograms_keep_shape_floor_and_seed() -> None:
     speech, rest = one[:, 10:40, 50:150].mean((1, 2)), one[:, 10:40, :40].mean((1, 2))
     assert (speech > rest + 0.02).all()
     assert (speech - rest).std() > 0.05  # some noisy, some clean
+
+
+def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
+    log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
+    seconds = torch.arange(16_000) / 16_000
+    low, high = (log_mel.clip(torch.sin(6.2832 * hz * seconds)[None]) for hz in (1_500, 1_650))
+    moved = _other_tract(low, torch.tensor([[1 / 1.1]]))
+    assert abs(int(moved[0, :, 50].argmax()) - int(high[0, :, 50].argmax())) <= 1
+    assert torch.allclose(_other_tract(low, torch.ones(1, 1)), low, atol=1e-4)
+
+
+def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:
+    dictionary = Path(__file__).parents[2] / "asr/sphinx/conversation.dict"
+    known = {line.split()[0].split("(")[0] for line in dictionary.read_text().splitlines()}
+    scripts = [small_talk(), *(persona.script for persona in list_personas())]
+    hoped = {
+        word
+        for script in scripts
+        for rule in all_rules(script.rules)
+        for text in rule.hear
+        for word in spoken(PLACEHOLDER.sub("", text))
+    }
+    assert len(hoped) > 300
+    assert hoped - known <= {"gpt", "personas"}  # nor does the dictionary that ours is cut from
 
 
 def model() -> BackoffModel:
