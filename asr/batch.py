@@ -170,9 +170,10 @@ class ListeningBatch:
         self._forks[row] = fork
 
     def _encode_ahead(self, row: int, fork: Fork) -> None:
-        """The audio of a fork is all known, so it is encoded in blocks before the decisions."""
+        """The audio of a fork is all known, so it is encoded in blocks; first what is needed."""
         assert fork.listener is not None
-        ready = min(fork.listener.ready_tokens(), BLOCK_TOKENS)
+        wanted = fork.needed if fork.needed > 0 else BLOCK_TOKENS
+        ready = min(fork.listener.ready_tokens(), BLOCK_TOKENS, wanted)
         pcm = torch.from_numpy(fork.listener.take(ready))[None]
         fork.audio.extend(self.steps.encode(row, row + 1, pcm.to(self.steps.device))[0].split(1))
 
