@@ -9,6 +9,7 @@ from agent.barge_in import HOLD_LIMIT_MS, HOLD_MS, Doubt, Verdict, decide, harml
 from agent.floor import Floor, State
 
 QUIET_MS = 60  # three frames: the sound is over
+OVER_MS = 40  # two frames
 FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 160
 RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
@@ -108,7 +109,8 @@ def _judge_while_going_on(floor: Floor) -> None:
 
 def _doubt(floor: Floor) -> Doubt:
     voice, words = floor.voice, floor.words
-    final = words.final_samples >= voice.burst.ended
+    # Final words about a sound that goes on are a guess: the flush fell into the middle of a word.
+    final = words.final_samples >= voice.burst.ended and voice.burst_quiet_ms >= OVER_MS
     text = words.text if final else words.settled(floor.now)
     count = len(text.split())
     after_word = words.end_samples if words.words else voice.burst.ended

@@ -80,11 +80,11 @@ def _measure_one(
 ) -> Measurement:
     scenario = recording.scenario
     speaking = next((s for s in speech if s.on_s < utterance.on_s < s.off_s), None)
-    after = next((s for s in speech if utterance.off_s < s.on_s < until_s), None)
     if utterance.role not in ("turn", "interruption"):
         wrongly = None
         if speaking is not None:
-            silence_s = (after.on_s if after else until_s) - speaking.off_s
+            again = next((s.on_s for s in speech if s.on_s > speaking.off_s), until_s)
+            silence_s = again - speaking.off_s
             stopped_soon = speaking.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
             wrongly = stopped_soon and silence_s >= _WRONG_STOP_LASTS_S
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)

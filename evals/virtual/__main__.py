@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from evals.virtual.measure import STOP_MS, Outcome, measure
 from evals.virtual.world import DELAYED, ECHOING, FAST, HARSH, World
 
 SLOW_EARS = "audio"
+PROMPT = replace(FAST, flush_ms=20)  # pocketsphinx on what was said within the last seconds
 ENGINES = {"fast": FAST, "delayed": DELAYED, "harsh": HARSH, "echoing": ECHOING}
 
 
@@ -27,7 +29,7 @@ def _world(scenario: Scenario, engines: str, options: TurnOptions) -> World:
     if engines == SLOW_EARS:
         from evals.virtual.audio_ears import AudioEars
 
-        return World(scenario, FAST, options, ears=AudioEars(scenario.seed))
+        return World(scenario, PROMPT, options, ears=AudioEars(scenario.seed))
     return World(scenario, ENGINES[engines], options)
 
 
