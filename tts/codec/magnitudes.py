@@ -34,7 +34,9 @@ class LogMagnitudes(nn.Module):
             past.leave(patches[:, -1:])
         earlier = torch.cat([before, patches[:, :-1]], dim=1)
         with torch.autocast(patches.device.type, enabled=False):
-            windows = torch.cat([earlier, patches], dim=-1).float() * self.get_buffer("window").float()
+            windows = (
+                torch.cat([earlier, patches], dim=-1).float() * self.get_buffer("window").float()
+            )
             magnitude = (
                 torch.view_as_real(torch.fft.rfft(windows)).square().sum(-1).add(1e-12).sqrt()
             )
