@@ -104,10 +104,10 @@ async def type_text(caller: Caller, text: str) -> None:
 # ---- a conversation -------------------------------------------------------------------------------
 
 
-async def test_a_caller_is_answered_interrupts_and_is_answered_again(desk, flite):
+async def test_a_caller_is_answered_interrupts_and_is_answered_again(desk, flite, until):
     async with desk.caller() as caller:
         try:
-            await hold_a_conversation(caller, flite)
+            await hold_a_conversation(caller, flite, until)
         except AssertionError:
             if caller.health().ok:
                 raise
@@ -120,7 +120,10 @@ async def test_a_caller_is_answered_interrupts_and_is_answered_again(desk, flite
         assert roles == ["assistant", "user", "assistant", "user", "assistant"]
 
 
-async def hold_a_conversation(caller: Caller, flite: Any) -> None:
+async def hold_a_conversation(caller: Caller, flite: Any, until: Any) -> None:
+    def finals() -> list[str]:
+        return [e["text"] for e in events(caller, "caller_words") if e["final"] and e["text"]]
+
     await greeted(caller)
     caller.mouth.say(flite("what can you do?"))
     assert await caller.wait_audible(True, for_s=0.1, timeout_s=8)
@@ -128,11 +131,11 @@ async def hold_a_conversation(caller: Caller, flite: Any) -> None:
     cut_in_s = caller.mouth.say(flite("stop. what time is it?"))
     assert await caller.wait_audible(False, for_s=0.3, timeout_s=5)
     assert caller.now_s - 0.3 - cut_in_s < 0.5
+    await until(lambda: len(finals()) == 2)
     assert await caller.wait_audible(True, for_s=0.1, timeout_s=10)
     assert await caller.wait_audible(False, for_s=0.6, timeout_s=15)
-    finals = [e["text"] for e in events(caller, "caller_words") if e["final"] and e["text"]]
-    assert len(finals) == 2
-    assert "time" in finals[1]
+    assert len(finals()) == 2
+    assert "time" in finals()[1]
     (cut,) = events(caller, "agent_cut")
     assert cut["heard"]
     assert cut["unheard"]
