@@ -8,8 +8,8 @@ from agent.backchannels import Meaning, agrees, meaning
 from agent.barge_in import HOLD_LIMIT_MS, HOLD_MS, Doubt, Verdict, decide, harmless
 from agent.floor import Floor, State
 
-QUIET_MS = 60  # three frames: the sound is over
-OVER_MS = 40  # two frames
+QUIET_MS = 60  # three frames: the sound is over, and what it was may be asked
+OVER_MS = 40  # two frames: the voice is not in the middle of a word
 FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 160
 RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
@@ -60,9 +60,8 @@ def held(floor: Floor) -> None:
     else:
         _ask_what_it_was(floor)
         answer_due = floor.words_awaited and doubt.quiet_ms >= QUIET_MS
-        if floor.after_ms(floor.since) >= (HOLD_LIMIT_MS if answer_due else HOLD_MS) and harmless(
-            doubt
-        ):
+        held_ms = HOLD_LIMIT_MS if answer_due else HOLD_MS
+        if floor.after_ms(floor.since) >= held_ms and harmless(doubt):
             _resume(floor, "probably nothing")
             floor.unjudged = True
 

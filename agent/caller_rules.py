@@ -11,9 +11,7 @@ from agent.endpointing import judge
 from agent.floor import Floor, State
 
 FLUSH_MS = 160  # longer than the closures inside words: final words cost a forward pass
-ASK_MS = (
-    200  # this judge was trained on no shorter silence, and costs a core for a tenth of a second
-)
+ASK_MS = 200  # this judge knows no shorter silences, and costs a core for a tenth of a second
 MID_PAUSE_MS = 200  # shorter silences are not pauses worth learning from
 NOISE_QUIET_MS = 400  # a sound without words is given up after this silence, final words in hand
 UNHEARD_QUIET_MS = 1500  # the same when the recogniser never said that its words are final

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -38,7 +39,7 @@ def set_up_log(
         library_level: Of pipecat's and the other libraries'; finer ones quote what people say.
     """
     logger.remove()
-    write = _Writer()
+    write = _writer()
     logger.add(
         (lambda message: write(_as_json(message))) if as_json else write,
         level="DEBUG",
@@ -48,6 +49,12 @@ def set_up_log(
         diagnose=False,
     )
     logging.basicConfig(handlers=[_ToLoguru()], level=library_level, force=True)
+
+
+@cache
+def _writer() -> _Writer:
+    """One for the process, however often its log is set up."""
+    return _Writer()
 
 
 class _Writer:

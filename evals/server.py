@@ -31,9 +31,8 @@ def serving(*options: str) -> Iterator[tuple[str, float]]:
     url = f"http://127.0.0.1:{port}"
     parley = Path(sys.executable).with_name("parley")
     began = time.perf_counter()
-    with tempfile.TemporaryFile(
-        "w+"
-    ) as said:  # a pipe that nobody reads would stop the server when full
+    # Not a pipe: nobody reads it while the server runs, and a full one would stop it.
+    with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [parley, "serve", "--port", str(port), "--drain-s", "1", *options],
             stdout=subprocess.DEVNULL,
