@@ -36,7 +36,7 @@ def test_the_doctor_speaks_listens_and_asks() -> None:
     findings = {finding["name"]: finding for finding in json.loads(told)["findings"]}
     assert list(findings) == ["port", "network", "disk", "personas", "models", "brain"]
     assert findings["port"]["state"] == "good"
-    assert "open tomorrow" in findings["models"]["says"]
+    assert "tomorrow" in findings["models"]["says"].split("heard", 1)[1]
     assert findings["brain"]["state"] == "good"
     assert code == int(any(finding["state"] == "bad" for finding in findings.values()))
 
