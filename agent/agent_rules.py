@@ -12,6 +12,7 @@ QUIET_MS = 60  # three frames: the sound is over, and what it was may be asked
 OVER_MS = 40  # two frames: the voice is not in the middle of a word
 FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 160
+ANSWER_MS = 180  # a flush is answered within so long after the voice ended
 RESUMED_MS = 300  # a ducked playout reports silence, and takes a moment to report that it goes on
 EARLY_ANSWER_MS = 1500  # "yes" so long before the end of the agent's question answers it
 TOO_LATE_MS = 4000
@@ -59,10 +60,8 @@ def held(floor: Floor) -> None:
         _dismiss(floor, verdict, reason)
     else:
         _ask_what_it_was(floor)
-        answer_due = floor.words_awaited and doubt.quiet_ms >= QUIET_MS
-        held_ms = HOLD_LIMIT_MS if answer_due else HOLD_MS
-        if floor.after_ms(floor.since) >= held_ms and harmless(doubt):
-            _resume(floor, "probably nothing")
+        if floor.after_ms(floor.since) >= _hold_ms(floor, doubt) and harmless(doubt):
+            _resume(floor, "probably nothing", softly=True)
             floor.unjudged = True
 
 
@@ -104,6 +103,15 @@ def _judge_while_going_on(floor: Floor) -> None:
         _ask_what_it_was(floor)
     else:
         _dismiss(floor, verdict, reason)
+
+
+def _hold_ms(floor: Floor, doubt: Doubt) -> float:
+    """How long the agent stays silent for a sound that is probably nothing."""
+    if not floor.words_awaited or doubt.quiet_ms < QUIET_MS:
+        return HOLD_MS
+    over_ms = (floor.voice.burst.ended - floor.since) / SAMPLES_PER_MS
+    # After so long a silence a little more is no loss, and going on just to stop again is one.
+    return over_ms + ANSWER_MS if over_ms + QUIET_MS > HOLD_LIMIT_MS else HOLD_LIMIT_MS
 
 
 def _doubt(floor: Floor) -> Doubt:
@@ -151,9 +159,9 @@ def _duck(floor: Floor, reason: str) -> None:
     floor.enter(State.HELD)
 
 
-def _resume(floor: Floor, reason: str) -> None:
+def _resume(floor: Floor, reason: str, *, softly: bool = False) -> None:
     floor.voice.burst.dismissed = True
-    floor.decide(d.Resume, reason)
+    floor.decide(d.Resume, reason, softly=softly)
     floor.resumed = floor.now
     floor.enter(floor.held_over)
 

@@ -38,7 +38,8 @@ FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the age
 SURE_WORD = 0.75
 SURE_COMMAND = 0.55  # "stop", "wait": rarely heard by mistake
 NOT_A_GUESS = 0.3  # of several words the surest
-LONG_SOUND_MS = 500  # longer than most backchannels
+LONG_SOUND_MS = 500  # longer than most backchannels of one word
+TALK_MS = 700  # longer than most of two ("got it", "of course")
 SURE_VOICE_MS = 160
 
 
@@ -140,7 +141,7 @@ def _sure(doubt: Doubt, confidence: float) -> bool:
     if doubt.word_confidence >= confidence and doubt.voiced_ms >= SURE_VOICE_MS:
         return True
     likely = doubt.word_confidence >= NOT_A_GUESS
-    return likely and doubt.word_count >= 2 and doubt.voiced_ms >= LONG_SOUND_MS
+    return likely and doubt.word_count >= 2 and doubt.voiced_ms >= TALK_MS
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

@@ -80,7 +80,13 @@ class Duck(Decision):
 
 @dataclass(frozen=True, slots=True)
 class Resume(Decision):
-    """False alarm: the same audio goes on from where it was."""
+    """The same audio goes on from where it was.
+
+    Attributes:
+        softly: Nobody knows yet what the sound was: under the caller's voice, until it is judged.
+    """
+
+    softly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

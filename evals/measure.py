@@ -83,10 +83,14 @@ def _measure_one(
     if utterance.role not in ("turn", "interruption"):
         wrongly = None
         if speaking is not None:
-            again = next((s.on_s for s in speech if s.on_s > speaking.off_s), until_s)
-            silence_s = again - speaking.off_s
-            stopped_soon = speaking.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
-            wrongly = stopped_soon and silence_s >= _WRONG_STOP_LASTS_S
+            following = [s.on_s for s in speech if s.on_s > speaking.off_s]
+            stops = [s.off_s for s in speech if s.off_s >= speaking.off_s]
+            silences = zip(stops, [*following, until_s], strict=True)
+            wrongly = any(
+                again_s - stop_s >= _WRONG_STOP_LASTS_S
+                for stop_s, again_s in silences
+                if stop_s < utterance.on_s + _WRONG_STOP_WITHIN_S
+            )
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
     if utterance.role == "interruption" and speaking is not None:
         old = [s for s in speech if s.on_s < utterance.off_s + _NO_REPLY_BEFORE_S]

@@ -93,15 +93,17 @@ class Conductor:
                 self.mouth.playout.duck()
                 self._report.state("ducked", decision.reason)
             case d.Resume():
-                self.mouth.playout.resume()
+                self.mouth.playout.resume(softly=decision.softly)
                 audible = self.mouth.playout.audible
                 self._report.state("speaking" if audible else "thinking", decision.reason)
             case d.Interrupt():
                 self._interrupt(decision.reason)
             case d.Backchannel():
+                self.mouth.playout.speak_up()
                 self._report.caller_said(self.turn + 1, "", decision.upto_samples)
                 self.head.put(UserBackchannelFrame(decision.text, _CALLER, time_now_iso8601()))
             case d.Ignore():
+                self.mouth.playout.speak_up()
                 self._report.caller_said(self.turn + 1, "", decision.upto_samples)
             case d.Idle():
                 self.say(self._manners.idle(decision.prompts))

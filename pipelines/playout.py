@@ -20,6 +20,7 @@ _FADE_SAMPLES = round(
 # Voices begin with tens of milliseconds of nothing; the caller need not wait for them.
 _SILENCE = 10 ** (-60 / 20)
 _BEFORE_SOUND_SAMPLES = round(0.010 * SAMPLE_RATE_HZ)
+_SOFT = 10 ** (-9 / 20)
 
 
 class Utterance:
@@ -114,7 +115,7 @@ class Playout:
         self._on_done = on_done
         self._queue: deque[Utterance] = deque()
         self._fade_out = np.zeros(0, np.float32)
-        self._fade_in = False
+        self._gain = self._gain_wanted = 1.0
 
     @property
     def current(self) -> Utterance | None:
@@ -141,13 +142,18 @@ class Playout:
             self.ducked = True
             self._begin_fade_out()
 
-    def resume(self) -> None:
-        """Go on from the very sample where `duck` came, fading in."""
+    def resume(self, *, softly: bool = False) -> None:
+        """Go on from the very sample where `duck` came, fading in; `softly` until `speak_up`."""
         if self.ducked:
             self.ducked = False
-            # A duck that was taken back before the next pull was never heard.
-            self._fade_in = not len(self._fade_out)
+            self._gain_wanted = _SOFT if softly else 1.0
+            if not len(self._fade_out):  # else the duck was taken back before anyone heard it
+                self._gain = 0.0
             self._fade_out = self._fade_out[:0]
+
+    def speak_up(self) -> None:
+        """Go on as loudly as ever."""
+        self._gain_wanted = 1.0
 
     def flush(self) -> list[Utterance]:
         """Fade out and drop everything that is queued; return what was dropped, in order."""
@@ -155,7 +161,8 @@ class Playout:
             self._begin_fade_out()
         dropped = list(self._queue)
         self._queue.clear()
-        self.ducked = self._fade_in = False
+        self.ducked = False
+        self._gain = self._gain_wanted = 1.0
         if self.audible:
             self._set_audible(False)
         return dropped
@@ -179,21 +186,24 @@ class Playout:
             utterance.starved_samples += n_samples - len(pcm)
         if not len(pcm):
             return None
-        return np.pad(self._faded_in(pcm), (0, n_samples - len(pcm)))
+        return np.pad(self._at_gain(pcm), (0, n_samples - len(pcm)))
 
-    def _faded_in(self, pcm: np.ndarray) -> np.ndarray:
-        if not self._fade_in:
+    def _at_gain(self, pcm: np.ndarray) -> np.ndarray:
+        begin, end = self._gain, self._gain_wanted
+        if begin == end == 1.0:
             return pcm
-        self._fade_in = False
-        return pcm * np.minimum(1.0, np.arange(len(pcm), dtype=np.float32) / _FADE_SAMPLES)
+        self._gain = end
+        faded = np.minimum(1.0, np.arange(len(pcm), dtype=np.float32) / _FADE_SAMPLES)
+        return pcm * (begin + (end - begin) * faded)
 
     def _begin_fade_out(self) -> None:
         if self.audible and self.current is not None:
             tail = self.current.peek(_FADE_SAMPLES)
-            self._fade_out = tail * np.linspace(1.0, 0.0, len(tail), dtype=np.float32)
+            self._fade_out = tail * np.linspace(self._gain, 0.0, len(tail), dtype=np.float32)
 
     def _finish(self, utterance: Utterance) -> None:
         self._queue.popleft()
+        self.speak_up()
         self._on_done(utterance)
         follower = self.current
         if self.audible and (follower is None or follower.held):
