@@ -9,7 +9,9 @@ is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from evals.conduct import Recording, Utterance
 from evals.gate import OPUS, Segment, segments
@@ -33,6 +35,9 @@ class Measurement:
         role: What the caller meant.
         voice_to_voice_ms: From the last sample said to the first heard.
         waterfall_off_ms: By how much the agent's own account of that latency differs.
+        llm_ms: From the decision that the turn is over to the reply's first word, by the agent's account.
+        prepared: The reply had been prepared before that decision.
+        thrown_away: Replies that were prepared for it and dropped.
         stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
         stop_for_good_ms: The same, where the agent fell silent, went on and stopped again, to the last
             sample of what it went on with.
@@ -48,6 +53,9 @@ class Measurement:
     role: str
     voice_to_voice_ms: float | None = None
     waterfall_off_ms: float | None = None
+    llm_ms: float | None = None
+    prepared: bool | None = None
+    thrown_away: int | None = None
     stop_ms: float | None = None
     stop_for_good_ms: float | None = None
     yielded: bool | None = None
@@ -112,36 +120,41 @@ def _measure_one(
     answer = next((s for s in speech if utterance.on_s < s.on_s < until_s), None)
     answered = answer is not None and answer.on_s - utterance.off_s <= _ANSWER_LIMIT_S
     waited_ms = _ms(answer.on_s - utterance.off_s) if answer and not cut_in else None
-    told_ms = _told_ms(recording, utterance.off_s, until_s)
-    off_ms = None if waited_ms is None or told_ms is None else round(abs(waited_ms - told_ms), 1)
+    told = next(_told(recording, "latency", utterance.off_s, until_s), None)
+    off_ms = None if waited_ms is None or told is None else abs(waited_ms - told["total_ms"])
+    ahead = [one["kept"] for one in _told(recording, "speculation", utterance.on_s, until_s)]
     return Measurement(
         scenario.id,
         scenario.family,
         utterance.role,
         voice_to_voice_ms=waited_ms,
-        waterfall_off_ms=off_ms,
+        waterfall_off_ms=None if off_ms is None else round(off_ms, 1),
+        llm_ms=None if told is None else _part_ms(told, "LLM first word"),
+        prepared=any(ahead) if answered else None,
+        thrown_away=ahead.count(False),
         cut_in=cut_in,
         answered=answered,
     )
 
 
-def _told_ms(recording: Recording, begin_s: float, end_s: float) -> float | None:
-    """The latency that the agent reported first between two moments."""
+def _told(
+    recording: Recording, kind: str, begin_s: float, end_s: float
+) -> Iterator[dict[str, Any]]:
+    """What the agent reported of this kind between two moments, in order."""
     for at_s, event in recording.events:
         data = event.get("data")
-        if begin_s < at_s < end_s and isinstance(data, dict) and data.get("event") == "latency":
-            return float(data["total_ms"])
-    return None
+        if begin_s < at_s < end_s and isinstance(data, dict) and data.get("event") == kind:
+            yield data
+
+
+def _part_ms(latency: dict[str, Any], name: str) -> float:
+    return next(float(part["ms"]) for part in latency["parts"] if part["name"] == name)
 
 
 def _transcript(recording: Recording) -> str:
     """Everything the agent reported to have understood, lower case."""
-    said = []
-    for _, event in recording.events:
-        data = event.get("data") or {}
-        if isinstance(data, dict) and data.get("event") == "caller_words":
-            said.append(str(data.get("text", "")).lower())
-    return " ".join(said)
+    told = _told(recording, "caller_words", 0.0, float("inf"))
+    return " ".join(str(data.get("text", "")).lower() for data in told)
 
 
 def _ms(seconds: float) -> float:

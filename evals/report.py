@@ -69,6 +69,7 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
     for name, found in (
         ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
         ("the agent's own waterfall is off by, ms", percentiles(m.waterfall_off_ms for m in turns)),
+        ("end of turn to the reply's first word, ms", percentiles(m.llm_ms for m in turns)),
         ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
         ("stop for good, ms", percentiles(m.stop_for_good_ms for m in items)),
     ):
@@ -77,6 +78,8 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
             table.add_row(name, str(found.n), f"p50 {found.p50:.0f}", p95)
     for name, values in (
         ("turns answered", [m.answered for m in turns]),
+        ("replies prepared ahead", [m.prepared for m in turns]),
+        ("prepared replies that were thrown away", _dropped(turns)),
         ("pauses taken for the end", [m.cut_in for m in turns if m.family == "P"]),
         ("interruptions yielded", [m.yielded for m in items]),
         ("first word of an interruption understood", [m.first_word_heard for m in items]),
@@ -90,6 +93,12 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
             spread = f"{share.low:.2f}–{share.high:.2f}{few}"
             table.add_row(name, str(share.n), f"{share.share:.3f}", spread)
     return table
+
+
+def _dropped(turns: Sequence[Measurement]) -> list[bool]:
+    """For each reply prepared ahead, whether it was thrown away."""
+    thrown_away = sum(m.thrown_away or 0 for m in turns)
+    return [True] * thrown_away + [False] * sum(m.prepared is True for m in turns)
 
 
 def _wrongly(items: Sequence[Measurement], *roles: str) -> list[bool | None]:
