@@ -243,6 +243,45 @@ def test_the_s_and_t_of_stop_are_not_somebody_far_away() -> None:
     ]  # fmt: skip
 
 
+def test_it_goes_on_softly_until_the_sound_is_judged() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.say("yeah", hear=False)
+    talk.heard().voice(100)
+    resumed = talk.last(d.Resume)
+    assert isinstance(resumed, d.Resume)
+    assert resumed.softly
+    assert "Backchannel" not in talk.fresh()
+    talk.quiet(160).heard(final=True)
+    assert talk.fresh()[-1] == "Backchannel"
+
+
+def test_after_a_long_silence_it_waits_for_the_answer_that_is_due() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    began = talk.at
+    talk.say("rivers", hear=False)
+    talk.words[-1] = Word("rivers", began, talk.at, confidence=0.5)
+    talk.heard().voice(120).quiet(160)
+    assert "Resume" not in talk.fresh()
+    talk.words[-1] = Word("rivers", began, talk.at, confidence=0.9)
+    talk.heard(final=True)
+    assert talk.fresh()[:2] == ["Interrupt", "TurnStarted"]
+
+
+def test_two_guessed_words_are_no_interruption_before_they_last() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    for text in ("got", "a"):
+        talk.voice(260)
+        talk.words.append(Word(text, talk.at - 260 * MS, talk.at, confidence=0.5))
+        talk.heard()
+    assert "Interrupt" not in talk.fresh()
+    talk.voice(260)
+    talk.words.append(Word("train", talk.at - 260 * MS, talk.at, confidence=0.5))
+    talk.heard().voice(120)
+    assert talk.fresh()[-2:] == ["Interrupt", "TurnStarted"]
+
+
 def test_agreeing_and_going_on_interrupts() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.say("yeah").say("but why do they bend")

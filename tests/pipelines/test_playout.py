@@ -87,6 +87,33 @@ def test_resume_goes_on_at_the_very_same_sample():
     assert utterance.written_samples == 3 * FRAME
 
 
+def test_it_can_go_on_softly_until_told_to_speak_up():
+    playout, _ = playing()
+    playout.pull(FRAME)
+    playout.duck()
+    playout.pull(FRAME)
+    playout.resume(softly=True)
+    playout.pull(FRAME)
+    soft = playout.pull(FRAME)
+    assert np.allclose(soft / ramp(FRAME, 2 * FRAME), 10 ** (-9 / 20))
+    playout.speak_up()
+    rising = playout.pull(FRAME) / ramp(FRAME, 3 * FRAME)
+    assert np.all(np.diff(rising) > -1e-6)
+    assert np.array_equal(playout.pull(FRAME), ramp(FRAME, 4 * FRAME))
+
+
+def test_softness_ends_with_what_was_said():
+    playout, _ = playing(FRAME)
+    playout.duck()
+    playout.resume(softly=True)
+    playout.pull(FRAME)
+    follower = Utterance()
+    follower.push(ramp(2 * FRAME))
+    playout.add(follower)
+    playout.pull(FRAME)
+    assert np.array_equal(playout.pull(FRAME), ramp(FRAME, FRAME))
+
+
 def test_flush_drops_everything_after_a_fade_and_says_what():
     playout, first = playing()
     second = Utterance()
