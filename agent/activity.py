@@ -39,6 +39,7 @@ class Burst:
         peak_confidence: The neural detector's highest belief in it.
         peak_dbfs: Level of its loudest frame; the mean would make every beginning look quiet.
         dismissed: It was judged to be nobody's turn; it does not pause the agent again.
+        far: It was so quiet when it was judged that it was taken for somebody else.
     """
 
     began: int
@@ -47,6 +48,7 @@ class Burst:
     peak_confidence: float = 0.0
     peak_dbfs: float = -100.0
     dismissed: bool = False
+    far: bool = False
 
 
 @dataclass(slots=True)

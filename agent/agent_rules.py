@@ -5,11 +5,18 @@ from __future__ import annotations
 from agent import decisions as d
 from agent.activity import SAMPLES_PER_MS
 from agent.backchannels import Meaning, agrees, meaning
-from agent.barge_in import HOLD_LIMIT_MS, HOLD_MS, Doubt, Verdict, decide, harmless
+from agent.barge_in import (
+    HOLD_LIMIT_MS,
+    HOLD_MS,
+    SOMEONE_ELSE_DB,
+    Doubt,
+    Verdict,
+    decide,
+    harmless,
+)
 from agent.floor import Floor, State
 
 QUIET_MS = 60  # three frames: the sound is over, and what it was may be asked
-OVER_MS = 40  # two frames: the voice is not in the middle of a word
 FLUSH_VOICE_MS = 180  # half a first word, enough to tell "yeah" from "wait"
 FLUSH_AGAIN_MS = 160
 ANSWER_MS = 180  # a flush is answered within so long after the voice ended
@@ -116,8 +123,8 @@ def _hold_ms(floor: Floor, doubt: Doubt) -> float:
 
 def _doubt(floor: Floor) -> Doubt:
     voice, words = floor.voice, floor.words
-    # Final words about a sound that goes on are a guess: the flush fell into the middle of a word.
-    final = words.final_samples >= voice.burst.ended and voice.burst_quiet_ms >= OVER_MS
+    # Final words without the silence behind them are a guess: the flush fell into the middle of a word.
+    final = words.final_samples >= voice.burst.ended + QUIET_MS * SAMPLES_PER_MS
     text = words.text if final else words.settled(floor.now)
     count = len(text.split())
     after_word = words.end_samples if words.words else voice.burst.ended
@@ -126,6 +133,7 @@ def _doubt(floor: Floor) -> Doubt:
         quiet_ms=voice.burst_quiet_ms,
         confidence=voice.burst.peak_confidence if voice.neural else 1.0,
         below_usual_db=voice.below_usual_db,
+        began_far=voice.burst.far,
         meaning=meaning(text),
         seems=meaning(words.text),
         word_count=count,
@@ -170,6 +178,7 @@ def _dismiss(floor: Floor, verdict: Verdict, reason: str) -> None:
     """The sound was nobody's turn."""
     floor.unjudged = False
     if verdict is Verdict.IGNORE:
+        floor.voice.burst.far |= floor.voice.below_usual_db >= SOMEONE_ELSE_DB
         floor.ignore(reason)
     elif meaning(floor.words.text) is Meaning.ACKNOWLEDGE and floor.agent_asks:
         floor.early_answer = floor.now

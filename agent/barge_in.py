@@ -61,6 +61,7 @@ class Doubt:
         quiet_ms: Silence since its last voiced frame.
         confidence: The neural detector's highest belief; 1 where there is no detector.
         below_usual_db: How much quieter it is than the caller usually speaks.
+        began_far: It began so quietly that it was taken for somebody else.
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
         word_count: How many words are understood for sure.
@@ -74,6 +75,7 @@ class Doubt:
     quiet_ms: float
     confidence: float = 1.0
     below_usual_db: float = 0.0
+    began_far: bool = False
     meaning: Meaning = Meaning.NOTHING
     seems: Meaning = Meaning.NOTHING
     word_count: int = 0
@@ -85,7 +87,8 @@ class Doubt:
     @property
     def aside(self) -> bool:
         """Perhaps said to somebody else: quieter than the caller speaks to the agent, and not long."""
-        return self.below_usual_db >= ASIDE_DB and self.voiced_ms < ASIDE_MS
+        quiet = self.below_usual_db >= ASIDE_DB or self.began_far
+        return quiet and self.voiced_ms < ASIDE_MS
 
 
 def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
@@ -146,7 +149,7 @@ def _sure(doubt: Doubt, confidence: float) -> bool:
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:
     ongoing = doubt.quiet_ms < ONGOING_QUIET_MS and doubt.seems is not Meaning.VOCAL
-    if ongoing and doubt.on_after_word_ms >= TALKS_ON_MS:
+    if ongoing and doubt.on_after_word_ms >= TALKS_ON_MS and not doubt.aside:
         return Verdict.INTERRUPT, "the caller talks on"
     if doubt.quiet_ms >= BACKCHANNEL_QUIET_MS and (
         doubt.words_final or doubt.quiet_ms >= WORDLESS_QUIET_MS

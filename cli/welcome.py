@@ -39,7 +39,7 @@ def welcome(
             for path, personas in offered.pages.items()
             if path != "/"
         ),
-        ("calls", f"{max_calls} at a time"),
+        ("calls", f"{max_calls} at a time, fewer if the ears or the voice can take no more"),
         ("privacy", offered.privacy),
         ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
     ]

@@ -228,15 +228,15 @@ def test_resumes_within_200_ms_of_knowing() -> None:
 def test_a_short_command_is_waited_for_while_its_words_are_due() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
-    talk.say("stop", hear=False).quiet(40).heard(final=True)
+    talk.say("stop", hear=False).quiet(60).heard(final=True)
     assert talk.fresh() == ["Duck", "FlushWords", "Interrupt", "TurnStarted"]
 
 
 def test_the_s_and_t_of_stop_are_not_somebody_far_away() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
-    talk.voice(80, level=-42.0).quiet(120).voice(160).quiet(40)
-    talk.words.append(Word("stop", talk.at - 400 * MS, talk.at - 40 * MS))
+    talk.voice(80, level=-42.0).quiet(120).voice(160).quiet(60)
+    talk.words.append(Word("stop", talk.at - 400 * MS, talk.at - 60 * MS))
     talk.heard(final=True)
     assert [name for name in talk.fresh() if name != "FlushWords"] == [
         "Duck", "Interrupt", "TurnStarted",
@@ -316,6 +316,15 @@ def test_someone_else_in_the_room_does_not_interrupt() -> None:
     assert "Interrupt" not in names
     assert "Resume" in names
     assert "Commit" not in talk.quiet(3000).fresh()
+
+
+def test_who_began_far_away_and_comes_nearer_is_still_somebody_else() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.voice(300, level=-32.0)
+    assert "Ignore" in talk.fresh()
+    talk.say("seen my keys", level=-28.0, hear=False).quiet(160).heard(final=True).quiet(400)
+    assert "Interrupt" not in talk.fresh()
 
 
 def test_an_aside_does_not_interrupt_unless_it_goes_on() -> None:
