@@ -26,7 +26,7 @@ from training.ears.arpa import BackoffModel
 from training.ears.batches import Corpus
 from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
 from training.ears.evaluate import error_rate, word_errors
-from training.ears.noise import _other_tract, spoil_mels
+from training.ears.noise import _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
 from training.text.conversation import spoken
@@ -122,9 +122,9 @@ def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
     log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
     seconds = torch.arange(16_000) / 16_000
     low, high = (log_mel.clip(torch.sin(6.2832 * hz * seconds)[None]) for hz in (1_500, 1_650))
-    moved = _other_tract(low, torch.tensor([[1 / 1.1]]))
+    moved = _warped(low, torch.tensor([[1 / 1.1]]))
     assert abs(int(moved[0, :, 50].argmax()) - int(high[0, :, 50].argmax())) <= 1
-    assert torch.allclose(_other_tract(low, torch.ones(1, 1)), low, atol=1e-4)
+    assert torch.allclose(_warped(low, torch.ones(1, 1)), low, atol=1e-4)
 
 
 def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:

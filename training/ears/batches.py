@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.config import delay_tokens
 from asr.frontend import SILENCE
 from backbone.tekken import Tekken
-from training.ears.corpus import MEL_BINS, TOKENS
+from training.ears.corpus import MEL_BINS, TOKENS, UNKNOWN_PHONE
 from training.ears.noise import spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, stream_tokens
@@ -133,6 +133,7 @@ class Corpus:
         phones = torch.from_numpy(np.stack([self._phones[i] for i in indices]).astype(np.int64))
         late = torch.zeros_like(phones)
         late[:, PHONE_DELAY_FRAMES:] = phones[:, :-PHONE_DELAY_FRAMES]
+        late[late == UNKNOWN_PHONE] = _IGNORE
         left = phones.new_full((len(indices), 4 * LEFT_PAD_TOKENS), _IGNORE)
         return torch.cat((left, late), dim=1)
 

@@ -22,8 +22,10 @@ from asr.frontend import LogMel
 from asr.interface import SAMPLE_RATE_HZ
 from training.ears.arpa import BackoffModel
 from training.speech.augment import spoil
-from training.speech.espeak import Espeak, random_manner
+from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
+from training.speech.foreign import Foreign, ForeignManner, random_foreigner
+from training.speech.ours import Ours
 from training.speech.utterance import PHONES, Utterance
 from training.text.conversation import Conversation
 from training.voice.flite import Manner
@@ -35,6 +37,7 @@ CLIP_SAMPLES = TOKENS * 1280
 MEL_FRAMES = TOKENS * 8
 PHONE_FRAMES = TOKENS * 4  # 20 ms each, as the encoder's
 OPEN_FLOOR = -2.0  # a floor of 1e-10: the published one is applied after noise has been added
+UNKNOWN_PHONE = 255
 _PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
 
 
@@ -42,11 +45,13 @@ _PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
 class CorpusOptions:
     """What a corpus is made of."""
 
-    flite_share: float = 0.3  # of the speakers; the rest are espeak's
+    flite_share: float = 0.25  # of the speakers,
+    foreign_share: float = 0.25  # festival's of other languages,
+    ours_share: float = 0.12  # our own voice's; the rest are espeak's
     plain_flite_share: float = 0.25  # of those, flite's own voices as they are
-    caller_share: float = 0.42  # of the sentences: from the grammar's callers,
-    agent_share: float = 0.08  # its agents,
-    sampled_share: float = 0.38  # drawn from the mixed language model; the rest are random words
+    caller_share: float = 0.35  # of the sentences: from the grammar's callers,
+    agent_share: float = 0.1  # its agents,
+    sampled_share: float = 0.4  # drawn from the mixed language model; the rest are random words
     change_speaker: float = 0.2  # at each sentence
     quiet_share: float = 0.06  # clips with one sentence or none
     clips: int = 400  # per shard
@@ -84,27 +89,52 @@ class Talk:
 
 
 class Crowd:
-    """Everyone who may speak in training."""
+    """Everyone who may speak in training.
 
-    def __init__(self, chance: random.Random, options: CorpusOptions) -> None:
-        self._chance, self._options = chance, options
+    Args:
+        talk: What they say.
+        chance: Of who speaks.
+        options: The shares.
+        voice: Checkpoint of our own voice.
+    """
+
+    def __init__(
+        self, talk: Talk, chance: random.Random, options: CorpusOptions, voice: Path
+    ) -> None:
+        self._talk, self._chance, self._options = talk, chance, options
         self._espeak, self._flite = Espeak(), Flite()
+        self._foreign = Foreign(self._espeak)
+        self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
     def someone(self) -> object:
         """Draw a speaker."""
-        chance = self._chance
-        if chance.random() >= self._options.flite_share:
+        chance, options = self._chance, self._options
+        draw = chance.random()
+        if self._ours and draw < options.ours_share:
+            return self._ours.someone()
+        draw -= options.ours_share
+        if draw < options.foreign_share:
+            return random_foreigner(chance)
+        if draw - options.foreign_share >= options.flite_share:
             return random_manner(chance)
-        if chance.random() < self._options.plain_flite_share:
+        if chance.random() < options.plain_flite_share:
             base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))
             return Manner(base, pitch_hz, slowness=chance.uniform(0.85, 1.15))
         return passers_by(1, chance)[0]
 
-    def say(self, text: str, speaker: object) -> Utterance | None:
-        """Let a speaker drawn by `someone` say a text."""
-        if isinstance(speaker, Manner):
-            return self._flite.say(text, speaker)
-        return self._espeak.say(text, speaker)  # type: ignore[arg-type]
+    def speak(self, speaker: object) -> Utterance | None:
+        """The next sentence of a speaker drawn by `someone`; None when it could not be said."""
+        match speaker:
+            case str():
+                assert self._ours
+                return self._ours.say(speaker)
+            case Manner():
+                return self._flite.say(self._talk.text(), speaker)
+            case ForeignManner():
+                return self._foreign.say(self._talk.text(), speaker)
+            case EspeakManner():
+                return self._espeak.say(self._talk.text(), speaker)
+        raise TypeError(speaker)
 
 
 @dataclass(slots=True)
@@ -116,23 +146,23 @@ class Clip:
     words: list[tuple[str, float]]  # and where each ends, seconds
 
 
-def make_clip(talk: Talk, crowd: Crowd, chance: random.Random, options: CorpusOptions) -> Clip:
+def make_clip(crowd: Crowd, chance: random.Random, options: CorpusOptions) -> Clip:
     """Sentences with pauses between them until 9.6 s are full."""
     clip = Clip(np.zeros(CLIP_SAMPLES, np.float32), np.zeros(PHONE_FRAMES, np.uint8), [])
     quiet = chance.random() < options.quiet_share
-    at = round(chance.uniform(0.05, 0.9) * SAMPLE_RATE_HZ)
+    at = round(chance.uniform(0.05, 0.5) * SAMPLE_RATE_HZ)
     speaker = crowd.someone()
     sentences = chance.randint(0, 1) if quiet else 99
     misses = 0
-    while sentences > 0 and misses < 2:
-        said = crowd.say(talk.text(), speaker)
+    while sentences > 0 and misses < 5:
+        said = crowd.speak(speaker)
         if said is None:
             continue
         if at + len(said.pcm) > CLIP_SAMPLES - 1600:
             misses += 1
             continue
         _place(clip, said, at, chance)
-        at += len(said.pcm) + round(chance.uniform(0.1, 1.2) * SAMPLE_RATE_HZ)
+        at += len(said.pcm) + round((0.1 + chance.expovariate(4)) * SAMPLE_RATE_HZ)
         sentences -= 1
         if chance.random() < options.change_speaker:
             speaker = crowd.someone()
@@ -144,23 +174,26 @@ def _place(clip: Clip, said: Utterance, at: int, chance: random.Random) -> None:
     clip.pcm[at : at + len(said.pcm)] += gain * said.pcm
     start_s = at / SAMPLE_RATE_HZ
     clip.words += [(word.text, start_s + word.end_s) for word in said.words]
+    if not said.phones:
+        first, last = (round(50 * t) for t in (start_s, start_s + said.seconds))
+        clip.phones[first:last] = UNKNOWN_PHONE
     for phone in said.phones:
         first, last = (round(50 * (start_s + t)) for t in (phone.start_s, phone.end_s))
         clip.phones[first:last] = _PHONE_INDEX[phone.text]
 
 
-def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions) -> None:
+def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions, voice: Path) -> None:
     """Write one shard."""
     torch.set_num_threads(1)
     chance = random.Random(seed)
-    talk, crowd = Talk(seed, arpa, options), Crowd(chance, options)
+    crowd = Crowd(Talk(seed, arpa, options), chance, options, voice)
     log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
     mels = np.zeros((options.clips, MEL_BINS, MEL_FRAMES), np.float16)
     phones = np.zeros((options.clips, PHONE_FRAMES), np.uint8)
     words: list[list[tuple[str, float]]] = []
     others: list[np.ndarray] = []
     for i in range(options.clips):
-        clip = make_clip(talk, crowd, chance, options)
+        clip = make_clip(crowd, chance, options)
         pcm = spoil(clip.pcm, seed * 100_003 + i, others=others)
         others = [*others[-3:], clip.pcm]
         mels[i] = log_mel.clip(torch.from_numpy(pcm)[None])[0].numpy()
@@ -179,16 +212,21 @@ def main(
     ),
     shards: Annotated[int, typer.Option(help="How many, of about an hour.")] = 16,
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
-    flite_share: Annotated[float, typer.Option(help="Of the speakers; flite is slow.")] = 0.3,
+    flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.25,
+    foreign_share: Annotated[float, typer.Option(help="festival's of other languages.")] = 0.25,
+    ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.12,
+    voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
     processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
 ) -> None:
     """Make every missing shard."""
     out.mkdir(parents=True, exist_ok=True)
-    options = CorpusOptions(flite_share=flite_share)
+    options = CorpusOptions(
+        flite_share=flite_share, foreign_share=foreign_share, ours_share=ours_share
+    )
     paths = {seed: out / f"{seed}.npz" for seed in range(first_seed, first_seed + shards)}
     with ProcessPoolExecutor(processes) as pool:
         jobs = [
-            pool.submit(make_shard, path, seed, arpa, options)
+            pool.submit(make_shard, path, seed, arpa, options, voice)
             for seed, path in paths.items()
             if not path.exists()
         ]

@@ -10,13 +10,16 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from asr.interface import SAMPLE_RATE_HZ
 
 _LOG10 = 2.302585
 _PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
 _FLOOR = -0.625  # the published floor in that scale
-_TRACT = 0.12  # vocal tracts differ by so much from the one that spoke, at most
+_TRACT = 0.14  # vocal tracts differ by so much from the one that spoke, at most,
+_FORMANT = 0.025  # their resonances by so much more, each its own way (standard deviation),
+_PITCH = 0.3  # and voices by so much, at most
 
 
 def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
@@ -30,6 +33,7 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
         float32 [B, bins, T] with the published floor.
     """
     rows, bins, frames = mel.shape
+    slope = torch.linspace(0, 1, bins)[None, :, None]
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(rows, 1, 1, generator=generator)
@@ -39,15 +43,30 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
 
     def curve(knots: int, spread_db: float, length: int, axis: int) -> Tensor:
         drawn = torch.randn(rows, 1, knots, generator=generator) * spread_db
-        smooth = torch.nn.functional.interpolate(drawn, length, mode="linear", align_corners=True)
+        smooth = interpolate(drawn, length, mode="linear", align_corners=True)
         return smooth if axis == 2 else smooth.transpose(1, 2)
 
-    mel = _other_tract(mel, (1 + sometimes(0.7) * uniform(-_TRACT, _TRACT))[:, :, 0])
-    mel = mel + sometimes(0.8) * curve(10, 4.0, bins, 1) * _PER_DB
+    # Resonances and the harmonics between them move apart: another throat, another pitch.
+    tract = 1 + sometimes(0.8) * uniform(-_TRACT, _TRACT) + curve(5, _FORMANT, bins, 1)
+    pitch = 1 + sometimes(0.8) * uniform(-_PITCH, _PITCH)
+    envelope = avg_pool2d(mel, (7, 1), 1, (3, 0), count_include_pad=False)
+    fine = _warped(mel - envelope, pitch[:, :, 0]) * (1 + sometimes(0.5) * uniform(-0.7, 0.4))
+    mel = _warped(envelope, tract[:, :, 0]) + fine
+    # How sharply sounds stand out, from moment to moment and from each other.
+    slow = avg_pool2d(mel, (1, 7), 1, (0, 3), count_include_pad=False)
+    mel = slow + (mel - slow) * (1 + sometimes(0.5) * uniform(-0.6, 0.4))
+    speech = mel.amax(1, keepdim=True)
+    heard = (speech > speech.amax(2, keepdim=True) - 30 * _PER_DB).float()
+    usual = (mel * heard).sum(2, keepdim=True) / heard.sum(2, keepdim=True)
+    mel = usual + (mel - usual) * (1 + sometimes(0.5) * uniform(-0.15, 0.2))
+    mel = mel + sometimes(0.8) * (curve(10, 4.0, bins, 1) + slope * uniform(-12, 8)) * _PER_DB
+    band = torch.arange(bins)[None, :, None]
+    kept = (band >= uniform(-20, 8)) & (band <= uniform(52, 130))
+    mel = mel - 60 * _PER_DB * (1 - kept.float())
     power = torch.exp((4 * mel - 4) * _LOG10)
     loudest = power.flatten(1).topk(frames, dim=1).values.mean(1)[:, None, None] + 1e-9
 
-    tilt = torch.linspace(0, 1, bins)[None, :, None] * uniform(-18, 3)
+    tilt = slope * uniform(-18, 3)
     shape_db = curve(10, 5.0, bins, 1) + tilt
     swell_db = sometimes(0.4) * curve(16, 5.0, frames, 2)
     noise = torch.exp((shape_db + swell_db) / 10 * _LOG10)
@@ -69,8 +88,8 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     return out.clamp_min(_FLOOR)
 
 
-def _other_tract(mel: Tensor, factor: Tensor) -> Tensor:
-    """Divide all frequencies by `factor` [B, 1], as a longer or shorter throat does."""
+def _warped(mel: Tensor, factor: Tensor) -> Tensor:
+    """Divide frequencies by `factor` [B, bins or 1], as a longer or shorter throat does."""
     bins = mel.shape[1]
     spacing = _mel(torch.tensor(SAMPLE_RATE_HZ / 2)) / (bins + 1)
     centres_mel = spacing * torch.arange(1, bins + 1)

@@ -165,7 +165,7 @@ class Espeak:
             Timed(_CMU.get(name, "sil"), start, end) for (name, start), (_, end) in pairwise(marks)
         ]
         words = _word_times(text, self._words, phones, total_s)
-        pcm = _resampled(wave, self._rate_hz * manner.tract)
+        pcm = resampled(wave, self._rate_hz * manner.tract)
         squeeze = 1.0 / manner.tract
         return Utterance(
             pcm,
@@ -212,7 +212,7 @@ def _word_times(
     return out
 
 
-def _resampled(wave: np.ndarray, rate_hz: float) -> np.ndarray:
+def resampled(wave: np.ndarray, rate_hz: float) -> np.ndarray:
     """int16 at any rate to float32 at 16 kHz."""
     resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
     frame = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")

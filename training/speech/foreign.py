@@ -1,0 +1,268 @@
+"""English through throats from abroad: festival's diphone voices of other languages.
+
+They were cut from recordings of people, as the voices of the test were, but of other people: nine
+Czechs, Finns, Italians and an Indian. espeak-ng says what phones a sentence has and when; each
+becomes the nearest sound of the voice's language, as in a strong accent; festival joins the
+diphones. So the labels are exact, and what is heard is a person's spectrum.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.io import wavfile
+
+from common.errors import ParleyError
+from training.speech.espeak import Espeak, EspeakManner, resampled
+from training.speech.utterance import Timed, Utterance
+
+_HOME = Path("/usr/share/festival/voices")
+_ITALIAN = (
+    "aa:a1 ae:E1,a1 ah:a ao:O1 aw:a1+u ay:a1+i ch:tS dh:d,v,z eh:E1 er:E1+r ey:e1+i hh: ih:i "
+    "iy:i1 jh:dZ ng:ng,n+g ow:o1+u oy:O1+i sh:S th:t,f,s uh:u uw:u1 y:j zh:Z sil:#"
+)
+_CZECH = (
+    "aa:a:,a ae:e,e: ah:a,e ao:o: aw:a+u ay:a+j ch:c~ dh:d,z eh:e er:e+r ey:e+j hh:h ih:i iy:i: "
+    "jh:dz~ ng:n*,n+g ow:o+u oy:o+j sh:s~ th:t,f,s uh:u uw:u: w:u,v y:j zh:z~ sil:#"
+)
+_FINNISH = (
+    "aa:a: ae:@,@: ah:a,7 ao:o: aw:a+u ay:a+i ch:t+S dh:d eh:e er:7+r ey:e+i hh:h ih:i iy:i: "
+    "jh:d+S,t+S ng:N,n+g ow:o+u oy:o+i sh:S th:t,s uh:u uw:u: w:w,v y:j z:s zh:S sil:#"
+)
+_INDIAN = (
+    "ae:eh ah:a ao:oo,oh aw:aw d:D er:a+r ey:ee hh:h jh:j ng:n+g ow:oo,oh oy:oh+ih t:T z:s,j "
+    "w:v,w zh:sh sil:pau"
+)
+_PLAIN = (
+    "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "w", "y", "aa", "ay",
+    "ch", "dh", "eh", "ih", "iy", "sh", "th", "uh", "uw",
+)  # fmt: skip
+_STOP_S = 0.01
+# Languages that end no word in a voiced sound end it in its voiceless twin.
+_VOICELESS = {"b": "p", "d": "t", "g": "k", "v": "f", "z": "s", "z~": "s~", "dz~": "c~", "n*": "n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Throat:
+    """One of festival's voices.
+
+    Attributes:
+        name: What festival calls it.
+        folder: Below festival's voices.
+        pitch_hz: The person's own.
+        sounds: English phone to sounds of the language; several choices after commas.
+    """
+
+    name: str
+    folder: str
+    pitch_hz: float
+    sounds: str
+
+
+THROATS = (
+    Throat("lp_diphone", "italian/lp_diphone", 190, _ITALIAN),
+    Throat("pc_diphone", "italian/pc_diphone", 115, _ITALIAN),
+    Throat("czech_dita", "czech/czech_dita", 190, _CZECH),
+    Throat("czech_krb", "czech/czech_krb", 170, _CZECH),
+    Throat("czech_machac", "czech/czech_machac", 115, _CZECH),
+    Throat("czech_ph", "czech/czech_ph", 115, _CZECH),
+    Throat("hy_fi_mv_diphone", "finnish/hy_fi_mv_diphone", 110, _FINNISH),
+    Throat("suo_fi_lj_diphone", "finnish/suo_fi_lj_diphone", 190, _FINNISH),
+    Throat("hindi_NSK_diphone", "hindi/hindi_NSK_diphone", 125, _INDIAN),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignManner:
+    """One speaker from abroad.
+
+    Attributes:
+        throat: Whose diphones.
+        words_per_minute: Pace.
+        pitch: Factor on the person's own.
+        liveliness: Standard deviation of log F0 from vowel to vowel.
+        tract: Above 1 raises all resonances (and the pace).
+        accent: Seed of the choices where the language has no such sound.
+    """
+
+    throat: Throat
+    words_per_minute: int
+    pitch: float
+    liveliness: float
+    tract: float
+    accent: int
+
+
+def random_foreigner(chance: random.Random) -> ForeignManner:
+    """Draw a speaker."""
+    return ForeignManner(
+        throat=chance.choice(THROATS),
+        words_per_minute=chance.randint(120, 190),
+        pitch=chance.uniform(0.8, 1.25),
+        liveliness=chance.uniform(0.0, 0.15),
+        tract=chance.uniform(0.88, 1.14),
+        accent=chance.randrange(1_000_000),
+    )
+
+
+class _Sound(NamedTuple):
+    """One sound of the voice's language, and the English phone that it is part of."""
+
+    name: str
+    length_s: float
+    phone: str
+
+
+class Foreign:
+    """All of them; each voice is a festival that stays open. One instance per process.
+
+    Args:
+        espeak: The one of this process.
+    """
+
+    def __init__(self, espeak: Espeak) -> None:
+        self._espeak = espeak
+        self._mouths: dict[str, _Mouth] = {}
+
+    def say(self, text: str, manner: ForeignManner) -> Utterance | None:
+        """Say a text; None where festival gives up on it."""
+        said = self._espeak.say(text, EspeakManner("en-us", manner.words_per_minute))
+        if said is None:
+            return None
+        chance = random.Random(manner.accent)
+        sounds = _sounds(manner.throat.sounds, chance)
+        throat = manner.throat
+        if throat.name not in self._mouths:
+            self._mouths[throat.name] = _Mouth(throat)
+        mouth = self._mouths[throat.name]
+        spelled = [
+            _Sound(sound, length, phone.text)
+            for phone in said.phones
+            for sound, length in _shared(phone, sounds[phone.text])
+        ]
+        spelled = mouth.joinable(spelled, sounds["sil"][0])
+        tune = _tune(spelled, text, throat.pitch_hz * manner.pitch, manner.liveliness, chance)
+        try:
+            rate_hz, wave = mouth.speak(spelled, tune)
+        except BrokenPipeError:
+            del self._mouths[throat.name]
+            return None
+        squeeze = 1.0 / manner.tract
+
+        def squeezed(timed: Timed) -> Timed:
+            return Timed(timed.text, timed.start_s * squeeze, timed.end_s * squeeze)
+
+        return Utterance(
+            resampled(wave, rate_hz * manner.tract),
+            tuple(map(squeezed, said.words)),
+            tuple(map(squeezed, said.phones)),
+        )
+
+
+class _Mouth:
+    """One festival, one voice, what diphones it has."""
+
+    def __init__(self, throat: Throat) -> None:
+        folder = _HOME / throat.folder / "group"
+        try:
+            index = next(folder.glob("*.group")).read_bytes()
+            self._festival = subprocess.Popen(
+                ["festival", "--pipe"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # it tells of every pair of sounds it lacks
+                text=True,
+            )
+        except (OSError, StopIteration) as error:
+            raise ParleyError(
+                f"festival's voice {throat.name} is not there.",
+                "Install Debian's festival and the festvox packages that "
+                "training/speech/foreign.py names.",
+            ) from error
+        header, _, body = index.partition(b"EST_Header_End\n")
+        count = int(header.split(b"NumEntries")[1].split()[0])
+        self._pairs = {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
+        self._wave = Path(tempfile.mkdtemp()) / "said.wav"
+        self._ask(f"(voice_{throat.name})")
+
+    def _ask(self, command: str) -> None:
+        assert self._festival.stdin
+        assert self._festival.stdout
+        self._festival.stdin.write(command + '\n(format t "\\ndone\\n")(fflush nil)\n')
+        self._festival.stdin.flush()
+        while (line := self._festival.stdout.readline().strip()) != "done":
+            if not line and self._festival.poll() is not None:
+                raise BrokenPipeError("festival gave up")
+
+    def joinable(self, spelled: list[_Sound], silence: str) -> list[_Sound]:
+        """Put a stop of 10 ms between sounds that no word of the language has side by side."""
+        out = spelled[:1]
+        for sound in spelled[1:]:
+            before = out[-1].name
+            twin = _VOICELESS.get(before, before)
+            if f"{before}-{sound.name}" in self._pairs:
+                pass
+            elif f"{twin}-{sound.name}" in self._pairs:
+                out[-1] = out[-1]._replace(name=twin)
+            elif sound.length_s > 2 * _STOP_S:
+                out.append(_Sound(silence, _STOP_S, "sil"))
+                sound = sound._replace(length_s=sound.length_s - _STOP_S)
+            out.append(sound)
+        return out
+
+    def speak(self, spelled: list[_Sound], tune: list[float]) -> tuple[int, np.ndarray]:
+        """Rate and int16 samples."""
+        rows = (
+            f"({name} {length:.4f} ({length / 2:.4f} {f0:.1f}))"
+            for (name, length, _), f0 in zip(spelled, tune, strict=True)
+        )
+        self._ask(
+            f"(utt.save.wave (utt.synth (Utterance Segments ({' '.join(rows)})))"
+            f' "{self._wave}" \'riff)'
+        )
+        rate_hz, wave = wavfile.read(self._wave)
+        return rate_hz, wave
+
+
+def _sounds(table: str, chance: random.Random) -> dict[str, list[str]]:
+    """English phone to a speaker's sounds; phones that are not in the table are themselves."""
+    drawn = {phone: [phone] for phone in _PLAIN}
+    for entry in table.split():
+        phone, _, choices = entry.partition(":")
+        drawn[phone] = [s for s in chance.choice(choices.split(",")).split("+") if s]
+    return drawn
+
+
+def _shared(phone: Timed, sounds: list[str]) -> Iterator[tuple[str, float]]:
+    length = phone.end_s - phone.start_s
+    for i, sound in enumerate(sounds):
+        share = 1.0 if len(sounds) == 1 else (0.6 if i == 0 else 0.4)
+        yield sound, length * share
+
+
+def _tune(
+    spelled: list[_Sound],
+    text: str,
+    pitch_hz: float,
+    liveliness: float,
+    chance: random.Random,
+) -> list[float]:
+    """F0 in the middle of each sound: falling through the sentence, rising to a question's end."""
+    ends = np.cumsum([length for _, length, _ in spelled])
+    left_s = ends[-1] - ends
+    out, bump = [], 0.0
+    for (_, _, phone), end, left in zip(spelled, ends, left_s, strict=True):
+        if phone[0] in "aeiou":
+            bump = chance.gauss(0, liveliness)
+        fall = 0.1 - 0.22 * end / ends[-1]
+        rise = 0.4 * max(0.0, 1 - left / 0.45) if text.endswith("?") else 0.0
+        out.append(pitch_hz * math.exp(fall + bump + rise))
+    return out
