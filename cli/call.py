@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGINT
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +35,7 @@ def call(
     """Let a recording call the agent, in real time, through the same pipeline as any other call.
 
     The quickest way to try a persona, a voice or a model. The recording may hold pauses and
-    interruptions: the agent hears it while it speaks.
+    interruptions: the agent hears it while it speaks. Ctrl-C hangs up; what was said by then is kept.
 
     Examples:
         parley call question.wav -o both.wav
@@ -84,6 +86,8 @@ async def _call(
         conversation = Conversation(
             engines, choice.open(persona), persona, voice=voice or None, log=event_log
         )
+        with suppress(NotImplementedError):  # where signals are no events, Ctrl-C loses the call
+            asyncio.get_running_loop().add_signal_handler(SIGINT, conversation.ended.set)
         try:
             both = await call_with_recording(
                 conversation, caller, FileCallOptions(greeting=greeting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -119,13 +120,17 @@ async def _off_the_loop(load, *args, **kwargs):  # type: ignore[no-untyped-def]
         if not future.done():
             outcome(value)
 
+    def tell(outcome, value):  # type: ignore[no-untyped-def]
+        with suppress(RuntimeError):  # the loop is closed: Ctrl-C came first
+            loop.call_soon_threadsafe(settle, outcome, value)
+
     def work() -> None:
         try:
             result = load(*args, **kwargs)
         except BaseException as error:
-            loop.call_soon_threadsafe(settle, future.set_exception, error)
+            tell(future.set_exception, error)
         else:
-            loop.call_soon_threadsafe(settle, future.set_result, result)
+            tell(future.set_result, result)
 
     threading.Thread(target=work, name=f"load-{getattr(load, '__qualname__', 'model')}").start()
     return await future

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,23 @@ def test_a_stereo_recording_in_telephone_quality_is_heard_and_answered(tmp_path:
     heard = [event["text"] for event in told if event["event"] == "caller_words"]
     assert heard[-1]
     assert np.abs(read_audio(out, 24_000)).max() > 0.05
+
+
+@needs_voices
+def test_ctrl_c_hangs_up_and_keeps_the_call_so_far(tmp_path: Path) -> None:
+    asks, out = tmp_path / "asks.wav", tmp_path / "both.wav"
+    write_wav(asks, np.zeros(60 * 16_000, np.float32), 16_000)
+    command = [Path(sys.executable).with_name("parley"), "call", asks, "-o", out]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, "--tts", "espeak"], stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert b"answers" in process.stdout.readline()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"Traceback" not in complaints
+    assert 0.5 < len(read_audio(out, 24_000)) / 24_000 < 20
 
 
 @pytest.mark.parametrize(
