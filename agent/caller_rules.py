@@ -68,8 +68,7 @@ def pause(floor: Floor) -> None:
         floor.asked = True
         floor.decide(d.AskFinished, "the caller paused", pause_began=floor.stopped)
     pause = floor.words.pause if floor.words.pause_samples > floor.stopped else None
-    confidence = floor.words.words[-1].confidence if floor.words.words else 1.0
-    judged = judge(text, floor.agent_text, floor.sound_finished, pause, confidence)
+    judged = judge(text, floor.agent_text, floor.sound_finished, pause, floor.words.end_confidence)
     _speculate(floor, text, judged.belief, quiet_ms)
     waited_ms = quiet_ms - _words_grace_ms(floor)
     if waited_ms >= floor.patience.needed_ms(judged.belief) and not _voice_returns(floor):

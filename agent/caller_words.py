@@ -54,6 +54,12 @@ class CallerWords:
         """Where the words end."""
         return self.words[-1].end_samples if self.words else self.taken_samples
 
+    @property
+    def end_confidence(self) -> float:
+        """Belief in the last word, or in the last three together if that is less; 1 without words."""
+        last = [word.confidence for word in self.words[-3:]]
+        return min(last[-1], sum(last) / len(last)) if last else 1.0
+
     def settled(self, now: int) -> str:
         """The leading words that can be relied upon while the caller still speaks.
 

@@ -13,7 +13,7 @@ _WORDS, _SOUND, _RECOGNISER = 1.0, 0.45, 0.2
 _LEAST_SOUND = 0.2
 # Words that leave a sentence open overrule any melody: "my number is" is never an end.
 _OPEN_SENTENCE = 0.15
-# A last word that was guessed says little about the sentence; pauses follow words nobody expected.
+# An end that was guessed says little about the sentence; pauses follow words nobody expected.
 _GUESS_CONFIDENCE = 0.5
 _AFTER_GUESS = 0.4
 _PAUSES_REMEMBERED = 8
@@ -33,7 +33,7 @@ def judge(
     agent_text: str,
     sound: float | None = None,
     recogniser: float | None = None,
-    last_word_confidence: float = 1.0,
+    end_confidence: float = 1.0,
 ) -> Judgement:
     """Fuse what the words say with how the pause sounds.
 
@@ -43,7 +43,7 @@ def judge(
         sound: Smart-turn's probability for this pause, when it is in.
         recogniser: The recogniser's own belief that the caller has stopped, when it has one. It grows
             with the silence, so a low one says nothing yet.
-        last_word_confidence: The recogniser's belief in the last word.
+        end_confidence: The recogniser's belief in the last words.
     """
     words, reason = finished(text, agent_text)
     odds = _WORDS * _log_odds(words)
@@ -55,8 +55,8 @@ def judge(
     belief = 1 / (1 + math.exp(-odds))
     if words <= _OPEN_SENTENCE:
         belief = min(belief, 2 * words)
-    if last_word_confidence < _GUESS_CONFIDENCE and belief > _AFTER_GUESS:
-        return Judgement(_AFTER_GUESS, f"{reason}; its last word is a guess")
+    if end_confidence < _GUESS_CONFIDENCE and belief > _AFTER_GUESS:
+        return Judgement(_AFTER_GUESS, f"{reason}; its end is a guess")
     return Judgement(belief, reason)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent import decisions as d
+from agent.caller_words import CallerWords
 from agent.endpointing import Patience, judge
 from agent.pace import BALANCED, PACES, options_for
 from agent.turns import State
@@ -74,11 +75,22 @@ def test_no_melody_closes_an_open_sentence() -> None:
 
 
 def test_a_guessed_last_word_is_given_time() -> None:
-    sure, guess = judge("what is it", ""), judge("what is good", "", last_word_confidence=0.1)
+    sure, guess = judge("what is it", ""), judge("what is good", "", end_confidence=0.1)
     patience = Patience(BALANCED.patience_ms)
     assert patience.needed_ms(sure.belief) < 400
     assert 800 < patience.needed_ms(guess.belief) < 1200
     assert "guess" in guess.reason
+
+
+@pytest.mark.parametrize(
+    ("confidences", "belief"),
+    [((), 1.0), ((0.9, 0.3), 0.3), ((0.2, 0.3, 0.7), 0.4), ((0.1, 1.0, 1.0, 0.9), 0.9)],
+)
+def test_the_end_is_no_surer_than_its_last_word_and_its_last_three(
+    confidences: tuple[float, ...], belief: float
+) -> None:
+    words = tuple(Word("word", i, i + 1, sure) for i, sure in enumerate(confidences))
+    assert CallerWords(words).end_confidence == pytest.approx(belief)
 
 
 def test_paces_differ_in_patience() -> None:
