@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import log2
+from statistics import median
 
 from agent.evidence import Sound
 
@@ -25,6 +27,8 @@ SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the
 YOUNG_MS = 120  # the neural detector lags by two windows and a busy machine
 ABOVE_NOISE_DB = 6.0
 TAIL_DB = 36.0  # below its own peak: the gate is still open, but nobody speaks any more
+OTHER_VOICE_SEMITONES = 6.0  # from one's own sentence to sentence it is four at most
+PITCHED_FRAMES = 5  # before that a burst's pitch is not known
 QUIETEST_DBFS = -62.0  # below this nobody could understand a word over a telephone
 
 
@@ -40,6 +44,7 @@ class Burst:
         peak_dbfs: Level of its loudest frame; the mean would make every beginning look quiet.
         dismissed: It was judged to be nobody's turn; it does not pause the agent again.
         far: It was so quiet when it was judged that it was taken for somebody else.
+        pitches_hz: Pitch of its latest periodic frames.
     """
 
     began: int
@@ -49,6 +54,12 @@ class Burst:
     peak_dbfs: float = -100.0
     dismissed: bool = False
     far: bool = False
+    pitches_hz: deque[float] = field(default_factory=lambda: deque(maxlen=100))
+
+    @property
+    def pitch_hz(self) -> float | None:
+        """Its median pitch, once known."""
+        return median(self.pitches_hz) if len(self.pitches_hz) >= PITCHED_FRAMES else None
 
 
 @dataclass(slots=True)
@@ -62,6 +73,7 @@ class VoiceActivity:
         quiet_since: End of the latest established voice.
         neural: Whether a neural detector takes part at all.
         usual_dbfs: Peak level of the caller's own turns so far; None before the first.
+        usual_pitch_hz: Pitch of the caller's own turns so far.
     """
 
     now: int = 0
@@ -72,6 +84,7 @@ class VoiceActivity:
     noise_dbfs: float = -60.0
     _own_voice: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=500))
     usual_dbfs: float | None = None
+    usual_pitch_hz: float | None = None
 
     def hear(self, sound: Sound) -> None:
         """Take in one 20 ms frame."""
@@ -90,6 +103,8 @@ class VoiceActivity:
         burst.voiced_ms += 20
         burst.peak_confidence = max(burst.peak_confidence, sound.confidence)
         burst.peak_dbfs = max(burst.peak_dbfs, sound.level_dbfs)
+        if sound.pitch_hz:
+            burst.pitches_hz.append(sound.pitch_hz)
         if self.established:
             self.quiet_since = sound.at
 
@@ -127,12 +142,21 @@ class VoiceActivity:
             return 0.0
         return self.usual_dbfs - self.burst.peak_dbfs
 
-    def learn_level(self) -> None:
-        """The latest burst was certainly the caller: remember how loud they are."""
+    @property
+    def other_voice(self) -> bool:
+        """Whether the latest burst is much higher or lower than this caller speaks."""
+        pitch = self.burst.pitch_hz
+        if pitch is None or self.usual_pitch_hz is None:
+            return False
+        return abs(12 * log2(pitch / self.usual_pitch_hz)) >= OTHER_VOICE_SEMITONES
+
+    def learn_caller(self) -> None:
+        """The latest burst was certainly the caller: remember how loud and how high they are."""
         if not self.burst.voiced_ms:
             return
-        level = self.burst.peak_dbfs
-        self.usual_dbfs = level if self.usual_dbfs is None else 0.7 * self.usual_dbfs + 0.3 * level
+        self.usual_dbfs = _towards(self.usual_dbfs, self.burst.peak_dbfs)
+        if pitch := self.burst.pitch_hz:
+            self.usual_pitch_hz = _towards(self.usual_pitch_hz, pitch)
 
     def _stands_out(self, sound: Sound) -> bool:
         """Whether the caller begins to speak in the middle of a sound that was judged nobody's turn."""
@@ -161,3 +185,7 @@ class VoiceActivity:
             self.noise_dbfs = level
         else:
             self.noise_dbfs = min(self.noise_dbfs + 0.02, level)
+
+
+def _towards(usual: float | None, new: float) -> float:
+    return new if usual is None else 0.7 * usual + 0.3 * new

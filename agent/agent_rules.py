@@ -134,6 +134,7 @@ def _doubt(floor: Floor) -> Doubt:
         confidence=voice.burst.peak_confidence if voice.neural else 1.0,
         below_usual_db=voice.below_usual_db,
         began_far=voice.burst.far,
+        other_voice=voice.other_voice,
         meaning=meaning(text),
         seems=meaning(words.text),
         word_count=count,

@@ -33,6 +33,7 @@ NOT_SPEECH_CONFIDENCE = 0.25
 LEVEL_KNOWN_MS = 280  # the s and t of “stop” alone last 160 ms, far below its vowel
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
 ASIDE_DB = 4.0  # one voice varies by 3 dB from sentence to sentence
+OTHER_VOICE_DB = 2.0  # who takes over the microphone is as loud as the caller was
 ASIDE_MS = 1500  # who speaks on for so long means the agent
 FAR_ACCEPT_MS = 3000  # somebody far away who speaks that long does mean the agent
 SURE_WORD = 0.75
@@ -62,6 +63,7 @@ class Doubt:
         confidence: The neural detector's highest belief; 1 where there is no detector.
         below_usual_db: How much quieter it is than the caller usually speaks.
         began_far: It began so quietly that it was taken for somebody else.
+        other_voice: It is much higher or lower than the caller speaks.
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
         word_count: How many words are understood for sure.
@@ -76,6 +78,7 @@ class Doubt:
     confidence: float = 1.0
     below_usual_db: float = 0.0
     began_far: bool = False
+    other_voice: bool = False
     meaning: Meaning = Meaning.NOTHING
     seems: Meaning = Meaning.NOTHING
     word_count: int = 0
@@ -86,7 +89,9 @@ class Doubt:
 
     @property
     def aside(self) -> bool:
-        """Perhaps said to somebody else: quieter than the caller speaks to the agent, and not long."""
+        """Perhaps said to somebody else, or by somebody else: quieter than the caller, and not long."""
+        if self.other_voice and self.below_usual_db >= OTHER_VOICE_DB:
+            return self.voiced_ms < FAR_ACCEPT_MS
         quiet = self.below_usual_db >= ASIDE_DB or self.began_far
         return quiet and self.voiced_ms < ASIDE_MS
 

@@ -17,6 +17,7 @@ class Sound:
         confidence: The neural detector's belief that this is speech, 0..1 (Silero; last known value).
         level_dbfs: RMS level of the frame.
         own_voice: Belief, 0..1, that what is heard is the agent's own voice coming back.
+        pitch_hz: How high the voice is; 0 where nothing is periodic.
     """
 
     at: int
@@ -24,6 +25,7 @@ class Sound:
     confidence: float = 0.0
     level_dbfs: float = -100.0
     own_voice: float = 0.0
+    pitch_hz: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

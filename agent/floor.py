@@ -166,7 +166,7 @@ class Floor:
     def commit(self, text: str, reason: str) -> None:
         """The caller's turn is over."""
         if self.words.words:
-            self.voice.learn_level()
+            self.voice.learn_caller()
         upto = self.words_end
         goodbye = says_goodbye(text)
         self.decide(d.Commit, reason, text=text, upto_samples=upto, goodbye=goodbye)

@@ -16,6 +16,7 @@ from agent import decisions as d
 from agent.eventlog import EventLog
 from agent.evidence import Evidence, Finished, Heard, Sound
 from agent.own_voice import OwnVoiceGate
+from agent.pitch import Pitch
 from agent.turns import TurnTaking
 from asr.interface import AsrEngine, AsrStream, Hypothesis
 from common.errors import ParleyError
@@ -59,6 +60,7 @@ class Listener:
         self._voice = VoiceJudge()
         self._finished = TurnJudge()
         self._own_voice = OwnVoiceGate()
+        self._pitch = Pitch()
         self._echo_frames = 0  # for so much longer an echo may come back
         self._stream: AsrStream | None = None
         self._inbox: deque[Evidence] = deque()
@@ -83,7 +85,9 @@ class Listener:
         self._finished.hear(pcm)
         voiced = self._voice.hear(pcm)
         own_voice = self._own_voice.hear(pcm) if self._echo_frames else 0.0
-        self.observe(Sound(self.at, voiced, self._voice.confidence, level_dbfs(pcm), own_voice))
+        pitch_hz = self._pitch.hear(pcm) if voiced else 0.0
+        level = level_dbfs(pcm)
+        self.observe(Sound(self.at, voiced, self._voice.confidence, level, own_voice, pitch_hz))
 
     def said(self, pcm: np.ndarray | None, n_samples: int) -> None:
         """Note what the caller hears from us: float32 at 24 kHz, None for silence."""

@@ -13,6 +13,7 @@ import webrtcvad
 
 from agent.activity import FRAME_SAMPLES
 from agent.evidence import Heard, Sound
+from agent.pitch import Pitch
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis
 from asr.sphinx_listener import Listener
 from common.pcm import to_pcm16
@@ -41,6 +42,7 @@ class AudioEars:
         self._noise = np.random.default_rng(seed)
         self._gate = webrtcvad.Vad(2)
         self._silero = Silero()
+        self._pitch = Pitch()
         self._pending = np.zeros(0, np.float32)
         self._beliefs = [0.0] * (_BELIEF_LAG_FRAMES + 1)
         self._gate_open = 0
@@ -85,7 +87,8 @@ class AudioEars:
             belief = self._silero.step(self._pending[:512])
             self._pending = self._pending[512:]
         self._beliefs = [*self._beliefs[1:], belief if self._gate_open else 0.0]
-        return Sound(now, gate, self._beliefs[0], level_dbfs(pcm))
+        pitch_hz = self._pitch.hear(pcm) if gate else 0.0
+        return Sound(now, gate, self._beliefs[0], level_dbfs(pcm), pitch_hz=pitch_hz)
 
     def tick(self, now: int, said: Said) -> Heard | None:
         """The recogniser's view when its words change."""

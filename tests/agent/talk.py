@@ -30,6 +30,7 @@ class Talk:
         self.decisions: list[Decision] = []
         self.words: list[Word] = []
         self.own_voice = 0.0
+        self.pitch_hz = 100.0
 
     @property
     def state(self) -> State:
@@ -113,5 +114,6 @@ class Talk:
     def _frames(self, ms: int, *, voiced: bool, confidence: float, level: float) -> Talk:
         for _ in range(ms // 20):
             self.at += FRAME
-            self.tell(Sound(self.at, voiced, confidence, level, self.own_voice if voiced else 0.0))
+            own_voice, pitch_hz = (self.own_voice, self.pitch_hz) if voiced else (0.0, 0.0)
+            self.tell(Sound(self.at, voiced, confidence, level, own_voice, pitch_hz))
         return self

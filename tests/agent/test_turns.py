@@ -339,6 +339,20 @@ def test_who_began_far_away_and_comes_nearer_is_still_somebody_else() -> None:
     assert "Interrupt" not in talk.fresh()
 
 
+@pytest.mark.parametrize(
+    ("pitch_hz", "level", "yields"),
+    [(190.0, -27.0, False), (190.0, -24.0, True), (110.0, -27.0, True)],
+)
+def test_another_voice_that_is_not_as_loud_is_somebody_else(
+    pitch_hz: float, level: float, yields: bool
+) -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.pitch_hz = pitch_hz
+    talk.say("can you get the door please", level=level).quiet(160).heard(final=True).quiet(400)
+    assert ("Interrupt" in talk.fresh()) is yields
+
+
 def test_an_aside_does_not_interrupt_unless_it_goes_on() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
