@@ -5,8 +5,8 @@
     decided          └─ words? ─┘           → interrupt      → the same audio goes on
 
 While the question is open the agent is silent, so waiting for the recogniser costs a real interrupter
-nothing. It costs those who did not mean to interrupt: after `HOLD_MS` the agent goes on unless somebody
-is still speaking, and the sound is judged when its words are in, while the agent speaks.
+nothing. It costs those who did not mean to interrupt: after `HOLD_MS` the agent goes on, softly, unless
+it looks as if somebody took the floor, and the sound is judged when its words are in.
 """
 
 from __future__ import annotations
