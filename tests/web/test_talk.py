@@ -127,3 +127,18 @@ def test_talking_interrupting_and_talking_again(
     page.get_by_role("button", name="End", exact=True).click()
     expect(page.get_by_role("button", name="Talk again")).to_be_visible()
     assert process.wait(20) == 0
+
+
+def test_a_closed_tab_hangs_up_at_once(
+    parley: tuple[str, subprocess.Popen[str]], new_page: Callable[..., Page]
+) -> None:
+    url, _ = parley
+    page = new_page()
+    page.add_init_script(MICROPHONE)
+    live(page, url)
+    assert "parley_calls_active 1.0" in httpx.get(f"{url}metrics").text
+    page.close(run_before_unload=False)
+    closed_s = time.monotonic()
+    while "parley_calls_active 0.0" not in httpx.get(f"{url}metrics").text:
+        assert time.monotonic() - closed_s < 5, "the call goes on without anybody in it"
+        time.sleep(0.1)
