@@ -40,7 +40,7 @@ SPEECH = {
     "n_layers": 2,
     "head_dim": 16,
     "hidden_dim": 32,
-    "n_heads": 2,
+    "n_heads": 4,
     "n_kv_heads": 2,
     "vocab_size": 128,
     "multimodal": {
@@ -166,6 +166,43 @@ def test_words_said_otherwise_take_the_teachers_phones(front_end):
     assert units == ["k", "aa1"]
 
 
+def test_heads_are_asked_to_follow_the_units_and_the_mark_that_ends_the_clause():
+    from training.voice.aligned import Aligned
+    from training.voice.lexicon import FIRST_ID, UNITS
+    from training.voice.speech import _attention_wanted
+
+    ids = np.array([FIRST_ID + UNITS.index(unit) for unit in ("n", "ow1", ",", "w", "ay1", "?")])
+    cuts = np.array([0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.48])
+    times_s = np.stack([cuts[:-1], cuts[1:]], axis=1)
+    utterance = Aligned(ids, times_s, np.zeros((6, 3), np.int16), np.zeros((6, 2)), 0)
+    now, later, mark = _attention_wanted(utterance, 4, 12).argmax(-1).T - 4
+    assert now.tolist() == [0, 1, 2, 3, 4, 5, 5]
+    assert later.tolist() == [1, 2, 3, 4, 5, 5, 5]
+    assert mark.tolist() == [2, 2, 2, 5, 5, 5, 5]
+
+
+def test_a_shipped_voice_follows_its_own_reference():
+    from training.voice.aligned import Aligned
+    from training.voice.export import published_params
+    from training.voice.speech import SpeechExamples, SpeechRun
+    from tts.config import TtsConfig
+
+    def said(code, frames):
+        times_s = np.array([[0.0, frames * 0.08]])
+        codes, latents = np.full((frames, 5), code, np.int16), np.zeros((frames, 4), np.float16)
+        return Aligned(np.array([60]), times_s, codes, latents, speaker=code)
+
+    sizes = TtsConfig.from_params(published_params(SPEECH, {**CODEC, "semantic_norm": False}))
+    run = SpeechRun(shipped_references=1.0, shortest_voice_frames=3, longest_voice_frames=3)
+    reference = np.full((7, 5), 9, np.int16)
+    utterances = [said(0, 4), said(0, 4), said(1, 4), said(1, 4)]
+    examples = SpeechExamples(sizes, utterances, run, {0: reference})
+    batch = examples.collate([0, 2], np.random.default_rng(0))
+    shipped, other = batch.frame_at.sum(1).tolist()
+    assert (shipped, other) == (7 + 1 + 4, 3 + 1 + 4)  # a reference ends with END
+    assert batch.codes[:7].eq(9).all()
+
+
 def test_orthogonalised_updates_have_singular_values_near_one():
     from training.voice.optimise import orthogonalised
 
@@ -195,8 +232,9 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     from tts.engine import VoxtralTtsEngine
 
     torch.set_num_threads(1)
-    codec.train(tmp_path / "codec", config_file(tmp_path, 0.03), corpus, corpus)
-    codec.train(tmp_path / "codec", config_file(tmp_path, 0.06), corpus, corpus)
+    for minutes in (0.03, 0.06):
+        settings, run = codec.read_config(config_file(tmp_path, minutes))
+        codec.train(tmp_path / "codec", settings, run, corpus, corpus)
     first, *_, second = logged(tmp_path / "codec")
     assert second["step"] > first["step"]
     assert second["core_minutes"] > first["core_minutes"]
@@ -214,7 +252,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     for minutes in (0.03, 0.06):
         run = speech.SpeechRun(core_minutes=minutes, batch=2, guided_layers=(1,))
         params = export.published_params(SPEECH, codec_args)
-        speech.train(tmp_path / "speech", params, run, again, again)
+        speech.train(tmp_path / "speech", params, run, again, again, {})
     first, *_, second = logged(tmp_path / "speech")
     assert second["step"] > first["step"]
     assert np.isfinite(second["val_semantic"])

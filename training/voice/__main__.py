@@ -22,9 +22,10 @@ from training.voice.card import write as write_card
 from training.voice.corpus import CorpusOptions, build
 from training.voice.evaluate import evaluate as evaluate_checkpoint
 from training.voice.export import export as export_checkpoint
-from training.voice.export import load_codec, published_params
+from training.voice.export import load_codec, published_params, reference
 from training.voice.lexicon import letter_rules, save_front_end, words_and_phones
 from training.voice.picture import losses
+from training.voice.speakers import SHIPPED
 from tts.phonemes import Phonemes
 
 _HERE = Path(__file__).parent
@@ -62,8 +63,9 @@ def codec(
 ) -> None:
     """Train the codec."""
     torch.set_num_threads(threads)
+    settings, run = codec_training.read_config(config)
     codec_training.train(
-        work / "codec", config, work / "train", work / "unseen", start_from=start_from
+        work / "codec", settings, run, work / "train", work / "unseen", start_from=start_from
     )
 
 
@@ -86,24 +88,23 @@ def speech(
 ) -> None:
     """Train the speech model on the codec's codes."""
     torch.set_num_threads(threads)
-    _, codec_args = load_codec(work / "codec" / "state.pt")
+    trained, codec_args = load_codec(work / "codec" / "state.pt")
     params, run = speech_training.read_config(config, codec_args)
     examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
-    speech_training.train(work / "speech", params, run, examples, unseen, start_from=start_from)
+    references = {i: reference(trained, voice).numpy() for i, voice in enumerate(SHIPPED)}
+    speech_training.train(
+        work / "speech", params, run, examples, unseen, references, start_from=start_from
+    )
 
 
 @app.command()
-def decoder(
-    work: Work = BUILD, config: Path = _HERE / "decoder.yaml", threads: Threads = 1
-) -> None:
+def decoder(work: Work = BUILD, config: Path = _HERE / "codec.yaml", threads: Threads = 1) -> None:
     """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
     torch.set_num_threads(threads)
+    settings, run = codec_training.read_config(config, "decoder")
+    begun = work / "codec" / "state.pt"
     codec_training.train(
-        work / "decoder",
-        config,
-        work / "train",
-        work / "unseen",
-        start_from=work / "codec" / "state.pt",
+        work / "decoder", settings, run, work / "train", work / "unseen", start_from=begun
     )
 
 

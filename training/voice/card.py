@@ -127,7 +127,7 @@ def _measured(report: dict[str, Any], before: dict[str, Any] | None) -> list[str
     columns = ["nano", "codec", "teacher"]
     titles = ["nano", "codec alone", "teacher (flite)"]
     if before:
-        titles += ["nano before", "codec before"]
+        titles.append("nano before")
     table = [
         f"Word error of pocketsphinx, {report['sentences']} sentences:",
         "",
@@ -136,7 +136,7 @@ def _measured(report: dict[str, Any], before: dict[str, Any] | None) -> list[str
     ]
     for title, rates, earlier in rows:
         cells = [rates[name] for name in columns]
-        cells += [earlier[name] for name in columns[:2]] if earlier else []
+        cells += [earlier["nano"]] if earlier else []
         table.append(f"| {title} | {' | '.join(f'{cell:.1%}' for cell in cells)} |")
     return [*table, "", *(f"- {fact}" for fact in _facts(report))]
 

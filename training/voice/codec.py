@@ -226,15 +226,16 @@ def _magnitude_distance(head: IstftHead, channels: Tensor, target: Tensor) -> Te
     return (ours - theirs).abs().mean() + (our_mel - their_mel).abs().mean()
 
 
-def read_config(path: Path) -> tuple[CodecConfig, CodecRun]:
-    """Read a YAML file of two sections, `codec` (as in params.json) and `run`."""
+def read_config(path: Path, name: str = "run") -> tuple[CodecConfig, CodecRun]:
+    """Read a YAML file of `codec` (as in params.json) and of one or more runs by name."""
     sections: dict[str, Any] = yaml.safe_load(path.read_text())
-    return CodecConfig(**sections["codec"]), CodecRun(**sections["run"])
+    return CodecConfig(**sections["codec"]), CodecRun(**sections[name])
 
 
 def train(
     folder: Path,
-    config_path: Path,
+    config: CodecConfig,
+    run: CodecRun,
     corpus: Path,
     validation: Path,
     *,
@@ -244,12 +245,12 @@ def train(
 
     Args:
         folder: Where state and log are kept.
-        config_path: A YAML file, see `read_config`.
+        config: Of the codec.
+        run: How to train it.
         corpus: What to learn.
         validation: What to measure on.
         start_from: A `state.pt` of another run whose weights a new run begins with.
     """
-    config, run = read_config(config_path)
     device = best_device()
     trainer = CodecTrainer(config, run).to(device)
     steppers = optimisers(trainer, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from backbone.checkpoint import save_checkpoint
 from training.voice.corpus import speak
 from training.voice.flite import Teacher
-from training.voice.speakers import SHIPPED
+from training.voice.speakers import SHIPPED, Shipped
 from tts.codec import Codec
 from tts.config import CodecConfig, TtsConfig
 from tts.model import TtsModel
@@ -68,12 +68,17 @@ def export(
 
 
 @torch.no_grad()
+def reference(codec: Codec, voice: Shipped) -> torch.Tensor:
+    """Raw codes int64 [frames, codebooks] of what a shipped voice says in its reference."""
+    pcm, _ = speak(Teacher(voice.manner.base), VOICE_TEXT, voice.manner)
+    return codec.encode(torch.from_numpy(pcm)[None])[0]
+
+
 def save_voices(folder: Path, codec: Codec) -> None:
     """One folder per shipped voice: its card and the codes of one reference sentence."""
     shutil.rmtree(folder, ignore_errors=True)
     for voice in SHIPPED:
-        pcm, _ = speak(Teacher(voice.manner.base), VOICE_TEXT, voice.manner)
-        codes = codec.encode(torch.from_numpy(pcm)[None])[0]
+        codes = reference(codec, voice)
         home = folder / voice.name
         home.mkdir(parents=True)
         card = VoiceCard(

@@ -314,12 +314,12 @@ def _tune(text: str, segments: list[Segment], n_frames: int) -> np.ndarray:
         if segment.token < 0 or not last or segment.token >= len(tokens):
             continue
         mark = tokens[segment.token][-1]
-        length_s, rise = {"?": (0.45, 0.42), ",": (0.22, 0.10), "!": (0.30, 0.08)}.get(
+        length_s, rise = {"?": (0.45, 0.5), ",": (0.22, 0.10), "!": (0.30, 0.08)}.get(
             mark, (0.0, 0.0)
         )
         if not length_s:
             continue
         end = min(round(segment.end_s / _FRAME_S), n_frames)
         start = max(end - round(length_s / _FRAME_S), 0)
-        added[start:end] += rise * np.linspace(0.0, 1.0, end - start) ** 1.5
+        added[start:end] += rise * np.linspace(0.0, 1.0, end - start)
     return added

@@ -21,20 +21,22 @@ class Shipped:
         name: How it is asked for.
         description: A few words to choose by.
         manner: How its teacher spoke.
+        share: How often it speaks in the corpus; those that are hard to understand practise more.
     """
 
     name: str
     description: str
     manner: Manner
+    share: float = 1.0
 
 
 SHIPPED: tuple[Shipped, ...] = (
     Shipped("ada", "woman, calm and clear", Manner("slt", 172.0)),
     Shipped("james", "man, steady", Manner("rms", 104.0)),
-    Shipped("fiona", "woman, bright and quick", Manner("slt", 205.0, 1.3, -0.03, 0.93)),
+    Shipped("fiona", "woman, bright and quick", Manner("slt", 205.0, 1.3, -0.03, 0.93), 2.0),
     Shipped("angus", "man, Scottish colour", Manner("awb", 128.0, 1.1)),
-    Shipped("walter", "older man, deep and slow", Manner("rms", 84.0, 0.9, 0.035, 1.12)),
-    Shipped("ruth", "older woman, low and warm", Manner("slt", 148.0, 0.9, 0.03, 1.08)),
+    Shipped("walter", "older man, deep and slow", Manner("rms", 84.0, 0.9, 0.035, 1.12), 2.0),
+    Shipped("ruth", "older woman, low and warm", Manner("slt", 148.0, 0.9, 0.03, 1.08), 2.0),
     Shipped("toby", "young man, lively", Manner("rms", 132.0, 1.35, -0.03, 0.94)),
     Shipped("mae", "young woman, light", Manner("awb", 214.0, 1.2, -0.05, 0.98)),
 )
