@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from agent.persona import list_personas, small_talk
 from agent.scriptbook import PLACEHOLDER, all_rules
@@ -26,6 +27,7 @@ from training.ears.arpa import BackoffModel
 from training.ears.batches import Corpus
 from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
 from training.ears.evaluate import error_rate, word_errors
+from training.ears.export import average
 from training.ears.noise import _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
@@ -125,6 +127,15 @@ def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
     moved = _warped(low, torch.tensor([[1 / 1.1]]))
     assert abs(int(moved[0, :, 50].argmax()) - int(high[0, :, 50].argmax())) <= 1
     assert torch.allclose(_warped(low, torch.ones(1, 1)), low, atol=1e-4)
+
+
+def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:
+    ends = {"old": 1.0, "new": 2.0}
+    for name, value in ends.items():
+        save_file({"w": torch.full((3,), value, dtype=torch.bfloat16)}, tmp_path / name)
+    mixed = average(tmp_path / "old", tmp_path / "new", 0.75)["w"]
+    assert mixed.dtype == torch.bfloat16
+    assert mixed.tolist() == [1.75] * 3
 
 
 def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:

@@ -15,16 +15,17 @@ from typing import Annotated, Any
 import matplotlib
 import torch
 import typer
+from safetensors.torch import load_file, save_file
 
 from asr.checkpoint import load_model
-from training.ears.corpus import CorpusOptions
 from training.ears.evaluate import Figures, table
 from training.ears.recipe import EarsRecipe
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-_FILES = ("params.json", "consolidated.safetensors", "tekken.json")
+_WEIGHTS = "consolidated.safetensors"
+_FILES = ("params.json", _WEIGHTS, "tekken.json")
 _LARGEST_BYTES = 20_000_000
 
 _CARD = """# Parley nano ears
@@ -38,14 +39,16 @@ code path without a download; what it hears well and badly is measured below.
 people are harder for it than the first rows suggest. Never use it where a mishearing matters.
 
 ## Made from
-- Speech: {audio_hours:.1f} hours heard in training, drawn from {clips} clips of 9.6 s ({pool:.1f}
-  hours); {espeak:.0%} of the speakers are espeak-ng voices of many accents, variants, paces,
-  pitches and vocal tracts, {flite:.0%} CMU ARCTIC voices (rms, slt, awb) of flite in made manners.
-- Text: {caller:.0%} callers and {agent:.0%} agents of the grammar in `training/text`,
-  {sampled:.0%} drawn from the language model in `training/ears`, the rest random words.
+- Speech: {audio_hours:.1f} hours heard in training; at the end drawn from {clips} clips of 9.6 s
+  ({pool:.1f} hours). espeak-ng voices of many accents, variants, paces, pitches and vocal tracts;
+  CMU ARCTIC voices (rms, slt, awb) of flite in made manners; nine festival voices of other
+  languages, made to say English with the nearest sounds they have (`training/speech/foreign.py`);
+  our own nano voice.
+- Text: callers and agents of the grammar in `training/text`, sentences drawn from the language
+  model in `training/ears`, random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
-  spectrogram, anew each time: longer and shorter throats, noise from 3 dB up, babble,
-  microphone colour, level.
+  spectrogram, anew each time: longer and shorter throats, pitch, sharper and blunter sounds,
+  noise from 3 dB up, babble, microphone colour, band limits, level.
 - Never trained on: festival's kal and ked, the espeak variants of `HELD_OUT_VARIANTS`, the
   hand-written test sentences, any recording of a person.
 
@@ -66,11 +69,25 @@ One stream on one CPU thread: {rtf} of real time, final words {flush} ms after a
 ## Licence and sources
 Weights: Apache-2.0, as the project. Teachers: espeak-ng (GPL-3.0-or-later; a program's output is
 not covered by its licence), flite and its CMU ARCTIC voices (free for any use, Carnegie Mellon
-University). The text sampler is derived from the language model in the pocketsphinx wheel (BSD).
+University), festival with Debian's Italian, Czech and Hindi voices (GPL) and Finnish ones (LGPL);
+nothing of them is in the checkpoint but what was learnt from listening. The text sampler is derived
+from the language model in the pocketsphinx wheel (BSD).
 
 ## Files
 {hashes}
 """
+
+
+def average(earlier: Path, later: Path, share: float) -> dict[str, torch.Tensor]:
+    """Weights between two ends of one path: they often hear better than either.
+
+    Only of checkpoints of which one was trained on from the other (Wortsman et al. 2022).
+    """
+    old, new = load_file(earlier), load_file(later)
+    return {
+        name: torch.lerp(old[name].float(), weight.float(), share).type_as(weight)
+        for name, weight in new.items()
+    }
 
 
 def loss_picture(curve: list[dict[str, Any]], path: Path) -> None:
@@ -99,18 +116,13 @@ def card(
     model = load_model(folder)
     own = figures["nano"]
     cells = [cell for family in own.values() for cell in family.values()]
-    last, options = log["curve"][-1], CorpusOptions()
+    last = log["curve"][-1]
     return _CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-        megabytes=(folder / "consolidated.safetensors").stat().st_size / 1e6,
+        megabytes=(folder / _WEIGHTS).stat().st_size / 1e6,
         audio_hours=log["audio_hours"],
         clips=last["clips"],
         pool=last["clips"] * 9.6 / 3600,
-        espeak=1 - options.flite_share,
-        flite=options.flite_share,
-        caller=options.caller_share,
-        agent=options.agent_share,
-        sampled=options.sampled_share,
         seed=recipe.seed,
         steps=log["steps"],
         batch=recipe.batch,
@@ -140,6 +152,10 @@ def main(
     recipe: Annotated[Path, typer.Option(help="What was trained.")] = Path(
         "training/ears/nano.yaml"
     ),
+    earlier: Annotated[
+        Path | None, typer.Option(help="Checkpoint that the run began from.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of the run, where the two are averaged.")] = 0.6,
     notes: Annotated[str, typer.Option(help="What the log cannot know; goes on the card.")] = "",
 ) -> None:
     """Copy the checkpoint and write its card and picture."""
@@ -147,6 +163,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     for name in _FILES:
         shutil.copyfile(run / name, out / name)
+    if earlier:
+        mixed = average(earlier / _WEIGHTS, run / _WEIGHTS, share)
+        save_file(mixed, out / _WEIGHTS)
     log = json.loads((run / "log.json").read_text())
     loss_picture(log["curve"], out / "loss.png")
     figures = json.loads(evaluation.read_text())
