@@ -259,7 +259,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
 
     save_front_end(tmp_path / "front-end", {"hello": "hh ax0 l ow1"}, {})
     state = tmp_path / "speech" / "state.pt"
-    export.export(tmp_path / "made", params, trained, state, tmp_path / "front-end")
+    export.export(tmp_path / "made", params, trained, [state, state], tmp_path / "front-end")
     assert TtsConfig.from_params(params).codec.semantic_norm is False
 
     async def hello():

@@ -109,12 +109,20 @@ def decoder(work: Work = BUILD, config: Path = _HERE / "codec.yaml", threads: Th
 
 
 @app.command()
-def export(folder: Path, work: Work = BUILD, config: Path = _HERE / "speech.yaml") -> None:
+def export(
+    folder: Path,
+    work: Work = BUILD,
+    config: Path = _HERE / "speech.yaml",
+    mean_with: Annotated[
+        list[Path] | None, typer.Option(help="Another state.pt to take the mean of weights with.")
+    ] = None,
+) -> None:
     """Write the checkpoint, its voices and its loss picture to FOLDER."""
     tuned = work / "decoder" / "state.pt"
     trained, codec_args = load_codec(tuned if tuned.exists() else work / "codec" / "state.pt")
     params = published_params(yaml.safe_load(config.read_text())["params"], codec_args)
-    export_checkpoint(folder, params, trained, work / "speech" / "state.pt", work / "front-end")
+    states = [work / "speech" / "state.pt", *(mean_with or ())]
+    export_checkpoint(folder, params, trained, states, work / "front-end")
     losses(work / "codec" / "log.jsonl", work / "speech" / "log.jsonl", folder / "losses.png")
 
 

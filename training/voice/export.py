@@ -48,11 +48,15 @@ def published_params(params: dict[str, Any], codec: dict[str, Any]) -> dict[str,
 
 
 def export(
-    folder: Path, params: dict[str, Any], codec: Codec, speech_state: Path, front_end: Path
+    folder: Path, params: dict[str, Any], codec: Codec, speech_states: list[Path], front_end: Path
 ) -> None:
-    """Write the whole checkpoint in bf16, the codebook's statistics in fp32, and its voices."""
+    """Write the whole checkpoint in bf16, the codebook's statistics in fp32, and its voices.
+
+    Of several states of the speech model the mean of their weights is taken.
+    """
     model = TtsModel(TtsConfig.from_params(params), encoder=True)
-    own = torch.load(speech_state, weights_only=True)["model"]
+    states = [torch.load(path, weights_only=True)["model"] for path in speech_states]
+    own = {name: sum(state[name] for state in states) / len(states) for name in states[0]}
     model.load_state_dict(own, strict=False)
     model.audio_tokenizer = codec
     missing = [
