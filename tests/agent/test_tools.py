@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import Annotated, Literal
 
 import pytest
@@ -51,9 +50,7 @@ async def test_the_time_limit_holds():
         await asyncio.sleep(5)
         return "never"
 
-    began = time.monotonic()
     assert await as_tool(slow).run({}) == "Failed: it took too long."
-    assert time.monotonic() - began < 1
 
 
 async def test_a_failing_tool_does_not_tell_the_model_its_secrets():
@@ -65,15 +62,15 @@ async def test_a_failing_tool_does_not_tell_the_model_its_secrets():
 
 
 async def test_slow_tools_run_side_by_side():
+    together = threading.Barrier(3, timeout=30)
+
     @tool()
-    def nap() -> str:
-        """Sleep."""
-        time.sleep(0.2)
+    def meet() -> str:
+        """Wait for the two others."""
+        together.wait()
         return "ok"
 
-    began = time.monotonic()
-    assert await asyncio.gather(*(as_tool(nap).run({}) for _ in range(3))) == ["ok"] * 3
-    assert time.monotonic() - began < 0.5
+    assert await asyncio.gather(*(as_tool(meet).run({}) for _ in range(3))) == ["ok"] * 3
 
 
 async def test_built_in_tools():
