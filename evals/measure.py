@@ -91,13 +91,12 @@ def _measure_one(
     if utterance.role not in ("turn", "interruption"):
         wrongly = None
         if speaking is not None:
-            following = [s.on_s for s in speech if s.on_s > speaking.off_s]
-            stops = [s.off_s for s in speech if s.off_s >= speaking.off_s]
-            silences = zip(stops, [*following, until_s], strict=True)
+            rest = speech[speech.index(speaking) :]
+            again_s = [*(s.on_s for s in rest[1:]), until_s]
             wrongly = any(
-                again_s - stop_s >= _WRONG_STOP_LASTS_S
-                for stop_s, again_s in silences
-                if stop_s < utterance.on_s + _WRONG_STOP_WITHIN_S
+                on_s - s.off_s >= _WRONG_STOP_LASTS_S
+                for s, on_s in zip(rest, again_s, strict=True)
+                if s.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
             )
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
     if utterance.role == "interruption" and speaking is not None:
