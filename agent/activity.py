@@ -27,7 +27,8 @@ SPEECH_CONFIDENCE = 0.35  # Silero hovers around 0.5 in vowels said far from the
 YOUNG_MS = 120  # the neural detector lags by two windows and a busy machine
 ABOVE_NOISE_DB = 6.0
 TAIL_DB = 36.0  # below its own peak: the gate is still open, but nobody speaks any more
-OTHER_VOICE_SEMITONES = 6.0  # from one's own sentence to sentence it is four at most
+SAME_VOICE_SEMITONES = 4.5  # from one's own sentence to sentence it is four at most
+OTHER_VOICE_SEMITONES = 6.0
 PITCHED_FRAMES = 5  # before that a burst's pitch is not known
 QUIETEST_DBFS = -62.0  # below this nobody could understand a word over a telephone
 
@@ -143,12 +144,15 @@ class VoiceActivity:
         return self.usual_dbfs - self.burst.peak_dbfs
 
     @property
-    def other_voice(self) -> bool:
-        """Whether the latest burst is much higher or lower than this caller speaks."""
+    def other_voice(self) -> bool | None:
+        """Whether the latest burst is much higher or lower than this caller speaks; None: unclear."""
         pitch = self.burst.pitch_hz
         if pitch is None or self.usual_pitch_hz is None:
-            return False
-        return abs(12 * log2(pitch / self.usual_pitch_hz)) >= OTHER_VOICE_SEMITONES
+            return None
+        apart = abs(12 * log2(pitch / self.usual_pitch_hz))
+        if SAME_VOICE_SEMITONES < apart < OTHER_VOICE_SEMITONES:
+            return None
+        return apart >= OTHER_VOICE_SEMITONES
 
     def learn_caller(self) -> None:
         """The latest burst was certainly the caller: remember how loud and how high they are."""

@@ -63,7 +63,8 @@ class Doubt:
         confidence: The neural detector's highest belief; 1 where there is no detector.
         below_usual_db: How much quieter it is than the caller usually speaks.
         began_far: It began so quietly that it was taken for somebody else.
-        other_voice: It is much higher or lower than the caller speaks.
+        other_voice: It is much higher or lower than the caller speaks; None: unclear. False is the
+            caller, however quiet: browsers lower a microphone by 10 dB while the agent is heard.
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
         word_count: How many words are understood for sure.
@@ -78,7 +79,7 @@ class Doubt:
     confidence: float = 1.0
     below_usual_db: float = 0.0
     began_far: bool = False
-    other_voice: bool = False
+    other_voice: bool | None = None
     meaning: Meaning = Meaning.NOTHING
     seems: Meaning = Meaning.NOTHING
     word_count: int = 0
@@ -88,8 +89,16 @@ class Doubt:
     on_after_word_ms: float = 0.0
 
     @property
+    def far(self) -> bool:
+        """Somebody across the room: much quieter than the caller, and not by the caller's own pitch."""
+        quiet = self.below_usual_db >= SOMEONE_ELSE_DB and self.voiced_ms < FAR_ACCEPT_MS
+        return quiet and self.other_voice is not False
+
+    @property
     def aside(self) -> bool:
         """Perhaps said to somebody else, or by somebody else: quieter than the caller, and not long."""
+        if self.other_voice is False:
+            return False
         if self.other_voice and self.below_usual_db >= OTHER_VOICE_DB:
             return self.voiced_ms < FAR_ACCEPT_MS
         quiet = self.below_usual_db >= ASIDE_DB or self.began_far
@@ -106,10 +115,9 @@ def decide(doubt: Doubt, interrupt_voice_ms: int) -> tuple[Verdict, str]:
     Returns:
         The verdict, and why, in words; the reason of `WAIT` is empty.
     """
-    far = doubt.below_usual_db >= SOMEONE_ELSE_DB and doubt.voiced_ms < FAR_ACCEPT_MS
-    if doubt.meaning is Meaning.TAKES_FLOOR and _sure(doubt, SURE_COMMAND) and not far:
+    if doubt.meaning is Meaning.TAKES_FLOOR and _sure(doubt, SURE_COMMAND) and not doubt.far:
         return Verdict.INTERRUPT, "the caller takes the floor"
-    if far and (doubt.voiced_ms >= LEVEL_KNOWN_MS or doubt.quiet_ms >= CLICK_QUIET_MS):
+    if doubt.far and (doubt.voiced_ms >= LEVEL_KNOWN_MS or doubt.quiet_ms >= CLICK_QUIET_MS):
         return (
             Verdict.IGNORE,
             f"{doubt.below_usual_db:.0f} dB quieter than the caller: someone else",

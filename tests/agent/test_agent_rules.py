@@ -138,6 +138,7 @@ def test_noises_do_not_interrupt(voiced_ms: int, confidence: float, level: float
 def test_someone_else_in_the_room_does_not_interrupt() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
+    talk.pitch_hz = 190.0
     talk.say("please close the door over there", level=-34.0).quiet(160).heard(final=True)
     names = talk.fresh()
     assert "Interrupt" not in names
@@ -148,6 +149,7 @@ def test_someone_else_in_the_room_does_not_interrupt() -> None:
 def test_who_began_far_away_and_comes_nearer_is_still_somebody_else() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
+    talk.pitch_hz = 0.0
     talk.voice(300, level=-32.0)
     assert "Ignore" in talk.fresh()
     talk.say("seen my keys", level=-28.0, hear=False).quiet(160).heard(final=True).quiet(400)
@@ -168,9 +170,18 @@ def test_another_voice_that_is_not_as_loud_is_somebody_else(
     assert ("Interrupt" in talk.fresh()) is yields
 
 
+@pytest.mark.parametrize("text", ["wait", "tell me about the sea"])
+def test_the_callers_own_pitch_is_the_caller_however_quiet(text: str) -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.say(text, level=-36.0).quiet(160).heard(final=True)
+    assert "Interrupt" in talk.fresh()
+
+
 def test_an_aside_does_not_interrupt_unless_it_goes_on() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.fresh()
+    talk.pitch_hz = 0.0
     talk.say("have you seen them", level=-29.0, hear=False).quiet(160).heard(final=True).quiet(400)
     assert "Interrupt" not in talk.fresh()
     talk.quiet(500).say("I am still talking to you here", level=-29.0)
