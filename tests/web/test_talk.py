@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -127,6 +128,23 @@ def test_talking_interrupting_and_talking_again(
     page.get_by_role("button", name="End", exact=True).click()
     expect(page.get_by_role("button", name="Talk again")).to_be_visible()
     assert process.wait(20) == 0
+
+
+@pytest.mark.timeout(120)
+def test_interrupting_through_what_the_browser_does_to_a_microphone(
+    parley: tuple[str, subprocess.Popen[str]], new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    """Echo cancelling and gain control make whoever talks over the agent some 10 dB quieter."""
+    url, _ = parley
+    wav, silence = tmp_path / "caller.wav", np.zeros(5 * 48_000, np.float32)
+    lines = [flite(text, "rms") for text in (QUESTION, INTERRUPTION)]
+    write_wav(wav, np.concatenate([silence, lines[0], silence, lines[1], *[silence] * 12]))
+    page = new_page(wav)
+    live(page, url)
+    answer = page.locator('[data-turn="1"]')
+    expect(answer.locator(".heard").nth(5)).to_be_visible(timeout=20_000)
+    expect(answer.locator("del").first).to_be_visible(timeout=15_000)
+    Talk(page, tmp_path).wait_for_silence(within_s=2, lasting_s=0.5)
 
 
 def test_a_closed_tab_hangs_up_at_once(

@@ -17,10 +17,12 @@ from training.ears.corpus import MEL_BINS, TOKENS, UNKNOWN_PHONE
 from training.ears.noise import spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, stream_tokens
+from training.ears.workers import Workers
 
 CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 of the CTC head is its blank
 PHONE_DELAY_FRAMES = 5  # a phone is told 100 ms after it was heard: its end often decides it
 _IGNORE = -100
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,19 @@ class Corpus:
     Args:
         folder: Of `training.ears.corpus`.
         held_out: Clips of the first shard that are kept for the validation curve.
+        workers: Among whom the shards are shared out.
+        device: Where batches are made.
     """
 
-    def __init__(self, folder: Path, held_out: int) -> None:
-        self._folder, self._held_out = folder, held_out
+    def __init__(
+        self,
+        folder: Path,
+        held_out: int,
+        workers: Workers | None = None,
+        device: torch.device = _CPU,
+    ) -> None:
+        self._folder, self._held_out, self._device = folder, held_out, device
+        self._workers = workers or Workers()
         self._read: set[Path] = set()
         self._mels: list[np.ndarray] = []
         self._phones: list[np.ndarray] = []
@@ -66,6 +77,8 @@ class Corpus:
         """Read shards finished since the last time."""
         for path in sorted(self._folder.glob("[0-9]*.npz")):
             if path in self._read or path.name.endswith(".part.npz"):
+                continue
+            if int(path.stem) % self._workers.count != self._workers.rank:
                 continue
             with np.load(path) as shard:
                 self._mels.extend(shard["mels"])
@@ -95,10 +108,12 @@ class Corpus:
     def batch(
         self, indices: list[int], delays: list[int], tekken: Tekken, recipe: EarsRecipe, seed: int
     ) -> Batch:
-        """Make a batch; the same arguments give the same one."""
+        """Make a batch; the same arguments give the same one on the same kind of device."""
+        device = self._device
         generator = torch.Generator().manual_seed(seed)
-        mel = torch.from_numpy(np.stack([self._mels[i] for i in indices]).astype(np.float32))
-        mel = spoil_mels(mel, generator)
+        mel = torch.from_numpy(np.stack([self._mels[i] for i in indices])).to(device).float()
+        with device:
+            mel = spoil_mels(mel, torch.Generator(device).manual_seed(seed))
         left = mel.new_full((len(indices), MEL_BINS, 8 * LEFT_PAD_TOKENS), SILENCE)
         rows = np.stack(
             [
@@ -121,10 +136,10 @@ class Corpus:
         spelled = [[CHARACTERS.index(c) + 1 for c in text] for text in texts]
         return Batch(
             mel=torch.cat((left, mel), dim=2),
-            tokens=inputs,
-            targets=targets,
-            delay=torch.tensor(delays),
-            phones=self._phone_rows(indices),
+            tokens=inputs.to(device),
+            targets=targets.to(device),
+            delay=torch.tensor(delays, device=device),
+            phones=self._phone_rows(indices).to(device),
             characters=torch.tensor([c for row in spelled for c in row], dtype=torch.int64),
             character_counts=torch.tensor([len(row) for row in spelled]),
         )

@@ -2,7 +2,8 @@
 
 First the encoder learns sounds (which phone, each 20 ms; which letters, by CTC), then the decoder
 learns to say words after a delay on top of a frozen encoder, then all of it together. Two small
-heads exist for training only. A run can be stopped and goes on from its last minute.
+heads exist for training only. A run can be stopped and goes on from its last minute; it can begin
+from a shipped checkpoint (`--start`), also with more layers than that has.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,7 +25,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from asr.checkpoint import save_model
+from asr.checkpoint import load_model, save_model
 from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
@@ -30,9 +33,11 @@ from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
 from training.ears.recipe import EarsRecipe, Stage
 from training.ears.tokens import learn_pieces, write_tekken
+from training.ears.workers import Workers, together
 from training.speech.utterance import PHONES
 from training.text.conversation import spoken
 from training.voice.optimise import optimisers
+from training.voice.timed_run import best_device
 
 _SAVE_EVERY_S = 60.0
 _MEASURE_EVERY_S = 150.0
@@ -49,6 +54,22 @@ class Ears(nn.Module):
         self.phones = nn.Linear(config.encoder.dim, len(PHONES))
         self.characters = nn.Linear(config.encoder.dim, len(CHARACTERS) + 1)
         nn.init.normal_(self.model.tok_embeddings.weight, std=config.decoder.dim**-0.5)
+
+    def take_over(self, folder: Path) -> None:
+        """Begin with a checkpoint's weights; layers it lacks begin as its last one, but add nothing."""
+        earlier = load_model(folder, dtype=torch.float32).state_dict()
+        layers = [re.match(r"(.+layers)\.(\d+)\.", name) for name in earlier]
+        last = {found[1]: int(found[2]) for found in layers if found}  # names come in order
+        weights = self.model.state_dict()
+        for name in weights:
+            if name in earlier:
+                weights[name] = earlier[name]
+            elif ".wo." in name or ".w2." in name:
+                weights[name] = torch.zeros_like(weights[name])
+            else:
+                stack, _, rest = re.split(r"\.(\d+)\.", name, maxsplit=1)
+                weights[name] = earlier[f"{stack}.{last[stack]}.{rest}"].clone()
+        self.model.load_state_dict(weights)
 
     def losses(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """Each loss that the stage asks for, unweighted."""
@@ -90,36 +111,56 @@ class Log:
 
 
 class Run:
-    """One training run in one folder."""
+    """One training run in one folder, which has a `tekken.json`.
 
-    def __init__(self, out: Path, corpus: Path, arpa: Path, recipe: EarsRecipe) -> None:
-        self.out, self.recipe = out, recipe
-        out.mkdir(parents=True, exist_ok=True)
+    Args:
+        out: The folder.
+        corpus: Folder of shards.
+        recipe: What to train and how.
+        start: A checkpoint to begin from, if not from nothing.
+        workers: Who takes part.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        corpus: Path,
+        recipe: EarsRecipe,
+        start: Path | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.out, self.recipe, self._workers = out, recipe, workers or Workers()
+        self._device = best_device()
         torch.manual_seed(recipe.seed)
-        self._chance = random.Random(recipe.seed)
-        self.tekken = _tokenizer(out / "tekken.json", arpa, recipe)
-        self.corpus = Corpus(corpus, recipe.held_out_clips)
+        self.tekken = Tekken.load(out / "tekken.json")
+        self.corpus = Corpus(corpus, recipe.held_out_clips, self._workers, self._device)
         self.ears = Ears(AsrConfig.from_params(recipe.params()))
+        if start:
+            self.ears.take_over(start)
+        self.ears.to(self._device)
         self._steppers = optimisers(
             self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
         )
         self._rates = [(g, g["lr"]) for s in self._steppers for g in s.param_groups]
         self.log = Log()
         self._order: list[int] = []
+        self._worked_s = time.process_time()
         self._resume()
+        self._chance = random.Random(f"{recipe.seed} {self.log.steps} {self._workers.rank}")
 
     def _resume(self) -> None:
         path = self.out / "run.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location=self._device, weights_only=True)
             self.ears.load_state_dict(state["ears"])
             for stepper, kept in zip(self._steppers, state["steppers"], strict=True):
                 stepper.load_state_dict(kept)
             self.log = Log(**state["log"])
-            self._chance.seed(self.log.steps)
 
     def save(self) -> None:
         """Write everything needed to go on, and a checkpoint that loads as any other."""
+        if self._workers.rank:
+            return
         part = self.out / "run.pt.part"
         state = {
             "ears": self.ears.state_dict(),
@@ -138,7 +179,7 @@ class Run:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         while self.log.stage < len(self.recipe.stages):
             stage = self.recipe.stages[self.log.stage]
-            with Progress(*columns) as bar:
+            with Progress(*columns, disable=self._workers.rank > 0) as bar:
                 self._train_stage(stage, bar, bar.add_task(stage.name, total=60 * stage.minutes))
             self.log.stage += 1
             self.log.stage_seconds = 0.0
@@ -147,12 +188,8 @@ class Run:
     def _train_stage(self, stage: Stage, bar: Progress, task: Any) -> None:
         saved = measured = time.monotonic()
         while self.log.stage_seconds < 60 * stage.minutes:
-            began, worked = time.monotonic(), time.process_time()
+            began = time.monotonic()
             losses = self._step(stage)
-            # Work, not waiting: on a shared machine a run of so many minutes is the same run.
-            took = time.process_time() - worked
-            self.log.stage_seconds += took
-            self.log.seconds += took
             text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
             bar.update(
                 task,
@@ -177,19 +214,26 @@ class Run:
             group["lr"] = rate * factor
         batch = self._next_batch()
         self.ears.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16):
             losses = self.ears.losses(batch, stage)
             weights = {"phones": stage.phones, "characters": stage.characters, "text": stage.text}
             total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         for stepper in self._steppers:
             stepper.zero_grad(set_to_none=True)
         total.backward()
+        # Work, not waiting: on a shared machine a run of so many minutes is the same run.
+        before, self._worked_s = self._worked_s, time.process_time()
+        worked = torch.tensor(self._worked_s - before, device=self._device)
+        own = torch.stack([worked, *losses.values()]).detach()
+        took, *means = self._workers.mean(self.ears.parameters(), own.float()).tolist()
         nn.utils.clip_grad_norm_(self.ears.parameters(), 1.0)
         for stepper in self._steppers:
             stepper.step()
         log.steps += 1
-        log.audio_hours += recipe.batch * 9.6 / 3600
-        return {name: loss.item() for name, loss in losses.items()}
+        log.stage_seconds += took
+        log.seconds += took * self._workers.count
+        log.audio_hours += self._workers.count * recipe.batch * 9.6 / 3600
+        return dict(zip(losses, means, strict=True))
 
     def _next_batch(self) -> Batch:
         recipe = self.recipe
@@ -199,11 +243,14 @@ class Run:
         numbers = [self._order.pop() for _ in range(recipe.batch)]
         indices = [self.corpus.trained_index(number) for number in numbers]
         delays = draw_delays(recipe, self._chance, recipe.batch)
-        return self.corpus.batch(indices, delays, self.tekken, recipe, self.log.steps)
+        seed = self.log.steps * self._workers.count + self._workers.rank
+        return self.corpus.batch(indices, delays, self.tekken, recipe, seed)
 
     @torch.no_grad()
     def _measure(self, stage: Stage, losses: dict[str, float]) -> None:
         """Losses on the held-out clips, spoiled the same way each time; added to the curve."""
+        if self._workers.rank:
+            return
         self.ears.eval()
         recipe, sums = self.recipe, Counter[str]()
         everything = stage.model_copy(
@@ -215,7 +262,7 @@ class Run:
             delays = [delay_tokens(recipe.delay_ms)] * len(chosen)
             quiet = recipe.model_copy(update={"token_noise": 0.0})
             batch = self.corpus.batch(chosen, delays, self.tekken, quiet, 1_000_000 + start)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(self._device.type, torch.bfloat16):
                 for name, loss in self.ears.losses(batch, everything).items():
                     sums[name] += loss.item() * len(chosen) / len(indices)  # type: ignore[assignment]
         point = {
@@ -230,14 +277,35 @@ class Run:
         typer.echo(json.dumps(point))
 
 
-def _tokenizer(path: Path, arpa: Path, recipe: EarsRecipe) -> Tekken:
-    """The run's tokenizer, learnt once from the texts of the corpus."""
-    if not path.exists():
-        talk, words = Talk(recipe.seed, arpa, CorpusOptions()), Counter[str]()
-        for _ in range(_TEXTS_FOR_PIECES):
-            words.update(spoken(talk.text()))
-        write_tekken(path, learn_pieces(words, recipe.pieces), recipe.delay_ms)
-    return Tekken.load(path)
+def _write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | None) -> None:
+    """The run's tokenizer: that of the checkpoint it begins from, or learnt from its texts."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if start:
+        shutil.copyfile(start / path.name, path)
+        return
+    talk, words = Talk(recipe.seed, arpa, CorpusOptions()), Counter[str]()
+    for _ in range(_TEXTS_FOR_PIECES):
+        words.update(spoken(talk.text()))
+    write_tekken(path, learn_pieces(words, recipe.pieces), recipe.delay_ms)
+
+
+def _train(
+    workers: Workers,
+    out: Path,
+    corpus: Path,
+    recipe: EarsRecipe,
+    start: Path | None,
+    threads: int,
+    compiled: bool,
+) -> None:
+    torch.set_num_threads(threads)
+    run = Run(out, corpus, recipe, start, workers)
+    if compiled:  # one by one, for the losses have shapes of their own in every batch
+        run.ears.model.whisper_encoder.compile()
+        run.ears.model.decoder.compile()
+    run.train()
 
 
 def main(
@@ -249,16 +317,20 @@ def main(
     recipe: Annotated[Path, typer.Option(help="What to train and how.")] = Path(
         "training/ears/nano.yaml"
     ),
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint to begin from; may have fewer layers.")
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes; each takes a batch per step and its share of the shards."),
+    ] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads of each.")] = 1,
     compiled: Annotated[bool, typer.Option(help="Half a minute's work first, then 1.8x.")] = True,
 ) -> None:
     """Train, or go on training."""
-    torch.set_num_threads(threads)
-    run = Run(out, corpus, arpa, EarsRecipe.load(recipe))
-    if compiled:  # one by one, for the losses have shapes of their own in every batch
-        run.ears.model.whisper_encoder.compile()
-        run.ears.model.decoder.compile()
-    run.train()
+    stages = EarsRecipe.load(recipe)
+    _write_tokenizer(out / "tekken.json", arpa, stages, start)
+    together(workers, _train, out, corpus, stages, start, threads, compiled)
 
 
 if __name__ == "__main__":
