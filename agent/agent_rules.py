@@ -177,12 +177,14 @@ def _resume(floor: Floor, reason: str, *, softly: bool = False) -> None:
 
 def _dismiss(floor: Floor, verdict: Verdict, reason: str) -> None:
     """The sound was nobody's turn."""
-    floor.unjudged = False
+    softly, floor.unjudged = floor.unjudged, False
     if verdict is Verdict.IGNORE:
         floor.voice.burst.far |= floor.voice.below_usual_db >= SOMEONE_ELSE_DB
         floor.ignore(reason)
     elif meaning(floor.words.text) is Meaning.ACKNOWLEDGE and floor.agent_asks:
         floor.early_answer = floor.now
+        if softly:
+            floor.decide(d.Resume, "the caller agrees")
     else:
         floor.backchannel(reason)
 

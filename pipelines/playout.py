@@ -144,9 +144,9 @@ class Playout:
 
     def resume(self, *, softly: bool = False) -> None:
         """Go on from the very sample where `duck` came, fading in; `softly` until `speak_up`."""
+        self._gain_wanted = _SOFT if softly else 1.0
         if self.ducked:
             self.ducked = False
-            self._gain_wanted = _SOFT if softly else 1.0
             if not len(self._fade_out):  # else the duck was taken back before anyone heard it
                 self._gain = 0.0
             self._fade_out = self._fade_out[:0]

@@ -120,6 +120,18 @@ def test_an_answer_given_before_the_question_ends_counts() -> None:
     assert commit.text == "yeah"
 
 
+def test_a_question_agreed_to_is_finished_aloud() -> None:
+    talk = Talk().ask().speaks("Would you like Tuesday at five?").quiet(1000)
+    talk.say("yeah", hear=False)
+    talk.heard().voice(100)
+    softly = [item.softly for item in talk.decisions if isinstance(item, d.Resume)]
+    talk.quiet(160).heard(final=True)
+    assert softly == [True]
+    last = talk.last(d.Resume)
+    assert isinstance(last, d.Resume)
+    assert not last.softly
+
+
 def test_the_agents_own_words_are_not_the_callers() -> None:
     talk = Talk().ask().speaks("Rivers begin in the mountains and run to the sea.").quiet(500)
     talk.fresh()

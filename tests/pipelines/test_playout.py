@@ -102,6 +102,16 @@ def test_it_can_go_on_softly_until_told_to_speak_up():
     assert np.array_equal(playout.pull(FRAME), ramp(FRAME, 4 * FRAME))
 
 
+def test_it_speaks_up_when_it_is_to_go_on_after_all():
+    playout, _ = playing()
+    playout.duck()
+    playout.resume(softly=True)
+    playout.pull(2 * FRAME)
+    playout.resume()
+    playout.pull(FRAME)
+    assert np.array_equal(playout.pull(FRAME), ramp(FRAME, 3 * FRAME))
+
+
 def test_softness_ends_with_what_was_said():
     playout, _ = playing(FRAME)
     playout.duck()

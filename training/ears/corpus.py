@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -106,6 +107,10 @@ class Crowd:
         self._foreign = Foreign(self._espeak)
         self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
+    def close(self) -> None:
+        """End the programs that speak."""
+        self._foreign.close()
+
     def someone(self) -> object:
         """Draw a speaker."""
         chance, options = self._chance, self._options
@@ -186,19 +191,19 @@ def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions, voice:
     """Write one shard."""
     torch.set_num_threads(1)
     chance = random.Random(seed)
-    crowd = Crowd(Talk(seed, arpa, options), chance, options, voice)
     log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
     mels = np.zeros((options.clips, MEL_BINS, MEL_FRAMES), np.float16)
     phones = np.zeros((options.clips, PHONE_FRAMES), np.uint8)
     words: list[list[tuple[str, float]]] = []
     others: list[np.ndarray] = []
-    for i in range(options.clips):
-        clip = make_clip(crowd, chance, options)
-        pcm = spoil(clip.pcm, seed * 100_003 + i, others=others)
-        others = [*others[-3:], clip.pcm]
-        mels[i] = log_mel.clip(torch.from_numpy(pcm)[None])[0].numpy()
-        phones[i] = clip.phones
-        words.append(clip.words)
+    with closing(Crowd(Talk(seed, arpa, options), chance, options, voice)) as crowd:
+        for i in range(options.clips):
+            clip = make_clip(crowd, chance, options)
+            pcm = spoil(clip.pcm, seed * 100_003 + i, others=others)
+            others = [*others[-3:], clip.pcm]
+            mels[i] = log_mel.clip(torch.from_numpy(pcm)[None])[0].numpy()
+            phones[i] = clip.phones
+            words.append(clip.words)
     text = np.array(["\n".join(f"{w}\t{end:.3f}" for w, end in clip) for clip in words])
     part = path.with_suffix(".part.npz")
     np.savez(part, mels=mels, phones=phones, words=text)

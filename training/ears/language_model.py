@@ -224,6 +224,7 @@ def main(
     """Write conversation.lm.bin and conversation.dict to OUT, the readable model to ARPA."""
     mixture = Mixture(Recipe())
     arpa.parent.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     mixture.pruned().write(arpa)
     model = pocketsphinx.NGramModel.readfile(str(arpa))
     model.write(str(out / "conversation.lm.bin"), _BIN_FILE)

@@ -132,6 +132,12 @@ class Foreign:
         self._espeak = espeak
         self._mouths: dict[str, _Mouth] = {}
 
+    def close(self) -> None:
+        """End every festival: each holds 400 MB."""
+        for mouth in self._mouths.values():
+            mouth.close()
+        self._mouths.clear()
+
     def say(self, text: str, manner: ForeignManner) -> Utterance | None:
         """Say a text; None where festival gives up on it."""
         said = self._espeak.say(text, EspeakManner("en-us", manner.words_per_minute))
@@ -153,7 +159,7 @@ class Foreign:
         try:
             rate_hz, wave = mouth.speak(spelled, tune)
         except BrokenPipeError:
-            del self._mouths[throat.name]
+            self._mouths.pop(throat.name).close()
             return None
         squeeze = 1.0 / manner.tract
 
@@ -192,6 +198,11 @@ class _Mouth:
         self._pairs = {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
         self._wave = Path(tempfile.mkdtemp()) / "said.wav"
         self._ask(f"(voice_{throat.name})")
+
+    def close(self) -> None:
+        """End the festival."""
+        self._festival.kill()
+        self._festival.communicate()
 
     def _ask(self, command: str) -> None:
         assert self._festival.stdin
