@@ -1,13 +1,15 @@
 """The clips the ears are judged on: unseen sentences, seen and unseen voices, clean and spoiled.
 
 Families:
+    trained   voices as in training (espeak, flite, festival's foreign ones, by turns), and sentences
+              of the conversation grammar that training did not hear
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
     kal, ked  festival's diphone voices, a synthesiser and speakers never trained on
     people    eight two-word recordings of a person, from Debian's alsa-utils
 
-Sentences were written by hand (`natural.txt`), so no grammar of ours has an advantage, and each
-family says all of them. The conditions spoil the same audio.
+All but the first say sentences written by hand (`natural.txt`), so no grammar of ours has an
+advantage, and each family says all of them. The conditions spoil the same audio.
 """
 
 from __future__ import annotations
@@ -26,15 +28,18 @@ from training.speech import festival
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
 from training.speech.flite import Flite
-from training.text.conversation import spoken
-from training.voice.speakers import held_out_speakers
+from training.speech.foreign import Foreign, random_foreigner
+from training.text.conversation import Conversation, spoken
+from training.voice.speakers import held_out_speakers, passers_by
 
-FAMILIES = ("espeak", "flite", "kal", "ked", "people")
+FAMILIES = ("trained", "espeak", "flite", "kal", "ked", "people")
 CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
 PEOPLE = Path("/usr/share/sounds/alsa")
 _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
+_GRAMMAR_SENTENCES = 90
+_GRAMMAR_SEED = 4_711  # of sentences that no training drew
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,34 @@ def sentences() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _voices() -> dict[str, Callable[[str, int], np.ndarray]]:
-    espeak, flite = Espeak(), Flite()
+def grammar_sentences(count: int) -> list[str]:
+    """Different sentences of the grammar, three words or more, callers' and agents' by turns."""
+    talk = Conversation(_GRAMMAR_SEED)
+    found: list[str] = []
+    while len(found) < count:
+        text = talk.say("agent" if len(found) % 2 else "caller")
+        if len(spoken(text)) >= 3 and text not in found:
+            found.append(text)
+    return found
+
+
+def _trained(espeak: Espeak, flite: Flite) -> list[TestClip]:
+    clips, foreign = [], Foreign(espeak)
+    for number, text in enumerate(track(grammar_sentences(_GRAMMAR_SENTENCES), "trained")):
+        chance = random.Random(f"{_GRAMMAR_SEED} {number}")
+        if number % 3 == 0:
+            said = espeak.say(text, random_manner(chance))
+        elif number % 3 == 1:
+            said = flite.say(text, passers_by(1, chance)[0])
+        else:
+            said = foreign.say(text, random_foreigner(chance))
+        assert said is not None
+        clips.append(_clip("trained", text, said.pcm))
+    foreign.close()
+    return clips
+
+
+def _voices(espeak: Espeak, flite: Flite) -> dict[str, Callable[[str, int], np.ndarray]]:
     speakers = held_out_speakers()
 
     def by_espeak(text: str, number: int) -> np.ndarray:
@@ -84,9 +115,9 @@ def _voices() -> dict[str, Callable[[str, int], np.ndarray]]:
 
 def make(path: Path) -> None:
     """Write all clean clips."""
-    clips: list[TestClip] = []
-    texts = sentences()
-    for family, say in _voices().items():
+    espeak, flite, texts = Espeak(), Flite(), sentences()
+    clips = _trained(espeak, flite)
+    for family, say in _voices(espeak, flite).items():
         for number, text in enumerate(track(texts, family)):
             clips.append(_clip(family, text, say(text, number)))
     for recording in sorted(PEOPLE.glob("*_*.wav")):

@@ -19,25 +19,14 @@ from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
 from common.resample import resample
+from training.ears.clips import grammar_sentences
 from training.ears.evaluate import error_rate, open_ear, word_errors
-from training.text.conversation import Conversation, spoken
+from training.text.conversation import spoken
 from training.voice.evaluate import say
 from tts.engine import VoxtralTtsEngine
 from tts.interface import SAMPLE_RATE_HZ as VOICE_RATE_HZ
 
-_SEED = 4_711
 _SILENCE = np.zeros(SAMPLE_RATE_HZ // 2, np.float32)
-
-
-def sentences(count: int) -> list[str]:
-    """Different sentences of three words or more, callers' and agents' by turns."""
-    talk = Conversation(_SEED)
-    found: list[str] = []
-    while len(found) < count:
-        text = talk.say("agent" if len(found) % 2 else "caller")
-        if len(spoken(text)) >= 3 and text not in found:
-            found.append(text)
-    return found
 
 
 async def speak(voice: Path, texts: list[str]) -> list[np.ndarray]:
@@ -66,7 +55,7 @@ def main(
 ) -> None:
     """Print the word error rate of each recogniser, with its 90 % interval."""
     torch.set_num_threads(1)
-    texts = sentences(count)
+    texts = grammar_sentences(count)
     clips = asyncio.run(speak(voice, texts))
     heard: dict[str, list[tuple[str, str]]] = {}
     for name in ears:
