@@ -215,18 +215,22 @@ def main(
     arpa: Annotated[Path, typer.Option(help="Readable language model.")] = Path(
         "runs/ears/conversation.arpa"
     ),
-    shards: Annotated[int, typer.Option(help="How many, of about an hour.")] = 16,
+    shards: Annotated[int, typer.Option(help="How many.")] = 16,
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
     flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.25,
     foreign_share: Annotated[float, typer.Option(help="festival's of other languages.")] = 0.25,
     ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.12,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
+    clips: Annotated[int, typer.Option(help="Per shard, of 9.6 s.")] = 400,
     processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
 ) -> None:
     """Make every missing shard."""
     out.mkdir(parents=True, exist_ok=True)
     options = CorpusOptions(
-        flite_share=flite_share, foreign_share=foreign_share, ours_share=ours_share
+        flite_share=flite_share,
+        foreign_share=foreign_share,
+        ours_share=ours_share,
+        clips=clips,
     )
     paths = {seed: out / f"{seed}.npz" for seed in range(first_seed, first_seed + shards)}
     with ProcessPoolExecutor(processes) as pool:

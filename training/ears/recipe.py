@@ -31,7 +31,7 @@ class Stage(_Strict):
 
     Attributes:
         name: For the log and the card.
-        minutes: CPU time.
+        minutes: CPU time; with a GPU, time.
         phones: Weight of the frame-wise phone loss on the encoder.
         characters: Weight of the encoder's CTC loss over characters.
         text: Weight of the delayed-stream text loss.
@@ -74,6 +74,12 @@ class EarsRecipe(_Strict):
     def load(cls, path: Path) -> EarsRecipe:
         """Read a recipe; unknown keys are errors."""
         return cls.model_validate(yaml.safe_load(path.read_text()))
+
+    def lasting(self, minutes: float) -> EarsRecipe:
+        """The same recipe with its stages made longer or shorter, to last so long altogether."""
+        factor = minutes / sum(stage.minutes for stage in self.stages)
+        fitted = [s.model_copy(update={"minutes": s.minutes * factor}) for s in self.stages]
+        return self.model_copy(update={"stages": fitted})
 
     def params(self) -> dict[str, Any]:
         """The checkpoint's `params.json`."""

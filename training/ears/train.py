@@ -103,7 +103,7 @@ class Log:
     """What a run has done so far; goes to `log.json` and the card."""
 
     steps: int = 0
-    seconds: float = 0.0  # of CPU
+    seconds: float = 0.0  # of CPU, or with a GPU
     audio_hours: float = 0.0
     stage: int = 0
     stage_seconds: float = 0.0
@@ -144,7 +144,9 @@ class Run:
         self._rates = [(g, g["lr"]) for s in self._steppers for g in s.param_groups]
         self.log = Log()
         self._order: list[int] = []
-        self._worked_s = time.process_time()
+        # Work, not waiting: on shared cores a run of so many minutes is the same run.
+        self._clock = time.process_time if self._device.type == "cpu" else time.monotonic
+        self._worked_s = self._clock()
         self._resume()
         self._chance = random.Random(f"{recipe.seed} {self.log.steps} {self._workers.rank}")
 
@@ -221,8 +223,7 @@ class Run:
         for stepper in self._steppers:
             stepper.zero_grad(set_to_none=True)
         total.backward()
-        # Work, not waiting: on a shared machine a run of so many minutes is the same run.
-        before, self._worked_s = self._worked_s, time.process_time()
+        before, self._worked_s = self._worked_s, self._clock()
         worked = torch.tensor(self._worked_s - before, device=self._device)
         own = torch.stack([worked, *losses.values()]).detach()
         took, *means = self._workers.mean(self.ears.parameters(), own.float()).tolist()
@@ -277,7 +278,7 @@ class Run:
         typer.echo(json.dumps(point))
 
 
-def _write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | None) -> None:
+def write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | None) -> None:
     """The run's tokenizer: that of the checkpoint it begins from, or learnt from its texts."""
     if path.exists():
         return
@@ -291,7 +292,7 @@ def _write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | N
     write_tekken(path, learn_pieces(words, recipe.pieces), recipe.delay_ms)
 
 
-def _train(
+def train(
     workers: Workers,
     out: Path,
     corpus: Path,
@@ -300,6 +301,7 @@ def _train(
     threads: int,
     compiled: bool,
 ) -> None:
+    """One worker's part of a run; for the arguments see `main`."""
     torch.set_num_threads(threads)
     run = Run(out, corpus, recipe, start, workers)
     if compiled:  # one by one, for the losses have shapes of their own in every batch
@@ -329,8 +331,8 @@ def main(
 ) -> None:
     """Train, or go on training."""
     stages = EarsRecipe.load(recipe)
-    _write_tokenizer(out / "tekken.json", arpa, stages, start)
-    together(workers, _train, out, corpus, stages, start, threads, compiled)
+    write_tokenizer(out / "tekken.json", arpa, stages, start)
+    together(workers, train, out, corpus, stages, start, threads, compiled)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ class Ours:
 
     def __init__(self, folder: Path, text: Callable[[], str], chance: random.Random) -> None:
         self._text, self._chance = text, chance
-        self._engine = VoxtralTtsEngine.load(folder, max_streams=_TOGETHER, ahead_s=_NO_WAIT_S)
+        self._engine = VoxtralTtsEngine.load(
+            folder, max_streams=_TOGETHER, ahead_s=_NO_WAIT_S, device="cpu"
+        )
         self._names = [info.name for info in self._engine.voices()]
         self._loop = asyncio.new_event_loop()
         self._said: dict[str, deque[Utterance]] = {name: deque() for name in self._names}
