@@ -21,6 +21,7 @@ from asr.interface import AsrInfo, Hypothesis
 from asr.sphinx_listener import LanguageModel, ListenerOptions
 from asr.sphinx_worker import HEADER, decode
 from common.errors import ConfigError, EngineFull, RemoteError
+from common.pcm import to_pcm16
 
 _MAX_LINE_BYTES = 1 << 20
 _CALLERS_PER_CORE = 3  # one takes 0.05 to 0.2 of a core, and only while speaking
@@ -45,7 +46,7 @@ class SphinxStream:
         """Take in audio: float32 mono at 16 kHz in [-1, 1], any length. Enqueues and returns."""
         if len(pcm):
             clean = np.nan_to_num(np.asarray(pcm, np.float32), posinf=1.0, neginf=-1.0)
-            audio = (np.clip(clean, -1, 1) * 32767).astype(np.int16).tobytes()
+            audio = to_pcm16(clean)
             self._send(b"A", len(audio), audio)
 
     async def events(self) -> AsyncIterator[Hypothesis]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -24,13 +26,15 @@ from asr.steps import Steps
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
 from training.ears.arpa import BackoffModel
-from training.ears.batches import Corpus
+from training.ears.batches import Batch, Corpus
 from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
 from training.ears.evaluate import error_rate, word_errors
 from training.ears.export import average
 from training.ears.noise import _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
+from training.ears.sprint import pack
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
+from training.ears.workers import Workers, together
 from training.text.conversation import spoken
 
 RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
@@ -199,12 +203,12 @@ def test_word_errors_and_their_interval() -> None:
     assert low < rate < high
 
 
-def shard(folder: Path, clips: int, words: str) -> None:
+def shard(folder: Path, clips: int, words: str, name: str = "1") -> None:
     folder.mkdir(exist_ok=True)
     chance = np.random.default_rng(0)
     mels = chance.uniform(-1, 1, (clips, MEL_BINS, MEL_FRAMES)).astype(np.float16)
     phones = chance.integers(0, 40, (clips, PHONE_FRAMES)).astype(np.uint8)
-    np.savez(folder / "1.npz", mels=mels, phones=phones, words=np.array([words] * clips))
+    np.savez(folder / f"{name}.npz", mels=mels, phones=phones, words=np.array([words] * clips))
 
 
 def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Tekken) -> None:
@@ -250,9 +254,57 @@ def test_one_step_of_training_lowers_the_loss_and_exports(tmp_path: Path, tekken
     assert losses[-1] < 0.3 * losses[0]
 
     save_model(tmp_path / "nano", recipe.params(), ears.model)
+    _deeper_ears_hear_the_same(tmp_path / "nano", recipe, batch)
     loaded = load_model(tmp_path / "nano")
     assert isinstance(loaded, VoxtralRealtime)
     assert json.loads((tmp_path / "nano/params.json").read_text())["dim"] == recipe.decoder.dim
     steps = Steps(loaded, StreamingIds.of(tekken), 1, LEFT_PAD_TOKENS)
     ((_, tokens),) = transcribe(steps, tekken, [np.zeros(16_000, np.float32)], 6)
     assert len(tokens) > 10
+
+
+def _deeper_ears_hear_the_same(earlier: Path, recipe: EarsRecipe, batch: Batch) -> None:
+    """A run that begins from a checkpoint with fewer layers begins with what that one knew."""
+    from training.ears.train import Ears
+
+    size = recipe.encoder.model_copy(update={"n_layers": recipe.encoder.n_layers + 2})
+    deeper = Ears(AsrConfig.from_params(recipe.model_copy(update={"encoder": size}).params()))
+    deeper.take_over(earlier)
+    with torch.inference_mode():
+        expected = load_model(earlier, dtype=torch.float32).encode(batch.mel)
+        assert torch.allclose(deeper.model.encode(batch.mel), expected, atol=1e-5)
+
+
+def _average_of(workers: Workers, folder: str) -> None:
+    weight = torch.nn.Parameter(torch.zeros(2, 3))
+    weight.grad = torch.full((2, 3), float(workers.rank))
+    unused = torch.nn.Parameter(torch.zeros(1))
+    figures = workers.mean([weight, unused], torch.tensor([10.0 * workers.rank]))
+    torch.save((weight.grad, figures), Path(folder) / f"{workers.rank}.pt")
+
+
+def test_workers_share_their_gradients(tmp_path: Path) -> None:
+    together(2, _average_of, str(tmp_path))
+    for rank in range(2):
+        gradient, figures = torch.load(tmp_path / f"{rank}.pt")
+        assert torch.equal(gradient, torch.full((2, 3), 0.5))
+        assert figures.tolist() == [5.0]
+
+
+def test_each_worker_has_shards_of_its_own(tmp_path: Path) -> None:
+    for name, clips in (("1", 2), ("2", 3)):
+        shard(tmp_path, clips, "hello\t1.000", name)
+    assert [len(Corpus(tmp_path, 0, Workers(rank, 2))) for rank in range(2)] == [3, 2]
+    assert len(Corpus(tmp_path, 0)) == 5
+
+
+def test_a_run_sent_home_in_pieces_is_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "weights").write_bytes(random.Random(0).randbytes(30_000))
+    made = pack(run, tmp_path / "pieces", 12_000)
+    assert all(piece.stat().st_size <= 12_000 for piece in made)
+    joined = io.BytesIO(b"".join(piece.read_bytes() for piece in sorted(made)))
+    with tarfile.open(fileobj=joined) as tar:
+        tar.extractall(tmp_path / "home", filter="data")
+    assert (tmp_path / "home/run/weights").read_bytes() == (run / "weights").read_bytes()

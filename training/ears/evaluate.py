@@ -23,6 +23,7 @@ from rich.progress import track
 
 from asr.config import TOKEN_SAMPLES, delay_tokens
 from asr.interface import Hypothesis
+from common.pcm import to_pcm16
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
 from training.text.conversation import spoken
 
@@ -64,11 +65,11 @@ class SphinxEar:
     def hear(self, pcm: np.ndarray) -> Heard:
         """Recognise one clip as a stream."""
         self._listener.reset()
-        audio = (np.clip(pcm, -1, 1) * 32767).astype(np.int16)
         chunk_s = []
-        for start in range(0, len(audio), TOKEN_SAMPLES):
+        for start in range(0, len(pcm), TOKEN_SAMPLES):
+            audio = to_pcm16(pcm[start : start + TOKEN_SAMPLES])
             began = time.thread_time()
-            self._listener.feed(audio[start : start + TOKEN_SAMPLES].tobytes())
+            self._listener.feed(audio)
             chunk_s.append(time.thread_time() - began)
         began = time.thread_time()
         said = self._listener.flush()

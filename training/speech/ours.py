@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.pcm import to_pcm16
 from training.speech.espeak import resampled
 from training.speech.utterance import Timed, Utterance
 from training.text.conversation import spoken
@@ -72,7 +73,7 @@ class Ours:
         if [word.text for word in timed] != spoken(text):
             return None
         pcm = np.concatenate([frame.pcm for frame in frames])
-        wave = (np.clip(pcm, -1, 1) * 32_767).astype(np.int16)
+        wave = np.frombuffer(to_pcm16(pcm), np.int16)
         return Utterance(resampled(wave, VOICE_RATE_HZ * tract), tuple(timed), ())
 
 
