@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from agent.persona import list_personas, small_talk
 from agent.scriptbook import PLACEHOLDER, all_rules
@@ -134,12 +133,16 @@ def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
 
 
 def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:
-    ends = {"old": 1.0, "new": 2.0}
-    for name, value in ends.items():
-        save_file({"w": torch.full((3,), value, dtype=torch.bfloat16)}, tmp_path / name)
-    mixed = average(tmp_path / "old", tmp_path / "new", 0.75)["w"]
-    assert mixed.dtype == torch.bfloat16
-    assert mixed.tolist() == [1.75] * 3
+    small = RECIPE.encoder.model_copy(update={"n_layers": 1})
+    recipe = RECIPE.model_copy(update={"pieces": 270, "encoder": small})
+    ends = []
+    for name in ("old", "new"):
+        model = VoxtralRealtime(AsrConfig.from_params(recipe.params()))
+        save_model(tmp_path / name, recipe.params(), model)
+        ends.append(model.state_dict())
+    shares = {tmp_path / "old": 0.25, tmp_path / "new": 0.75}
+    for name, weight in average(recipe.params(), shares).state_dict().items():
+        assert torch.allclose(weight, 0.25 * ends[0][name] + 0.75 * ends[1][name], atol=1e-6)
 
 
 def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:

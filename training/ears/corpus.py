@@ -108,8 +108,10 @@ class Crowd:
         self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
     def close(self) -> None:
-        """End the programs that speak."""
+        """End the programs and models that speak."""
         self._foreign.close()
+        if self._ours:
+            self._ours.close()
 
     def someone(self) -> object:
         """Draw a speaker."""

@@ -15,17 +15,19 @@ from typing import Annotated, Any
 import matplotlib
 import torch
 import typer
-from safetensors.torch import load_file, save_file
 
-from asr.checkpoint import load_model
+from asr.checkpoint import load_model, save_model
+from asr.config import AsrConfig
+from asr.model import VoxtralRealtime
 from training.ears.evaluate import Figures, table
 from training.ears.recipe import EarsRecipe
+from training.ears.train import Ears
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 _WEIGHTS = "consolidated.safetensors"
-_FILES = ("params.json", _WEIGHTS, "tekken.json")
+_FILES = ("params.json", _WEIGHTS, "tekken.json", "log.json")
 _LARGEST_BYTES = 20_000_000
 
 _CARD = """# Parley nano ears
@@ -53,9 +55,9 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   hand-written test sentences, any recording of a person.
 
 ## Trained
-Seed {seed}; {steps} steps of {batch} clips, {minutes:.0f} minutes of one CPU core in stages
-{stages}. Muon for matrices, AdamW for the rest, bf16 autocast. Last losses on {held_out} held-out
-clips: {losses}. Curve: `loss.png`.
+Seed {seed}; {steps} steps, {minutes:.0f} minutes of one CPU core; stages, in minutes of each worker:
+{stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. Last
+losses on {held_out} held-out clips: {losses}. Curve: `loss.png`.
 {notes}
 
 ## Heard
@@ -78,16 +80,36 @@ from the language model in the pocketsphinx wheel (BSD).
 """
 
 
-def average(earlier: Path, later: Path, share: float) -> dict[str, torch.Tensor]:
-    """Weights between two ends of one path: they often hear better than either.
+def average(params: dict[str, Any], shares: dict[Path, float]) -> VoxtralRealtime:
+    """Weights between several checkpoints of one path: they often hear better than any of them.
 
-    Only of checkpoints of which one was trained on from the other (Wortsman et al. 2022).
+    Only of checkpoints that were trained on from one another (Wortsman et al. 2022); those with fewer
+    layers count as what a deeper run began with.
+
+    Args:
+        params: Of the deepest.
+        shares: Of each checkpoint, summing to one.
     """
-    old, new = load_file(earlier), load_file(later)
-    return {
-        name: torch.lerp(old[name].float(), weight.float(), share).type_as(weight)
-        for name, weight in new.items()
-    }
+    mixed: dict[str, torch.Tensor] = {}
+    ears = Ears(AsrConfig.from_params(params))
+    for folder, share in shares.items():
+        ears.take_over(folder)
+        for name, weight in ears.model.state_dict().items():
+            mixed[name] = mixed.get(name, 0.0) + share * weight
+    ears.model.load_state_dict(mixed)
+    return ears.model
+
+
+def _shares(run: Path, mix: list[str]) -> dict[Path, float]:
+    """What is mixed, from options like `asr/nano=0.2`; the run has the rest."""
+    shares: dict[Path, float] = {}
+    for text in mix:
+        folder, _, share = text.rpartition("=")
+        try:
+            shares[Path(folder)] = float(share)
+        except ValueError:
+            raise typer.BadParameter(f"--mix wants FOLDER=SHARE, not {text}.") from None
+    return shares | {run: 1 - sum(shares.values())}
 
 
 def loss_picture(curve: list[dict[str, Any]], path: Path) -> None:
@@ -127,7 +149,7 @@ def card(
         steps=log["steps"],
         batch=recipe.batch,
         minutes=log["seconds"] / 60,
-        stages=", ".join(f"{s.name} ({s.minutes:g} min)" for s in recipe.stages),
+        stages=", ".join(f"{s.name} {s.minutes:g}" for s in recipe.stages),
         held_out=recipe.held_out_clips,
         notes=notes,
         losses=", ".join(f"{name} {value:.2f}" for name, value in last["held_out"].items()),
@@ -152,20 +174,20 @@ def main(
     recipe: Annotated[Path, typer.Option(help="What was trained.")] = Path(
         "training/ears/nano.yaml"
     ),
-    earlier: Annotated[
-        Path | None, typer.Option(help="Checkpoint that the run began from.")
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="FOLDER=SHARE: average with an earlier checkpoint of this run's path."),
     ] = None,
-    share: Annotated[float, typer.Option(help="Of the run, where the two are averaged.")] = 0.6,
     notes: Annotated[str, typer.Option(help="What the log cannot know; goes on the card.")] = "",
 ) -> None:
     """Copy the checkpoint and write its card and picture."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
+    params = EarsRecipe.load(recipe).params()
+    mixed = average(params, _shares(run, mix or []))  # before OUT, which may be among them
+    save_model(out, params, mixed.to(torch.bfloat16))
+    for name in ("tekken.json", "log.json"):
         shutil.copyfile(run / name, out / name)
-    if earlier:
-        mixed = average(earlier / _WEIGHTS, run / _WEIGHTS, share)
-        save_file(mixed, out / _WEIGHTS)
     log = json.loads((run / "log.json").read_text())
     loss_picture(log["curve"], out / "loss.png")
     figures = json.loads(evaluation.read_text())

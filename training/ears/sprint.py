@@ -39,7 +39,6 @@ def main(
     recipe: Annotated[Path, typer.Option(help="Its minutes are shares of the time there is.")] = (
         Path("training/ears/gpu.yaml")
     ),
-    start: Annotated[Path | None, typer.Option(help="Checkpoint to begin from.")] = None,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
     clips: Annotated[int, typer.Option(help="Per shard.")] = 400,
     piece_mb: Annotated[float, typer.Option(help="Largest piece.")] = 15,
@@ -51,7 +50,7 @@ def main(
         typer.echo("writing the texts' language model: a minute")
         language_model.main(arpa, out)
     stages = EarsRecipe.load(recipe)
-    write_tokenizer(out / "run/tekken.json", arpa, stages, start)
+    write_tokenizer(out / "run/tekken.json", arpa, stages, None)
     command = [sys.executable, "-m", "training.ears.corpus", "--shards", "9999"]
     command += ["--out", str(corpus), "--arpa", str(arpa), "--voice", str(voice)]
     command += ["--clips", str(clips), "--processes", str(max(1, (os.cpu_count() or 2) - 1))]
@@ -60,7 +59,7 @@ def main(
         try:
             _wait_for(corpus, speaking, ends_s)
             fitted = stages.lasting((ends_s - time.monotonic()) / 60)
-            train(Workers(), out / "run", corpus, fitted, start, threads=1, compiled=True)
+            train(Workers(), out / "run", corpus, fitted, None, threads=1, compiled=True)
         finally:
             os.killpg(speaking.pid, signal.SIGTERM)
     made = pack(out / "run", out / "pieces", round(piece_mb * 1_000_000))

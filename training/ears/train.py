@@ -29,6 +29,7 @@ from asr.checkpoint import load_model, save_model
 from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
+from common.errors import ParleyError
 from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
 from training.ears.recipe import EarsRecipe, Stage
@@ -100,7 +101,7 @@ class Ears(nn.Module):
 
 @dataclass(slots=True)
 class Log:
-    """What a run has done so far; goes to `log.json` and the card."""
+    """What a run has done so far; goes to `log.json`, which is shipped too, and the card."""
 
     steps: int = 0
     seconds: float = 0.0  # of CPU, or with a GPU
@@ -117,7 +118,7 @@ class Run:
         out: The folder.
         corpus: Folder of shards.
         recipe: What to train and how.
-        start: A checkpoint to begin from, if not from nothing.
+        start: A shipped checkpoint to go on from, if not from nothing: its stages are done.
         workers: Who takes part.
     """
 
@@ -135,14 +136,15 @@ class Run:
         self.tekken = Tekken.load(out / "tekken.json")
         self.corpus = Corpus(corpus, recipe.held_out_clips, self._workers, self._device)
         self.ears = Ears(AsrConfig.from_params(recipe.params()))
+        self.log = Log()
         if start:
             self.ears.take_over(start)
+            self.log = Log(**json.loads((start / "log.json").read_text()))
         self.ears.to(self._device)
         self._steppers = optimisers(
             self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
         )
         self._rates = [(g, g["lr"]) for s in self._steppers for g in s.param_groups]
-        self.log = Log()
         self._order: list[int] = []
         # Work, not waiting: on shared cores a run of so many minutes is the same run.
         self._clock = time.process_time if self._device.type == "cpu" else time.monotonic
@@ -177,7 +179,16 @@ class Run:
         (self.out / "log.json").write_text(json.dumps(state["log"], indent=1))
 
     def train(self) -> None:
-        """Run the stages that are left."""
+        """Run the stages that are left.
+
+        Raises:
+            ParleyError: There are none.
+        """
+        if self.log.stage >= len(self.recipe.stages):
+            raise ParleyError(
+                f"All {len(self.recipe.stages)} stages of the recipe are done.",
+                "Add one to the recipe to train on.",
+            )
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         while self.log.stage < len(self.recipe.stages):
             stage = self.recipe.stages[self.log.stage]
@@ -270,7 +281,7 @@ class Run:
             "step": self.log.steps,
             "minutes": round(self.log.seconds / 60, 2),
             "stage": stage.name,
-            "clips": len(self.corpus),
+            "clips": len(self.corpus) * self._workers.count,
             "train": {name: round(value, 4) for name, value in losses.items()},
             "held_out": {name: round(value, 4) for name, value in sums.items()},
         }
@@ -320,7 +331,7 @@ def main(
         "training/ears/nano.yaml"
     ),
     start: Annotated[
-        Path | None, typer.Option(help="Checkpoint to begin from; may have fewer layers.")
+        Path | None, typer.Option(help="Shipped checkpoint to go on from; may have fewer layers.")
     ] = None,
     workers: Annotated[
         int,

@@ -44,6 +44,11 @@ class Ours:
         self._loop = asyncio.new_event_loop()
         self._said: dict[str, deque[Utterance]] = {name: deque() for name in self._names}
 
+    def close(self) -> None:
+        """Free the engine and its thread."""
+        self._loop.run_until_complete(self._engine.close())
+        self._loop.close()
+
     def someone(self) -> str:
         """Draw a voice."""
         return self._chance.choice(self._names)
