@@ -32,7 +32,7 @@ _ENOUGH_SHARDS = 4  # to begin with; the others come while they are learnt
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="For everything, from now.")] = 25,
+    minutes: Annotated[float, typer.Option(help="For everything; without a GPU, of work.")] = 25,
     out: Annotated[Path, typer.Option(help="Where run, corpus and pieces go.")] = Path(
         "runs/ears/sprint"
     ),
