@@ -11,11 +11,16 @@ import pytest
 import torch
 import yaml
 
+from common.errors import ParleyError
+from training.voice.text import WORD_LIST, words_of_the_language
 from tts.phonemes import LetterRules, Phonemes
 
-pytestmark = pytest.mark.skipif(
-    ctypes.util.find_library("flite") is None, reason="libflite1 is not installed"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        ctypes.util.find_library("flite") is None, reason="libflite1 is not installed"
+    ),
+    pytest.mark.skipif(not WORD_LIST.exists(), reason="wamerican is not installed"),
+]
 
 CODEC = {
     "semantic_codebook_size": 16,
@@ -278,3 +283,8 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     assert names == [voice.name for voice in SHIPPED]
     assert frames
     assert all(np.isfinite(frame.pcm).all() for frame in frames)
+
+
+def test_a_missing_word_list_names_its_package(tmp_path):
+    with pytest.raises(ParleyError, match="wamerican"):
+        words_of_the_language(tmp_path / "words")

@@ -11,6 +11,7 @@ import random
 import re
 from pathlib import Path
 
+from common.errors import ParleyError
 from training.text.conversation import Conversation
 
 WORD_LIST = Path("/usr/share/dict/words")
@@ -157,11 +158,18 @@ def turn(chance: random.Random) -> str:
 
 
 def words_of_the_language(path: Path = WORD_LIST) -> list[str]:
-    """Plain lower-case words of 2 to 11 letters from a system word list."""
-    found = {
-        word for word in path.read_text().split() if re.fullmatch(r"[a-z]{2,11}('s|'t|'re)?", word)
-    }
-    return sorted(found)
+    """Plain lower-case words of 2 to 11 letters from a system word list.
+
+    Raises:
+        ParleyError: There is none.
+    """
+    try:
+        listed = path.read_text().split()
+    except FileNotFoundError:
+        raise ParleyError(
+            f"There is no word list {path} to draw words from.", "Install Debian's wamerican."
+        ) from None
+    return sorted({word for word in listed if re.fullmatch(r"[a-z]{2,11}('s|'t|'re)?", word)})
 
 
 def random_words(words: list[str], chance: random.Random) -> str:
