@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.config import delay_tokens
 from asr.frontend import SILENCE
 from backbone.tekken import Tekken
-from training.ears.corpus import MEL_BINS, TOKENS, UNKNOWN_PHONE
+from training.ears.corpus import MEL_BINS, TOKENS, UNKNOWN_PHONE, finished_shards
 from training.ears.noise import spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.tokens import LEFT_PAD_TOKENS, stream_tokens
@@ -75,10 +75,9 @@ class Corpus:
 
     def refresh(self) -> None:
         """Read shards finished since the last time."""
-        for path in sorted(self._folder.glob("[0-9]*.npz")):
-            if path in self._read or path.name.endswith(".part.npz"):
-                continue
-            if int(path.stem) % self._workers.count != self._workers.rank:
+        for path in finished_shards(self._folder):
+            ours = int(path.stem) % self._workers.count == self._workers.rank
+            if path in self._read or not ours:
                 continue
             with np.load(path) as shard:
                 self._mels.extend(shard["mels"])

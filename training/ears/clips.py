@@ -2,7 +2,7 @@
 
 Families:
     trained   voices as in training (espeak and flite by turns) and sentences of the conversation
-              grammar that training did not hear
+              grammar, drawn with a seed of their own: some, mostly short, occur in training too
     foreign   the same for festival's foreign voices, whose accents are as heavy as in training
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
@@ -40,7 +40,7 @@ _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
 _GRAMMAR_SENTENCES = 90
-_GRAMMAR_SEED = 4_711  # of sentences that no training drew
+_GRAMMAR_SEED = 4_711  # no training draws with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,11 @@ def _place(clip: Clip, said: Utterance, at: int, chance: random.Random) -> None:
         clip.phones[first:last] = _PHONE_INDEX[phone.text]
 
 
+def finished_shards(folder: Path) -> list[Path]:
+    """The shards of a corpus that are whole, by name."""
+    return sorted(folder.glob("[0-9]*[0-9].npz"))  # not `1000.part.npz`
+
+
 def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions, voice: Path) -> None:
     """Write one shard."""
     torch.set_num_threads(1)

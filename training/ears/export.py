@@ -1,6 +1,6 @@
 """Ship a training run: `python -m training.ears.export runs/ears/nano asr/nano`.
 
-Copies the checkpoint in the published layout and writes its card: what it was made from, how, what
+Writes the checkpoint in the published layout and its card: what it was made from, how, what
 it hears and what it does not. The card is generated, so it cannot say anything the run did not do.
 """
 
@@ -61,8 +61,9 @@ losses on {held_out} held-out clips: {losses}. Curve: `loss.png`.
 {notes}
 
 ## Heard
-Word error rate in percent with a 90 % interval, default delay {delay_ms} ms, hand-written
-sentences (`training/ears/natural.txt`); conditions in `training/ears/clips.py`.
+Word error rate in percent with a 90 % interval, default delay {delay_ms} ms. `trained` and `foreign`
+say sentences of the grammar, the others hand-written ones (`training/ears/natural.txt`); families and
+conditions in `training/ears/clips.py`.
 
 {table}
 
@@ -109,7 +110,10 @@ def _shares(run: Path, mix: list[str]) -> dict[Path, float]:
             shares[Path(folder)] = float(share)
         except ValueError:
             raise typer.BadParameter(f"--mix wants FOLDER=SHARE, not {text}.") from None
-    return shares | {run: 1 - sum(shares.values())}
+    left = 1 - sum(shares.values())
+    if left <= 0:
+        raise typer.BadParameter(f"The shares of --mix leave the run {left:g}.")
+    return shares | {run: left}
 
 
 def loss_picture(curve: list[dict[str, Any]], path: Path) -> None:
@@ -180,7 +184,7 @@ def main(
     ] = None,
     notes: Annotated[str, typer.Option(help="What the log cannot know; goes on the card.")] = "",
 ) -> None:
-    """Copy the checkpoint and write its card and picture."""
+    """Write the checkpoint, its card and its picture."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     params = EarsRecipe.load(recipe).params()

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ import typer
 
 from common.errors import ParleyError
 from training.ears import language_model
+from training.ears.corpus import finished_shards
 from training.ears.recipe import EarsRecipe
 from training.ears.train import train, write_tokenizer
 from training.ears.workers import Workers
@@ -61,7 +63,8 @@ def main(
             fitted = stages.lasting((ends_s - time.monotonic()) / 60)
             train(Workers(), out / "run", corpus, fitted, None, threads=1, compiled=True)
         finally:
-            os.killpg(speaking.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it had ended by itself
+                os.killpg(speaking.pid, signal.SIGTERM)
     made = pack(out / "run", out / "pieces", round(piece_mb * 1_000_000))
     typer.echo(f"{len(made)} pieces in {out / 'pieces'}")
 
@@ -72,7 +75,7 @@ def _wait_for(corpus: Path, speaking: subprocess.Popen[bytes], ends_s: float) ->
     Raises:
         ParleyError: Nobody speaks, or not soon enough.
     """
-    while len(list(corpus.glob("[0-9]*[0-9].npz"))) < _ENOUGH_SHARDS:
+    while len(finished_shards(corpus)) < _ENOUGH_SHARDS:
         if speaking.poll() is not None or time.monotonic() > ends_s:
             raise ParleyError(
                 "The corpus was not made: its program ended, or there was too little time.",
