@@ -191,7 +191,7 @@ def _place(clip: Clip, said: Utterance, at: int, chance: random.Random) -> None:
 
 def finished_shards(folder: Path) -> list[Path]:
     """The shards of a corpus that are whole, by name."""
-    return sorted(folder.glob("[0-9]*[0-9].npz"))  # not `1000.part.npz`
+    return sorted(p for p in folder.glob("*.npz") if p.stem.isdigit())  # not `1000.part.npz`
 
 
 def make_shard(path: Path, seed: int, arpa: Path, options: CorpusOptions, voice: Path) -> None:
