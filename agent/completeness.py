@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agent.idioms import whole
+
 
 def word_set(words: str) -> frozenset[str]:
     """The words of a text, as a set."""
@@ -53,8 +55,18 @@ _TELLS_THAT = re.compile(
 )
 # "When I turn it on" wants a main clause; "when do you open" does not.
 _CLAUSE_FIRST = re.compile(
-    r"(?:when|whenever|if|because|since|while|after|before|although|once|unless|as soon as) "
+    r"(?:when|whenever|if|because|since|while|after|before|although|once(?! an? )|unless|as soon as) "
     r"(?:i|i'm|i've|you|we|we're|he|she|it|it's|they|there|that|the|a|an|my|your|our|his|her|their) "
+)
+# Recognisers without punctuation run sentences together: "wait stop what can you do".
+_ASKS_LATE = re.compile(
+    r".*\b((?:what|what's|who|who's|where|where's|when|when's|why|how|how's|which)(?: \w+)?"
+    r" (?:is|are|am|was|were|do|does|did|can|could|will|would|should|may|have|has)"
+    r" (?:i|you|we|they|he|she|it|this|that|there|the|my|your|our|his|her|their)\b.*)"
+)
+_LEADS_IN = re.compile(
+    r"^(?:(?:wait|stop|no|yes|yeah|ok|okay|hey|hi|hello|and|but|so|well|then|now|please|sorry|thanks|oh|um|uh"
+    r"|thank you|hold on|all right|excuse me|hang on) )+"
 )
 _SHORT_CLAUSE = 6
 _WANTS_OBJECT = word_set(
@@ -99,10 +111,14 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     last = words[-1]
     flat = " ".join(words)
     ending = text.rstrip()[-1]
-    if last in _FILLERS:
-        return 0.03, f"ends in “{last}”"
     if text.rstrip().endswith(("...", "…", "-", "–", "—")):
         return 0.05, "trails off"
+    question = _last_question(flat)
+    idiom = whole(" ".join(question) or flat)
+    if idiom is not None:
+        return idiom, f"whole in spite of “{last}”"
+    if last in _FILLERS:
+        return 0.03, f"ends in “{last}”"
     if _OPENERS.search(flat):
         return 0.05, "has only opened the sentence"
     if says_goodbye(text):
@@ -120,10 +136,10 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
         return 0.15, "hesitates"
     if _CLAUSE_FIRST.match(flat) and len(words) <= _SHORT_CLAUSE:
         return 0.15, "only the first clause"
-    asks = words[0] in _QUESTION_START and len(words) >= 3
-    if words[0] in _WH and last in _STRANDED:
+    asks = len(question) >= 3
+    if question and question[0] in _WH and last in _STRANDED:
         return 0.5, f"a question ending in “{last}”"
-    if asks and len(words) >= 4 and last in _LAST_VERBS:
+    if len(question) >= 4 and last in _LAST_VERBS:
         return 0.82, "a question"
     if last in _WANTS_OBJECT:
         return 0.2, f"“{last}” what?"
@@ -147,6 +163,13 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     if len(words) == 1:
         return 0.6, "a single word"
     return 0.74, "could be a whole sentence"
+
+
+def _last_question(flat: str) -> list[str]:
+    """The words of the question that a sentence is or ends in; none if it asks nothing."""
+    late = _ASKS_LATE.fullmatch(flat)
+    words = (late[1] if late else _LEADS_IN.sub("", flat, count=1)).split()
+    return words if words and words[0] in _QUESTION_START else []
 
 
 def _dictated_digits(words: list[str]) -> int:

@@ -23,6 +23,11 @@ OPEN = [
     "It's 555 12",
     "I need milk, eggs,",
     "I was told that",
+    "tell me how old is",
+    "do you know what time is",
+    "stop, what did",
+    "no I was",
+    "yes but what if I",
 ]
 WHOLE = [
     "What is the capital of Peru?",
@@ -32,6 +37,19 @@ WHOLE = [
     "what time is it",
     "my number is five five five one two one two",
     "goodbye",
+    "wait stop what can you do",
+    "okay how long does it take",
+    "i need to go to rome how long will it take",
+    "do you know what time it is",
+    "i don't know what to do",
+    "who am i talking to",
+    "what does she look like",
+    "what time is that",
+    "how's it going",
+    "i don't think so",
+    "yes it is",
+    "not really",
+    "why not",
 ]
 
 

@@ -2,7 +2,7 @@
 
 Families:
     trained   voices as in training (espeak and flite by turns) and sentences of the conversation
-              grammar, drawn with a seed of their own: some, mostly short, occur in training too
+              grammar that are kept out of it
     foreign   the same for festival's foreign voices, whose accents are as heavy as in training
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
@@ -30,7 +30,7 @@ from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, random_foreigner
-from training.text.conversation import Conversation, spoken
+from training.text.conversation import Conversation, held_out, spoken
 from training.voice.speakers import held_out_speakers, passers_by
 
 FAMILIES = ("trained", "foreign", "espeak", "flite", "kal", "ked", "people")
@@ -40,7 +40,7 @@ _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
 _GRAMMAR_SENTENCES = 90
-_GRAMMAR_SEED = 4_711  # no training draws with it
+_GRAMMAR_SEED = 4_711
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ def sentences() -> list[str]:
 
 
 def grammar_sentences(count: int) -> list[str]:
-    """Different sentences of the grammar, three words or more, callers' and agents' by turns."""
+    """Different sentences of the grammar that no training says, callers' and agents' by turns."""
     talk = Conversation(_GRAMMAR_SEED)
     found: list[str] = []
     while len(found) < count:
         text = talk.say("agent" if len(found) % 2 else "caller")
-        if len(spoken(text)) >= 3 and text not in found:
+        if held_out(text) and text not in found:
             found.append(text)
     return found
 

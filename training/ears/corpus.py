@@ -23,12 +23,13 @@ from asr.frontend import LogMel
 from asr.interface import SAMPLE_RATE_HZ
 from training.ears.arpa import BackoffModel
 from training.speech.augment import spoil
+from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, ForeignManner, random_foreigner
 from training.speech.ours import Ours
 from training.speech.utterance import PHONES, Utterance
-from training.text.conversation import Conversation
+from training.text.conversation import Conversation, held_out
 from training.voice.flite import Manner
 from training.voice.speakers import passers_by
 
@@ -50,12 +51,16 @@ class CorpusOptions:
     foreign_share: float = 0.25  # festival's of other languages,
     ours_share: float = 0.12  # our own voice's; the rest are espeak's
     plain_flite_share: float = 0.25  # of those, flite's own voices as they are
+    blend_share: float = 0.35  # of all but our own: somebody between two speakers
     caller_share: float = 0.35  # of the sentences: from the grammar's callers,
     agent_share: float = 0.1  # its agents,
     sampled_share: float = 0.4  # drawn from the mixed language model; the rest are random words
     change_speaker: float = 0.2  # at each sentence
     quiet_share: float = 0.06  # clips with one sentence or none
     clips: int = 400  # per shard
+
+
+Person = Manner | ForeignManner | EspeakManner
 
 
 class Talk:
@@ -75,7 +80,12 @@ class Talk:
         self._chance = random.Random(seed)
 
     def text(self) -> str:
-        """One sentence."""
+        """One sentence, none that is kept for tests."""
+        while held_out(text := self._drawn()):
+            pass
+        return text
+
+    def _drawn(self) -> str:
         draw, options = self._chance.random(), self._options
         if draw < options.caller_share:
             return self._conversation.say("caller")
@@ -87,6 +97,21 @@ class Talk:
         else:
             words = self._chance.choices(self._vocabulary, k=self._chance.randint(1, 7))
         return " ".join(words or ["yes"]) + self._chance.choice("...?")
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Somebody between two speakers.
+
+    Attributes:
+        one: Whose pace and tune it is.
+        other: Whose resonances are approached,
+        share: by this share of the way.
+    """
+
+    one: Person
+    other: Person
+    share: float
 
 
 class Crowd:
@@ -113,35 +138,51 @@ class Crowd:
         if self._ours:
             self._ours.close()
 
-    def someone(self) -> object:
+    def someone(self) -> str | Person | Between:
         """Draw a speaker."""
         chance, options = self._chance, self._options
-        draw = chance.random()
-        if self._ours and draw < options.ours_share:
+        if self._ours and chance.random() < options.ours_share:
             return self._ours.someone()
-        draw -= options.ours_share
-        if draw < options.foreign_share:
+        if chance.random() < options.blend_share:
+            return Between(self._person(), self._human(), chance.uniform(0.25, 0.9))
+        return self._person()
+
+    def _person(self) -> Person:
+        humans = self._options.foreign_share + self._options.flite_share
+        if self._chance.random() * (1 - self._options.ours_share) < humans:
+            return self._human()
+        return random_manner(self._chance)
+
+    def _human(self) -> ForeignManner | Manner:
+        """Somebody whose voice was a person's."""
+        chance, options = self._chance, self._options
+        humans = options.foreign_share + options.flite_share
+        if chance.random() * humans < options.foreign_share:
             return random_foreigner(chance)
-        if draw - options.foreign_share >= options.flite_share:
-            return random_manner(chance)
         if chance.random() < options.plain_flite_share:
             base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))
             return Manner(base, pitch_hz, slowness=chance.uniform(0.85, 1.15))
         return passers_by(1, chance)[0]
 
-    def speak(self, speaker: object) -> Utterance | None:
+    def speak(self, speaker: str | Person | Between) -> Utterance | None:
         """The next sentence of a speaker drawn by `someone`; None when it could not be said."""
-        match speaker:
-            case str():
-                assert self._ours
-                return self._ours.say(speaker)
+        if isinstance(speaker, str):
+            assert self._ours
+            return self._ours.say(speaker)
+        text = self._talk.text()
+        if isinstance(speaker, Between):
+            one, other = self._say(text, speaker.one), self._say(text, speaker.other)
+            return blend(one, other, speaker.share) if one and other else None
+        return self._say(text, speaker)
+
+    def _say(self, text: str, person: Person) -> Utterance | None:
+        match person:
             case Manner():
-                return self._flite.say(self._talk.text(), speaker)
+                return self._flite.say(text, person)
             case ForeignManner():
-                return self._foreign.say(self._talk.text(), speaker)
+                return self._foreign.say(text, person)
             case EspeakManner():
-                return self._espeak.say(self._talk.text(), speaker)
-        raise TypeError(speaker)
+                return self._espeak.say(text, person)
 
 
 @dataclass(slots=True)
@@ -226,6 +267,7 @@ def main(
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
     flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.25,
     foreign_share: Annotated[float, typer.Option(help="festival's of other languages.")] = 0.25,
+    blend_share: Annotated[float, typer.Option(help="Between two speakers.")] = 0.35,
     ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.12,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
     clips: Annotated[int, typer.Option(help="Per shard, of 9.6 s.")] = 400,
@@ -236,6 +278,7 @@ def main(
     options = CorpusOptions(
         flite_share=flite_share,
         foreign_share=foreign_share,
+        blend_share=blend_share,
         ours_share=ours_share,
         clips=clips,
     )

@@ -18,8 +18,9 @@ _LOG10 = 2.302585
 _PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
 _FLOOR = -0.625  # the published floor in that scale
 _TRACT = 0.14  # vocal tracts differ by so much from the one that spoke, at most,
-_FORMANT = 0.025  # their resonances by so much more, each its own way (standard deviation),
+_FORMANT = 0.035  # their resonances by so much more, each its own way (standard deviation),
 _PITCH = 0.3  # and voices by so much, at most
+_GAP_BANDS, _GAP_FRAMES = 10, 8  # widest gap in the spectrum, and in time (10 ms each)
 
 
 def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,6 +63,12 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     mel = mel + sometimes(0.8) * (curve(10, 4.0, bins, 1) + slope * uniform(-12, 8)) * _PER_DB
     band = torch.arange(bins)[None, :, None]
     kept = (band >= uniform(-20, 8)) & (band <= uniform(52, 130))
+    # Some bands and moments are not heard at all: no sound may hang on one of them.
+    moment = torch.arange(frames)[None, None, :]
+    for axis, longest in ((band, _GAP_BANDS), (moment, _GAP_FRAMES)) * 2:
+        width = sometimes(0.4) * uniform(0, longest)
+        start = uniform(0, 1) * axis.numel()
+        kept = kept & ((axis < start) | (axis >= start + width))
     mel = mel - 60 * _PER_DB * (1 - kept.float())
     power = torch.exp((4 * mel - 4) * _LOG10)
     loudest = power.flatten(1).topk(frames, dim=1).values.mean(1)[:, None, None] + 1e-9

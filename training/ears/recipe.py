@@ -65,6 +65,7 @@ class EarsRecipe(_Strict):
     head_lr: float
     warm_up_steps: int
     token_noise: float
+    average_steps: int
     held_out_clips: int
     encoder: Size
     decoder: Size

@@ -1,8 +1,8 @@
 """Our voice heard by our ears: `python -m training.ears.round_trip asr/nano sphinx-ours`.
 
-Sentences of the conversation grammar, under a seed that no training used, are spoken by the nano
-voice with all its speakers in turn, and each recogniser hears them as a stream, clean. The words of
-the grammar are known to ears and voice alike: this is the loop without the world.
+Sentences of the conversation grammar that no training of the ears says are spoken by the nano voice
+with all its speakers in turn, and each recogniser hears them as a stream, clean. The words of the
+grammar are known to ears and voice alike: this is the loop without the world.
 """
 
 from __future__ import annotations

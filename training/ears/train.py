@@ -2,8 +2,10 @@
 
 First the encoder learns sounds (which phone, each 20 ms; which letters, by CTC), then the decoder
 learns to say words after a delay on top of a frozen encoder, then all of it together. Two small
-heads exist for training only. A run can be stopped and goes on from its last minute; it can begin
-from a shipped checkpoint (`--start`), also with more layers than that has.
+heads exist for training only. What ships is a running average of the weights: it hears voices that
+were never trained on better than any state of the way does. A run can be stopped and goes on from
+its last minute; it can begin from a shipped checkpoint (`--start`), also with more layers than that
+has.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import shutil
 import time
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,6 +144,7 @@ class Run:
             self.ears.take_over(start)
             self.log = Log(**json.loads((start / "log.json").read_text()))
         self.ears.to(self._device)
+        self._average = deepcopy(self.ears)
         self._steppers = optimisers(
             self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
         )
@@ -157,6 +161,7 @@ class Run:
         if path.exists():
             state = torch.load(path, map_location=self._device, weights_only=True)
             self.ears.load_state_dict(state["ears"])
+            self._average.load_state_dict(state["average"])
             for stepper, kept in zip(self._steppers, state["steppers"], strict=True):
                 stepper.load_state_dict(kept)
             self.log = Log(**state["log"])
@@ -168,13 +173,14 @@ class Run:
         part = self.out / "run.pt.part"
         state = {
             "ears": self.ears.state_dict(),
+            "average": self._average.state_dict(),
             "steppers": [stepper.state_dict() for stepper in self._steppers],
             "log": {name: getattr(self.log, name) for name in Log.__slots__},
         }
         torch.save(state, part)
         os.replace(part, self.out / "run.pt")
         shipped = VoxtralRealtime(self.ears.model.config)
-        shipped.load_state_dict(self.ears.model.state_dict())
+        shipped.load_state_dict(self._average.model.state_dict())
         save_model(self.out, self.recipe.params(), shipped.to(torch.bfloat16))
         (self.out / "log.json").write_text(json.dumps(state["log"], indent=1))
 
@@ -241,6 +247,9 @@ class Run:
         nn.utils.clip_grad_norm_(self.ears.parameters(), 1.0)
         for stepper in self._steppers:
             stepper.step()
+        with torch.no_grad():
+            for kept, now in zip(self._average.parameters(), self.ears.parameters(), strict=True):
+                kept.lerp_(now, 1 / recipe.average_steps)
         log.steps += 1
         log.stage_seconds += took
         log.seconds += took * self._workers.count
@@ -260,10 +269,10 @@ class Run:
 
     @torch.no_grad()
     def _measure(self, stage: Stage, losses: dict[str, float]) -> None:
-        """Losses on the held-out clips, spoiled the same way each time; added to the curve."""
+        """Losses of the average on held-out clips, spoiled the same way each time, for the curve."""
         if self._workers.rank:
             return
-        self.ears.eval()
+        self._average.eval()
         recipe, sums = self.recipe, Counter[str]()
         everything = stage.model_copy(
             update={"phones": 1.0, "characters": 1.0, "text": 1.0, "frozen_encoder": False}
@@ -275,7 +284,7 @@ class Run:
             quiet = recipe.model_copy(update={"token_noise": 0.0})
             batch = self.corpus.batch(chosen, delays, self.tekken, quiet, 1_000_000 + start)
             with torch.autocast(self._device.type, torch.bfloat16):
-                for name, loss in self.ears.losses(batch, everything).items():
+                for name, loss in self._average.losses(batch, everything).items():
                     sums[name] += loss.item() * len(chosen) / len(indices)  # type: ignore[assignment]
         point = {
             "step": self.log.steps,

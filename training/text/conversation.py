@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 from agent.persona import list_personas, small_talk
 from agent.scriptbook import PLACEHOLDER, Script, all_rules
@@ -78,6 +79,12 @@ def spoken(text: str) -> list[str]:
     """
     text = text.lower().replace("mm-hm", "mhm").replace("uh-huh", "uhuh").replace("’", "'")
     return [word.strip("'") for word in re.findall(r"[a-z']+", text) if word.strip("'")]
+
+
+def held_out(text: str) -> bool:
+    """Whether a sentence is kept for tests: one in twelve of those with four words or more."""
+    words = spoken(text)
+    return len(words) >= 4 and crc32(" ".join(words).encode()) % 12 == 0
 
 
 def _verb_rules(table: str) -> str:
