@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pipecat.frames.frames import Frame, LLMContextFrame, LLMTextFrame
 from pipecat.pipeline.pipeline import Pipeline
@@ -25,25 +26,37 @@ from pipelines.head import Head
 _NEVER_S = 1e9
 
 
-Overhear = Callable[[Frame, str], None]
+class Asked(NamedTuple):
+    """What a reply answers.
+
+    Attributes:
+        words: The caller's last.
+        after_tool: It goes on where a tool was called.
+    """
+
+    words: str
+    after_tool: bool = False
+
+
+Overhear = Callable[[Frame, Asked], None]
 
 
 class SpokenTurn(AgentTurn):
     """The language model's turn, overheard before pipecat's speculation gate holds it back.
 
-    Whoever listens is told with every frame what the caller had said that is being answered: while
-    one reply is cancelled and the next begins, frames of both are about.
+    Whoever listens is told with every frame what is being answered: while one reply is cancelled and
+    the next begins, frames of both are about.
     """
 
     def __init__(self, model: LanguageModel, persona: Persona, overhear: Overhear):
         super().__init__(model, persona)
         self._overhear = overhear
-        self._answering = ""
+        self._asked = Asked("")
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Note what is being answered."""
         if isinstance(frame, LLMContextFrame):
-            self._answering = _last_said(frame.context)
+            self._asked = _asked(frame.context)
         await super().process_frame(frame, direction)
 
     async def push_frame(
@@ -51,7 +64,7 @@ class SpokenTurn(AgentTurn):
     ) -> None:
         """Push a frame as any service does."""
         if direction is FrameDirection.DOWNSTREAM:
-            self._overhear(frame, self._answering)
+            self._overhear(frame, self._asked)
         if isinstance(frame, LLMTextFrame):
             frame.append_to_context = False  # what is written is not yet heard
         await super().push_frame(frame, direction)
@@ -89,7 +102,8 @@ def assemble(
     )
 
 
-def _last_said(context: LLMContext) -> str:
-    """The caller's last words in a conversation."""
-    said = (m for m in reversed(context.get_messages()) if isinstance(m, dict))
-    return next((str(m.get("content")) for m in said if m.get("role") == "user"), "")
+def _asked(context: LLMContext) -> Asked:
+    """What a conversation wants answered."""
+    messages = [m for m in context.get_messages() if isinstance(m, dict)]
+    said = (str(m.get("content")) for m in reversed(messages) if m.get("role") == "user")
+    return Asked(next(said, ""), bool(messages) and messages[-1].get("role") == "tool")

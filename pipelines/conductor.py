@@ -28,6 +28,7 @@ from agent.heard import Cut
 from agent.manners import Line, Manners
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis
 from common.errors import ParleyError
+from pipelines.assembly import Asked
 from pipelines.head import Head
 from pipelines.listener import Listener
 from pipelines.memory import heard, sure, taken_back
@@ -66,6 +67,7 @@ class Conductor:
         self._hang_up = hang_up
         self._speculating = False
         self._expecting: str | None = None  # a reply to these words may begin
+        self._begun: Reply | None = None  # it has
         self._words_awaited = False
         self._spoken_turn: int | None = None  # the last turn for which something was said
         self._last_turn: int | None = None  # the call ends when its reply has been heard
@@ -110,8 +112,12 @@ class Conductor:
             case d.Acknowledge():
                 self.say(self._manners.acknowledgement(), remembered=False)
 
+    def _expect(self, words: str | None) -> None:
+        self._expecting, self._begun = words, None
+
     def _speculate(self, text: str) -> None:
-        self._speculating, self._expecting = True, text
+        self._speculating = True
+        self._expect(text)
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),
             EagerTranscriptionFrame(text, _CALLER, time_now_iso8601()),
@@ -119,7 +125,7 @@ class Conductor:
 
     def _drop(self, reason: str) -> None:
         """The reply that was being prepared is void; nobody has heard any of it."""
-        self._expecting = None
+        self._expect(None)
         self._report.start_over()
         if self._speculating:
             self._speculating = False
@@ -142,7 +148,9 @@ class Conductor:
         self._report.step(Step.VOICE_ENDED)  # known already, unless the turn was typed
         self._report.step(Step.COMMITTED)
         self.turn += 1
-        self._speculating, self._expecting = False, commit.text
+        if not self._speculating or commit.text != self._expecting:
+            self._expect(commit.text)
+        self._speculating = False
         self._last_turn = self.turn if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
@@ -158,7 +166,7 @@ class Conductor:
         )
 
     def _interrupt(self, reason: str) -> None:
-        self._expecting = None
+        self._expect(None)
         cuts = [(reply, reply.cut(self.downstream_samples)) for reply in self.mouth.silence()]
         self._report.cut(cuts)
         for reply, cut in cuts:
@@ -193,22 +201,22 @@ class Conductor:
 
     # ---- what the language model writes ---------------------------------------------------------
 
-    def llm(self, frame: Frame, answering: str) -> None:
+    def llm(self, frame: Frame, asked: Asked) -> None:
         """Take what the language model's service sends, before pipecat's gate holds it back.
 
         The voice prepares a speculative reply too; its audio is held in the playout instead.
 
         Args:
             frame: What it sends.
-            answering: The caller's words it answers. A reply to others than the present ones has
-                been overtaken: its cancellation is on the way.
+            asked: What it answers. A reply to other words than the present ones has been overtaken:
+                its cancellation is on the way.
         """
         mouth = self.mouth
+        wanted = asked.words == self._expecting
         match frame:
-            case LLMFullResponseStartFrame() if answering == self._expecting:
-                self._drop_held()
+            case LLMFullResponseStartFrame() if wanted and (asked.after_tool or self._unheard()):
                 self._spoken_turn = turn = self.turn + self._speculating
-                mouth.writing = mouth.begin(Reply(turn, held=self._speculating))
+                self._begun = mouth.writing = mouth.begin(Reply(turn, held=self._speculating))
                 if not self._speculating:
                     self.listener.observe(AgentThinking(self.listener.at, True))
             case LLMFullResponseStartFrame():
@@ -218,11 +226,29 @@ class Conductor:
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if answering == self._expecting:
+            case TTSSpeakFrame() if wanted:
                 self.say(Line(frame.text), remembered=False)  # while a slow tool runs
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
                 self._drop_held()
+
+    def _unheard(self) -> bool:
+        """Whether no reply to the same words is being heard; one that merely waits is given up.
+
+        Words that were guessed, given up and guessed again while the model was busy are answered
+        twice, and the first answer may have been cut off.
+        """
+        reply = self._begun
+        if reply is None or reply.cancelled:
+            return True
+        if reply.written_samples:
+            return False
+        self.mouth.drop(reply)
+        if reply.held:
+            self._report.thrown_away(reply)
+        else:
+            self._report.cut([(reply, Cut("", reply.text))])
+        return True
 
     # ---- what the mouth and the playout tell ------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pipecat.frames.frames import LLMFullResponseStartFrame, LLMTextFrame
 
 from agent import decisions as d
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
+from pipelines.assembly import Asked
 from pipelines.conversation import Conversation
 
 SILENCE = np.zeros(320, np.float32)
@@ -124,16 +125,49 @@ async def test_guess_after_guess_the_last_one_counts(talk, until):
     assert talk._conductor.turn == 1
 
 
+@pytest.mark.parametrize("guesses", [1, 2, 3])
+async def test_a_call_that_catches_up_is_answered_once(talk, guesses):
+    """After a stall all decisions fall at once, and pipecat hears of none before the last."""
+    talk.decide(d.TurnStarted(0, "voice"))
+    for _ in range(guesses):
+        talk.decide(d.Speculate(0, "sounds finished", text="hello"))
+        talk.decide(d.DropSpeculation(0, "the caller goes on"))
+    talk.decide(d.Speculate(0, "sounds finished", text="hello"))
+    talk.decide(d.Commit(0, "finished", text="hello"))
+    await asyncio.sleep(0.3)
+    await play_out(talk)
+    shown = ""
+    for event in talk.events:
+        if event["kind"] == "agent_text":
+            shown += event["text"]
+        elif event["kind"] == "agent_cut" and not event["heard"]:
+            shown = ""
+    assert shown.strip() == "You said hello. And that is that."
+    assert memory(talk) == [
+        ("user", "hello"),
+        ("assistant", "You said hello. And that is that."),
+    ]
+
+
+async def test_who_says_the_same_again_is_answered_again(talk, until):
+    for turn in (1, 2):
+        talk.decide(d.TurnStarted(0, "voice"))
+        talk.decide(d.Commit(0, "finished", text="hello"))
+        await until(lambda turn=turn: len(talk.model.asked) == turn)
+        assert await play_out(talk) > 0.1
+    assert [text for _, text in memory(talk)] == ["hello", "You said hello. And that is that."] * 2
+
+
 async def test_a_reply_that_was_overtaken_is_not_spoken(talk, until):
     """On a busy machine the reply to an old guess begins after the next guess was made."""
     overhear = talk._conductor.llm
     talk.decide(d.TurnStarted(0, "voice"))
     talk.decide(d.Speculate(0, "sounds finished", text="one two"))
-    overhear(LLMFullResponseStartFrame(), "one")
-    overhear(LLMTextFrame("You said one. "), "one")
+    overhear(LLMFullResponseStartFrame(), Asked("one"))
+    overhear(LLMTextFrame("You said one. "), Asked("one"))
     assert talk._mouth.writing is None
     await held_audio(talk, until)
-    overhear(LLMFullResponseStartFrame(), "one two")  # the same guess answered once more
+    overhear(LLMFullResponseStartFrame(), Asked("one two"))  # the same guess answered once more
     talk.decide(d.Commit(0, "finished", text="one two"))
     assert len(talk._playout._queue) == 1
 
