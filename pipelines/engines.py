@@ -75,7 +75,7 @@ async def open_asr(
     if _is_url(spec, "ws", "wss", "http", "https"):
         from asr.remote.vllm import VllmAsrEngine
 
-        return VllmAsrEngine(spec)
+        return await VllmAsrEngine.connect(spec)
     folder = _folder(spec, NANO_ASR, "--asr", "nano, sphinx, mistral")
     from asr.engine import VoxtralRealtimeEngine
 

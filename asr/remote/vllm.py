@@ -43,6 +43,18 @@ class VllmAsrEngine:
         self._http_url = urlunsplit(("https" if secure else "http", parts.netloc, "", "", ""))
         self._delay_ms = delay_ms
 
+    @classmethod
+    async def connect(cls, url: str) -> VllmAsrEngine:
+        """Remember a server that a caller can be connected to now.
+
+        Raises:
+            RemoteError: It cannot be reached, or is no such server.
+        """
+        engine = cls(url)
+        stream = await engine.open()
+        await stream.close()
+        return engine
+
     @property
     def info(self) -> AsrInfo:
         return AsrInfo(self._model or "Voxtral Realtime", self._ws_url, self._delay_ms)

@@ -31,7 +31,7 @@ async def engine(request):
     app = {"vllm": vllm_app, "mistral": mistral_app}[request.param]()
     async with serving(app) as address:
         if request.param == "vllm":
-            yield VllmAsrEngine(f"http://{address}")
+            yield await VllmAsrEngine.connect(f"http://{address}")
         else:
             yield MistralAsrEngine("good-key", server_url=f"http://{address}")
 
@@ -109,7 +109,7 @@ async def test_refusals_are_told_apart():
         with pytest.raises(RemoteError, match="serves no model"):
             await VllmAsrEngine(f"http://{address}").open()
     with pytest.raises(RemoteError, match="cannot be reached"):
-        await VllmAsrEngine("http://127.0.0.1:9").open()
+        await VllmAsrEngine.connect("http://127.0.0.1:9")
 
 
 async def test_a_wrong_key_never_shows_in_the_error():

@@ -80,6 +80,7 @@ def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
         (("--log-dir", "/proc/none"), "/proc/none cannot be made"),
         (("--sip", "127.0.0.1:99999"), "is no HOST:PORT"),
         (("--llm", "http://127.0.0.1:1"), "There is no chat-completions server at"),
+        (("--asr", "ws://127.0.0.1:1"), "ws://127.0.0.1:1/v1/realtime cannot be reached"),
         (("--deployment", "nowhere.yaml"), "nowhere.yaml cannot be read"),
     ],
 )
