@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from agent.clauses import ClauseSplitter
 from agent.heard import Cut, HeardLedger
-from common.errors import ParleyError
+from common.errors import EngineFull, ParleyError
 from pipelines.playout import Playout, Utterance
 from pipelines.tasks import Tasks
 from tts.interface import SpeechStream, SpokenWord, TtsEngine
 from tts.speakable import Spoken
+
+_ASK_AGAIN, _FULL_FOR_S = 40, 0.05  # two seconds in all
 
 
 class Reply(Utterance):
@@ -224,7 +228,7 @@ class Mouth:
 
     async def _synthesise(self, reply: Reply) -> None:
         try:
-            stream = reply.stream = await self._engine.open(voice=self._voice)
+            stream = reply.stream = await self._free_voice(reply)
         except ParleyError as error:
             self._fail(reply, error)
             reply.end()
@@ -246,6 +250,16 @@ class Mouth:
         finally:
             stream.cancel()
             reply.end()
+
+    async def _free_voice(self, reply: Reply) -> SpeechStream:
+        """A stream for a reply; a full engine is asked again, for other replies end every moment."""
+        for _ in range(_ASK_AGAIN):
+            with suppress(EngineFull):
+                return await self._engine.open(voice=self._voice)
+            await asyncio.sleep(_FULL_FOR_S)
+            if reply.cancelled:
+                break
+        return await self._engine.open(voice=self._voice)
 
     def _fail(self, reply: Reply, error: ParleyError) -> None:
         reply.broken = True

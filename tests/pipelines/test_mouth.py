@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from common.errors import EngineFull, ParleyError
 from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
-from tts.interface import SpokenWord
+from tts.interface import SpeechStream, SpokenWord, TtsEngine
 from tts.speakable import Spoken, speakable
 
 
@@ -99,13 +100,32 @@ async def test_of_a_held_reply_one_clause_is_prepared_and_the_rest_follows_when_
     assert reply.done
 
 
-async def test_a_voice_that_is_full_is_told_and_the_mouth_goes_on(mouth, engines, monkeypatch):
-    async def full(**_: object) -> None:
-        raise EngineFull("All voices are speaking.")
+class Full:
+    """An engine that refuses so many times."""
 
-    monkeypatch.setattr(mouth, "_engine", type("Full", (), {"open": staticmethod(full)})())
+    def __init__(self, engine: TtsEngine, times: int) -> None:
+        self._engine, self._times = engine, times
+
+    async def open(self, **given: Any) -> SpeechStream:
+        self._times -= 1
+        if self._times >= 0:
+            raise EngineFull("All voices are speaking.")
+        return await self._engine.open(**given)
+
+
+async def test_a_reply_waits_for_a_voice_to_be_free(mouth, engines, monkeypatch):
+    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 5))
+    reply = mouth.say(Reply(1), "Hello there.")
+    assert np.abs(await play(mouth)).max() > 0.1
+    assert reply.cut(0).heard == "Hello there."
+    assert not [told for told in mouth.watching.told if told.startswith("failure")]
+
+
+async def test_a_voice_that_stays_full_is_told_and_the_mouth_goes_on(mouth, engines, monkeypatch):
+    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 1_000))
+    monkeypatch.setattr("pipelines.mouth._FULL_FOR_S", 0.001)
     reply = mouth.say(Reply(1), "Hello.")
-    await play(mouth, 0.5)
+    await play(mouth)
     assert mouth.watching.told[-1] == "failure All voices are speaking."
     assert reply.cut(0).heard == ""
     monkeypatch.setattr(mouth, "_engine", engines.tts)
