@@ -191,10 +191,7 @@ class ScriptPlayer:
             return self._close(state, form.cancelled, now)
         heard = self._understand(state, text)
         if heard is not None and self._is_aside(heard):
-            kept, said = self._follow(replace(state, form=""), heard, text, now)
-            kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
-            kept, question = self._go_on(kept, "", now)
-            return replace(kept, last=said), f"{said} {question}"
+            return self._aside(state, heard, text, now)
         understood = replace(state, misses=0)
         if state.asking in self._slots:
             if (value := parse(self._slots[state.asking], text, asked=True)) is not None:
@@ -202,9 +199,22 @@ class ScriptPlayer:
                 return self._go_on(replace(understood, slots=known), text, now)
         elif (revised := self._revise(understood, form, text, now)) is not None:
             return revised
+        if heard is not None and not self._rules[heard.key].form and yes_or_no(text) is None:
+            return self._aside(state, heard, text, now)
         if state.misses >= _PATIENCE:
             return self._close(state, form.cancelled, now)
         return self._go_on(replace(state, misses=state.misses + 1), "", now, lead=[list(_SORRY)])
+
+    def _aside(
+        self, state: Dialogue, heard: _Heard, text: str, now: datetime
+    ) -> tuple[Dialogue, str]:
+        """Answer something else in the middle of a form, and ask again; not after a goodbye."""
+        kept, said = self._follow(replace(state, form=""), heard, text, now)
+        if kept.ended:
+            return kept, said
+        kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
+        kept, question = self._go_on(kept, "", now)
+        return replace(kept, last=said), f"{said} {question}"
 
     def _revise(
         self, state: Dialogue, form: Form, text: str, now: datetime

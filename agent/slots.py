@@ -22,16 +22,22 @@ _YES = word_set(
     please affirmative great"""
 )
 _NO = word_set("no nope nah not never wrong incorrect cancel negative")
+_YES_PHRASE = re.compile(
+    r"^(?:why not|go on|go ahead|keep going|of course|please do|sounds good|another(?: one)?|one more|i would"
+    r"|i do|let us(?: hear it| go| do it)?|do it|tell me(?: more)?)(?: please| then| thanks)?$"
+)
+_NO_PHRASE = re.compile(r"^(?:that is enough|enough|maybe later)\b")
 _NAME_LEADS = (
-    "my name is", "the name is", "name is", "call me", "this is", "it is", "put it under", "under",
-    "for", "i am called", "i am",
+    "my name is", "the name is", "name is", "call me", "under the name of", "under the name", "under",
+    "this is", "it is", "for", "i am called", "i am",
 )  # fmt: skip
-_CLEAR_LEADS = 4  # the first so many introduce a name even unasked
+_CLEAR_LEADS = 7  # the first so many introduce a name even unasked
 _TIME_PHRASE = re.compile(
     r"\b(at|around|by|past|to) (half |quarter )?\S+( (past|to) \w+| (\w+teen|thirty|forty|ten|oclock|"
     r"am|pm|a m|p m|\d\d))*\b"
 )
 _SPOKEN_NUMBER = rf"(?:\d+|{'|'.join([*_COUNT.split(), *_TENS])})"
+_CLOCK = re.compile(rf"\b(?:{_SPOKEN_NUMBER} )+(?:oclock|am|pm|a m|p m|in the \w+|tonight)\b")
 _NOON = {"noon": "noon", "midday": "noon", "midnight": "midnight"}
 _DAY_PARTS = ("morning", "afternoon", "evening", "night")
 _CLOCK_MARK = re.compile(rf"\b(at|around|by|half|quarter)\b(?=.*\b{_SPOKEN_NUMBER}\b)")
@@ -42,6 +48,7 @@ _FILLERS = word_set(
 )
 _NOT_NAMES = word_set(
     "not no fine good sorry calling looking here just happy tired great nothing nobody what who why"
+    " on at in back later again today tomorrow when if a an crazy"
 )
 
 
@@ -61,9 +68,16 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
         case "yes_no":
             return {True: "yes", False: "no", None: None}[yes_or_no(text)]
         case "number":
-            plain = words if asked else _TIME_PHRASE.sub(" ", " ".join(words)).split()
-            found = [n for n in numbers(plain, homophones=asked) if slot.least <= n <= slot.most]
-            return str(found[0]) if found else None
+            plain = " ".join(words)
+            if not asked:
+                plain = _TIME_PHRASE.sub(" ", _CLOCK.sub(" ", plain))
+            for homophones in (False, True)[: 1 + asked]:  # "for ten" is ten, "for" may be four
+                found = numbers(plain.split(), homophones=homophones)
+                if fits := [n for n in found if slot.least <= n <= slot.most]:
+                    return str(fits[0])
+                if found:
+                    break
+            return None
         case "time":
             return time_of_day(words, asked=asked)
         case "day":
@@ -82,6 +96,11 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
 def yes_or_no(text: str) -> bool | None:
     """True for yes, False for no, None when it is neither (or both)."""
     words = words_of(text)
+    phrase = " ".join(words)
+    if words[-1:] in (("bye",), ("goodbye",)):
+        return None  # "okay, bye"
+    if _YES_PHRASE.match(phrase) or _NO_PHRASE.match(phrase):
+        return bool(_YES_PHRASE.match(phrase))
     no = any(word in _NO for word in words)
     yes = any(word in _YES for word in words) and "not right" not in " ".join(words)
     if words[:1] in (("no",), ("nope",), ("nah",)):
@@ -180,6 +199,6 @@ def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:
     rest = [word for word in rest if word not in _FILLERS][:3]
     for stop in ("and", "but", "because", "from"):
         rest = rest[: rest.index(stop)] if stop in rest else rest
-    if not rest or rest[0] in _NOT_NAMES or any(word.isdigit() for word in rest):
+    if not rest or rest[0] in _NOT_NAMES or numbers(rest):
         return None
     return " ".join(word.capitalize() for word in rest)

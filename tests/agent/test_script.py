@@ -57,6 +57,42 @@ def test_what_was_meant_lands_even_when_misheard(heard, answer):
     assert answer in Talk("parley").say(heard)
 
 
+BOOKED = ("book a table for four", "friday", "at seven", "walter")
+
+
+@pytest.mark.parametrize(
+    ("name", "heard", "answer"),
+    [
+        (
+            "restaurant",
+            (*BOOKED, "actually make it eight o'clock"),
+            "a table for 4, Friday, at 8 o'",
+        ),
+        ("restaurant", (*BOOKED, "do you have vegetarian dishes"), "three vegetarian dishes"),
+        ("restaurant", (*BOOKED, "do you have wifi"), "under Walter. Is that right?"),
+        (
+            "restaurant",
+            (*BOOKED, "thank you goodbye"),
+            "Thank you for calling the Harbour Kitchen.",
+        ),
+        (
+            "restaurant",
+            ("a table for two tomorrow at nine under miller",),
+            "at 9 o'clock, under Mil",
+        ),
+        ("quizmaster", ("yes", "can you repeat the question"), "Which planet"),
+        ("quizmaster", ("yes", "mercury", "stop i want to quit"), "1 out of five. Thanks for play"),
+        ("parley", ("tell me a joke", "why not"), "packet loss"),
+        ("parley", ("tell me a joke", "okay thanks bye"), "Goodbye"),
+        ("parley", ("can you call me on the phone",), "telephones"),
+    ],
+)
+def test_what_callers_say_along_the_way(name, heard, answer):
+    talk = Talk(name)
+    *_, last = [talk.say(text) for text in heard]
+    assert answer in last
+
+
 @pytest.mark.parametrize("heard", ["", "...", "brillig slithy toves", "xyzzy", "the stock ticker"])
 def test_what_is_not_understood_keeps_the_talk_going(heard):
     talk = Talk("parley")

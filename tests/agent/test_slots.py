@@ -16,6 +16,7 @@ from agent.slots import parse, yes_or_no
         ("number", "a dozen", "12"),
         ("number", "two hundred", "200"),
         ("number", "no idea", None),
+        ("number", "okay then for ten", "10"),
         ("time", "seven", "7 o'clock"),
         ("time", "at half past seven", "7:30"),
         ("time", "quarter to eight", "7:45"),
@@ -36,6 +37,8 @@ from agent.slots import parse, yes_or_no
         ("name", "uh john", "John"),
         ("name", "this is mister brown and i am late", "Brown"),
         ("name", "i am fine", None),
+        ("name", "put it under miller", "Miller"),
+        ("name", "call me on the phone", None),
         ("text", "the blue one.", "the blue one"),
         ("yes_no", "yeah sure", "yes"),
         ("yes_no", "no, that is fine", "no"),
@@ -69,6 +72,17 @@ def test_neither_yes_nor_no():
     assert yes_or_no("yes and no") is True  # the first word decides
     assert yes_or_no("that is not right") is False
     assert yes_or_no("tomorrow") is None
+    assert yes_or_no("okay thanks bye") is None
+
+
+@pytest.mark.parametrize("said", ["why not", "go on", "another one please", "of course", "I would"])
+def test_yes_in_other_words(said):
+    assert yes_or_no(said) is True
+
+
+@pytest.mark.parametrize("said", ["that's enough", "not now", "maybe later", "I'd rather not"])
+def test_no_in_other_words(said):
+    assert yes_or_no(said) is False
 
 
 @pytest.mark.parametrize(
