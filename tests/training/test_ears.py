@@ -24,6 +24,7 @@ from asr.offline import transcribe
 from asr.steps import Steps
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
+from common.errors import ParleyError
 from training.ears.arpa import BackoffModel
 from training.ears.batches import Batch, Corpus
 from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
@@ -39,12 +40,15 @@ from training.text.conversation import spoken
 RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
 
 
+def tokenizer(folder: Path) -> Path:
+    words = Counter({"hello": 9, "help": 5, "yellow": 3, "it's": 2, "held": 4})
+    write_tekken(folder / "tekken.json", learn_pieces(words, 270), delay_ms=480)
+    return folder / "tekken.json"
+
+
 @pytest.fixture(scope="module")
 def tekken(tmp_path_factory: pytest.TempPathFactory) -> Tekken:
-    words = Counter({"hello": 9, "help": 5, "yellow": 3, "it's": 2, "held": 4})
-    path = tmp_path_factory.mktemp("tokens") / "tekken.json"
-    write_tekken(path, learn_pieces(words, 270), delay_ms=480)
-    return Tekken.load(path)
+    return Tekken.load(tokenizer(tmp_path_factory.mktemp("tokens")))
 
 
 def test_pieces_begin_with_their_space_and_cover_everything(tekken: Tekken) -> None:
@@ -264,6 +268,35 @@ def test_one_step_of_training_lowers_the_loss_and_exports(tmp_path: Path, tekken
     steps = Steps(loaded, StreamingIds.of(tekken), 1, LEFT_PAD_TOKENS)
     ((_, tokens),) = transcribe(steps, tekken, [np.zeros(16_000, np.float32)], 6)
     assert len(tokens) > 10
+
+
+def test_a_run_ships_its_average_and_goes_on(tmp_path: Path) -> None:
+    from training.ears.train import Run
+
+    stages = [RECIPE.stages[-1].model_copy(update={"minutes": 0.01})]
+    tiny = {"pieces": 270, "batch": 2, "held_out_clips": 2, "average_steps": 4, "other_lr": 0.1}
+    recipe, out = RECIPE.model_copy(update=tiny | {"stages": stages}), tmp_path / "run"
+    shard(tmp_path / "corpus", 6, "hello\t1.000\nhelp\t3.000")
+    out.mkdir()
+    tokenizer(out)
+    run = Run(out, tmp_path / "corpus", recipe)
+    first = run.ears.model.tok_embeddings.weight.clone()
+    run.train()
+    steps = run.log.steps
+    shipped = load_model(out, dtype=torch.float32).tok_embeddings.weight
+    last = run.ears.model.tok_embeddings.weight
+    assert 0 < (shipped - first).norm() < (last - first).norm()
+    with pytest.raises(ParleyError, match="stages of the recipe are done"):
+        Run(out, tmp_path / "corpus", recipe).train()
+    longer = recipe.model_copy(update={"stages": stages * 2})
+    again = Run(out, tmp_path / "corpus", longer)
+    assert torch.equal(again.ears.model.tok_embeddings.weight, last)
+    again.train()
+    assert again.log.steps > steps
+    (out / "log.json").unlink()
+    (out / "run.pt").unlink()
+    with pytest.raises(ParleyError, match=r"log\.json cannot be read"):
+        Run(out, tmp_path / "corpus", recipe, start=out)
 
 
 def _deeper_ears_hear_the_same(earlier: Path, recipe: EarsRecipe, batch: Batch) -> None:

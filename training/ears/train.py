@@ -142,7 +142,7 @@ class Run:
         self.log = Log()
         if start:
             self.ears.take_over(start)
-            self.log = Log(**json.loads((start / "log.json").read_text()))
+            self.log = _log_of(start)
         self.ears.to(self._device)
         self._average = deepcopy(self.ears)
         self._steppers = optimisers(
@@ -296,6 +296,21 @@ class Run:
         }
         self.log.curve.append(point)
         typer.echo(json.dumps(point))
+
+
+def _log_of(checkpoint: Path) -> Log:
+    """What a checkpoint has been through.
+
+    Raises:
+        ParleyError: It was not trained here, or not completely copied.
+    """
+    try:
+        return Log(**json.loads((checkpoint / "log.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ParleyError(
+            f"{checkpoint / 'log.json'} cannot be read ({error}), so training cannot go on from there.",
+            "Give the folder of a run or of nano ears that `training.ears.export` wrote.",
+        ) from error
 
 
 def write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | None) -> None:
