@@ -82,6 +82,8 @@ BOOKED = ("book a table for four", "friday", "at seven", "walter")
         ),
         ("quizmaster", ("yes", "can you repeat the question"), "Which planet"),
         ("quizmaster", ("yes", "mercury", "stop i want to quit"), "1 out of five. Thanks for play"),
+        ("quizmaster", ("yes", "what was the question"), "Which planet"),
+        ("listener", ("my mother died last week",), "so sorry"),
         ("parley", ("tell me a joke", "why not"), "packet loss"),
         ("parley", ("tell me a joke", "okay thanks bye"), "Goodbye"),
         ("parley", ("can you call me on the phone",), "telephones"),
