@@ -28,7 +28,10 @@ from training.text.conversation import Conversation, spoken
 
 _LOG_BASE = math.log(1.0001)  # pocketsphinx's log probabilities
 _START, _END = "<s>", "</s>"
-_EXTRA_WORDS = {"uhuh": "AH HH AH", "erm": "ER M"}
+_EXTRA_WORDS = {
+    "uhuh": "AH HH AH", "erm": "ER M", "personas": "P ER S OW N AH Z", "gpt": "JH IY P IY T IY",
+    "assistant's": "AH S IH S T AH N T S",
+}  # fmt: skip
 _FILLERS = ("um", "um", "uh", "uh", "er", "hmm")
 _LEAST = 1e-9  # P of a word that the bundled model does not know
 _BIN_FILE = 2  # pocketsphinx's number for its compact trie
