@@ -161,7 +161,7 @@ def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:
         for word in spoken(PLACEHOLDER.sub("", text))
     }
     assert len(hoped) > 300
-    assert hoped - known <= {"gpt", "personas"}  # nor does the dictionary that ours is cut from
+    assert hoped <= known
 
 
 def model() -> BackoffModel:
