@@ -27,7 +27,15 @@ from backbone.tekken import Tekken
 from common.errors import ParleyError
 from training.ears.arpa import BackoffModel
 from training.ears.batches import Batch, Corpus
-from training.ears.corpus import MEL_BINS, MEL_FRAMES, OPEN_FLOOR, PHONE_FRAMES
+from training.ears.clips import grammar_sentences
+from training.ears.corpus import (
+    MEL_BINS,
+    MEL_FRAMES,
+    OPEN_FLOOR,
+    PHONE_FRAMES,
+    CorpusOptions,
+    Talk,
+)
 from training.ears.evaluate import error_rate, word_errors
 from training.ears.export import average
 from training.ears.noise import _warped, spoil_mels
@@ -35,7 +43,7 @@ from training.ears.recipe import EarsRecipe
 from training.ears.sprint import pack
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
 from training.ears.workers import Workers, together
-from training.text.conversation import spoken
+from training.text.conversation import held_out, spoken
 
 RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
 
@@ -236,6 +244,16 @@ def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Te
         assert same.float().mean() > 0.85
     assert (batch.phones[:, : 4 * LEFT_PAD_TOKENS] == -100).all()
     assert batch.character_counts.tolist() == [10, 10]
+
+
+def test_what_the_test_says_training_never_says(tmp_path: Path) -> None:
+    kept = grammar_sentences(50)
+    assert all(map(held_out, kept))
+    model().write(tmp_path / "tiny.arpa")
+    talk = Talk(3, tmp_path / "tiny.arpa", CorpusOptions(caller_share=0.8, agent_share=0.2))
+    said = [talk.text() for _ in range(2_000)]
+    assert not any(map(held_out, said))
+    assert sum(len(spoken(text)) > 3 for text in said) > 1_000
 
 
 def test_one_step_of_training_lowers_the_loss_and_exports(tmp_path: Path, tekken: Tekken) -> None:

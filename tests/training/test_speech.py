@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import ParleyError
 from training.speech import augment, festival
+from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import THROATS, Foreign, ForeignManner, Throat
@@ -89,6 +90,36 @@ def test_foreign_voices_say_what_espeak_would_and_when(espeak: Espeak, throat: T
     assert model is not None
     assert [phone.text for phone in said.phones] == [phone.text for phone in model.phones]
     assert said.seconds == pytest.approx(model.phones[-1].end_s / 1.1, abs=0.05)
+
+
+def test_a_blend_has_the_times_of_one_and_nears_the_sound_of_the_other(flite: Flite) -> None:
+    text = "My sister wants to know when the train leaves."
+    one, other = (
+        flite.say(text, Manner(base, hz)) for base, hz in (("rms", 104.0), ("slt", 172.0))
+    )
+    assert one
+    assert other
+    between = blend(one, other, 0.7)
+    assert between.phones == one.phones
+    assert len(between.pcm) == len(one.pcm)
+    assert np.abs(blend(one, other, 0.0).pcm - one.pcm).max() < 1e-3
+    assert away(between, other) < 0.8 * away(one, other)
+
+
+def away(one: Utterance, other: Utterance) -> float:
+    """How far the spectra of two speakers are apart on the vowels they share, in nepers."""
+
+    def spectra(said: Utterance) -> list[np.ndarray]:
+        middles = [
+            round(8_000 * (p.start_s + p.end_s)) for p in said.phones if p.text[0] in "aeiou"
+        ]
+        windows = (said.pcm[m - 256 : m + 256] * np.hanning(512) for m in middles)
+        return [
+            np.log(np.abs(np.fft.rfft(w)).reshape(-1)[:256].reshape(32, 8).mean(1)) for w in windows
+        ]
+
+    pairs = zip(spectra(one), spectra(other), strict=True)
+    return float(np.mean([np.abs((a - a.mean()) - (b - b.mean())).mean() for a, b in pairs]))
 
 
 def test_the_voices_of_the_test_are_no_ones_teacher() -> None:
