@@ -32,6 +32,7 @@ from asr.offline import step
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.stream import Listener
 from asr.words import StreamingIds
+from backbone.checkpoint import read_params
 from backbone.config import DecoderConfig
 from backbone.tekken import Tekken
 from pipelines.engines import NANO_ASR
@@ -63,30 +64,9 @@ PUBLISHED = AsrConfig(
     ),
     num_mel_bins=128,
 )
-NANO = AsrConfig(
-    replace(
-        PUBLISHED.decoder,
-        dim=224,
-        n_layers=4,
-        head_dim=56,
-        hidden_dim=640,
-        n_heads=4,
-        n_kv_heads=4,
-        vocab_size=620,
-        sliding_window=64,
-    ),
-    replace(
-        PUBLISHED.encoder,
-        dim=192,
-        n_layers=5,
-        head_dim=48,
-        hidden_dim=512,
-        n_heads=4,
-        n_kv_heads=4,
-        sliding_window=32,
-    ),
-    num_mel_bins=80,
-)
+_SHIPPED = AsrConfig.from_params(read_params(NANO_ASR))
+# The shipped sizes, but for the text pieces: those are the test tokenizer's.
+NANO = replace(_SHIPPED, decoder=replace(_SHIPPED.decoder, vocab_size=620))
 MID = AsrConfig(
     replace(
         PUBLISHED.decoder,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import httpx
@@ -45,14 +46,15 @@ class VllmAsrEngine:
 
     @classmethod
     async def connect(cls, url: str) -> VllmAsrEngine:
-        """Remember a server that a caller can be connected to now.
+        """Remember a server that answers; one that has no room for a caller just now does.
 
         Raises:
             RemoteError: It cannot be reached, or is no such server.
         """
         engine = cls(url)
-        stream = await engine.open()
-        await stream.close()
+        with suppress(EngineFull):
+            stream = await engine.open()
+            await stream.close()
         return engine
 
     @property

@@ -103,8 +103,9 @@ async def test_mistral_idle_hang_up_is_explained():
 
 async def test_refusals_are_told_apart():
     async with serving(vllm_app("full")) as address:
+        engine = await VllmAsrEngine.connect(f"http://{address}?model=x")  # it will have room again
         with pytest.raises(EngineFull):
-            await VllmAsrEngine(f"http://{address}?model=x").open()
+            await engine.open()
     async with serving(vllm_app("empty")) as address:
         with pytest.raises(RemoteError, match="serves no model"):
             await VllmAsrEngine(f"http://{address}").open()

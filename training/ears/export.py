@@ -45,24 +45,25 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   ({pool:.1f} hours). espeak-ng voices of many accents, variants, paces, pitches and vocal tracts;
   CMU ARCTIC voices (rms, slt, awb) of flite in made manners; nine festival voices of other
   languages, made to say English with the nearest sounds they have (`training/speech/foreign.py`);
-  our own nano voice.
+  our own nano voice; speakers between two of these (`training/speech/blend.py`).
 - Text: callers and agents of the grammar in `training/text`, sentences drawn from the language
   model in `training/ears`, random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
   spectrogram, anew each time: longer and shorter throats, pitch, sharper and blunter sounds,
-  noise from 3 dB up, babble, microphone colour, band limits, level.
+  noise from 3 dB up, babble, microphone colour, band limits, gaps, level.
 - Never trained on: festival's kal and ked, the espeak variants of `HELD_OUT_VARIANTS`, the
-  hand-written test sentences, any recording of a person.
+  hand-written test sentences, any recording of a person; in the last run the grammar's held-out
+  sentences.
 
 ## Trained
 Seed {seed}; {steps} steps, {minutes:.0f} minutes of one CPU core; stages, in minutes of each worker:
-{stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. Last
-losses on {held_out} held-out clips: {losses}. Curve: `loss.png`.
+{stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. What
+ships is a running average of the weights over about {average} steps. Last losses on {held_out} held-out clips: {losses}. Curve: `loss.png`.
 {notes}
 
 ## Heard
 Word error rate in percent with a 90 % interval, default delay {delay_ms} ms. `trained` and `foreign`
-say sentences of the grammar, the others hand-written ones (`training/ears/natural.txt`); families and
+say held-out sentences of the grammar, the others hand-written ones (`training/ears/natural.txt`); families and
 conditions in `training/ears/clips.py`.
 
 {table}
@@ -155,6 +156,7 @@ def card(
         minutes=log["seconds"] / 60,
         stages=", ".join(f"{s.name} {s.minutes:g}" for s in recipe.stages),
         held_out=recipe.held_out_clips,
+        average=recipe.average_steps,
         notes=notes,
         losses=", ".join(f"{name} {value:.2f}" for name, value in last["held_out"].items()),
         delay_ms=recipe.delay_ms,
