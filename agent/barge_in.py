@@ -32,6 +32,7 @@ NOT_SPEECH_MS = 140
 NOT_SPEECH_CONFIDENCE = 0.25
 LEVEL_KNOWN_MS = 280  # the s and t of “stop” alone last 160 ms, far below its vowel
 SOMEONE_ELSE_DB = 7.0  # turned away or across the room, against the caller's own usual level
+ROOM_DB = 17.0  # no browser lowers a microphone so far: a television, whatever its pitch
 ASIDE_DB = 5.0  # one voice varies by 3 dB from sentence to sentence
 OTHER_VOICE_DB = 2.0  # who takes over the microphone is as loud as the caller was
 ASIDE_MS = 1500  # who speaks on for so long means the agent
@@ -91,8 +92,10 @@ class Doubt:
     @property
     def far(self) -> bool:
         """Somebody across the room: much quieter than the caller, and not by the caller's own pitch."""
-        quiet = self.below_usual_db >= SOMEONE_ELSE_DB and self.voiced_ms < FAR_ACCEPT_MS
-        return quiet and self.other_voice is not False
+        if self.voiced_ms >= FAR_ACCEPT_MS:
+            return False
+        quietest_own = ROOM_DB if self.other_voice is False else SOMEONE_ELSE_DB
+        return self.below_usual_db >= quietest_own
 
     @property
     def aside(self) -> bool:
