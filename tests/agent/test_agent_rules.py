@@ -158,7 +158,13 @@ def test_who_began_far_away_and_comes_nearer_is_still_somebody_else() -> None:
 
 @pytest.mark.parametrize(
     ("pitch_hz", "level", "yields"),
-    [(190.0, -27.0, False), (190.0, -24.0, True), (110.0, -27.0, True)],
+    [
+        (190.0, -27.0, False),
+        (190.0, -24.0, True),
+        (110.0, -27.0, True),
+        (120.0, -36.0, True),
+        (130.0, -36.0, False),
+    ],
 )
 def test_another_voice_that_is_not_as_loud_is_somebody_else(
     pitch_hz: float, level: float, yields: bool
@@ -167,6 +173,14 @@ def test_another_voice_that_is_not_as_loud_is_somebody_else(
     talk.fresh()
     talk.pitch_hz = pitch_hz
     talk.say("can you get the door please", level=level).quiet(160).heard(final=True).quiet(400)
+    assert ("Interrupt" in talk.fresh()) is yields
+
+
+@pytest.mark.parametrize(("level", "yields"), [(-37.0, True), (-44.0, False)])
+def test_nobody_is_so_quiet_as_a_television_whatever_its_pitch(level: float, yields: bool) -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.say("we will have two coffees please", level=level).quiet(160).heard(final=True).quiet(400)
     assert ("Interrupt" in talk.fresh()) is yields
 
 
