@@ -65,8 +65,11 @@ PUBLISHED = AsrConfig(
     num_mel_bins=128,
 )
 _SHIPPED = AsrConfig.from_params(read_params(NANO_ASR))
-# The shipped sizes, but for the text pieces: those are the test tokenizer's.
-NANO = replace(_SHIPPED, decoder=replace(_SHIPPED.decoder, vocab_size=620))
+# The shipped sizes but for the text pieces, which are the test tokenizer's, and the width in which the
+# delay is told, for which `transformers` knows the published one only.
+NANO = replace(
+    _SHIPPED, decoder=replace(_SHIPPED.decoder, vocab_size=620, ada_rms_norm_t_cond_dim=32)
+)
 MID = AsrConfig(
     replace(
         PUBLISHED.decoder,

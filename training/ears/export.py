@@ -57,8 +57,9 @@ people are harder for it than the first rows suggest. Never use it where a mishe
 
 ## Trained
 Seed {seed}; {steps} steps, {minutes:.0f} minutes of one CPU core; stages, in minutes of each worker:
-{stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. What
-ships is a running average of the weights over about {average} steps. Last losses on {held_out} held-out clips: {losses}. Curve: `loss.png`.
+{stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. A
+running average of the weights over about {average} steps was kept; its last losses on {held_out} held-out
+clips: {losses}. Curve: `loss.png`.
 {notes}
 
 ## Heard
