@@ -143,7 +143,8 @@ class Crowd:
         chance, options = self._chance, self._options
         if self._ours and chance.random() < options.ours_share:
             return self._ours.someone()
-        if chance.random() < options.blend_share:
+        humans = options.foreign_share + options.flite_share
+        if humans and chance.random() < options.blend_share:
             return Between(self._person(), self._human(), chance.uniform(0.25, 0.9))
         return self._person()
 
