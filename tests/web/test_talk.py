@@ -134,7 +134,7 @@ def test_talking_interrupting_and_talking_again(
 def test_interrupting_through_what_the_browser_does_to_a_microphone(
     parley: tuple[str, subprocess.Popen[str]], new_page: Callable[..., Page], tmp_path: Path
 ) -> None:
-    """Echo cancelling and gain control make whoever talks over the agent some 10 dB quieter."""
+    """What the browser does against echo does not make whoever talks over the agent somebody else."""
     url, _ = parley
     wav, silence = tmp_path / "caller.wav", np.zeros(5 * 48_000, np.float32)
     lines = [flite(text, "rms") for text in (QUESTION, INTERRUPTION)]

@@ -9,7 +9,8 @@ export async function openMicrophone(deviceId) {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: {
         deviceId: deviceId ? { exact: deviceId } : undefined,
-        echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1,
+        // Levels tell the caller from a television, and the ears hear at any; gain control would even them out.
+        echoCancellation: true, noiseSuppression: true, autoGainControl: false, channelCount: 1,
       },
     });
     return stream.getAudioTracks()[0];
