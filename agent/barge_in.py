@@ -65,7 +65,7 @@ class Doubt:
         below_usual_db: How much quieter it is than the caller usually speaks.
         began_far: It began so quietly that it was taken for somebody else.
         other_voice: It is much higher or lower than the caller speaks; None: unclear. False is the
-            caller, however quiet: browsers lower a microphone by 10 dB while the agent is heard.
+            caller, unless very quiet: browsers lower a microphone by 10 dB while the agent is heard.
         meaning: What those words do to the floor.
         seems: What they and those that may still change would do to it.
         word_count: How many words are understood for sure.
@@ -91,7 +91,7 @@ class Doubt:
 
     @property
     def far(self) -> bool:
-        """Somebody across the room: much quieter than the caller, and not by the caller's own pitch."""
+        """Somebody across the room: much quieter than the caller, and more so at the same pitch."""
         if self.voiced_ms >= FAR_ACCEPT_MS:
             return False
         quietest_own = ROOM_DB if self.other_voice is False else SOMEONE_ELSE_DB

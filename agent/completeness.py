@@ -168,7 +168,7 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
 def _last_question(flat: str) -> list[str]:
     """The words of the question that a sentence is or ends in; none if it asks nothing."""
     late = _ASKS_LATE.fullmatch(flat)
-    words = (late[1] if late else _LEADS_IN.sub("", flat, count=1)).split()
+    words = (late[1] if late else _LEADS_IN.sub("", flat)).split()
     return words if words and words[0] in _QUESTION_START else []
 
 

@@ -199,6 +199,7 @@ class ScriptPlayer:
                 return self._go_on(replace(understood, slots=known), text, now)
         elif (revised := self._revise(understood, form, text, now)) is not None:
             return revised
+        # What the form has no use for is answered as it would be outside of one.
         if heard is not None and not self._rules[heard.key].form and yes_or_no(text) is None:
             return self._aside(state, heard, text, now)
         if state.misses >= _PATIENCE:

@@ -71,13 +71,11 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
             plain = " ".join(words)
             if not asked:
                 plain = _TIME_PHRASE.sub(" ", _CLOCK.sub(" ", plain))
-            for homophones in (False, True)[: 1 + asked]:  # "for ten" is ten, "for" may be four
-                found = numbers(plain.split(), homophones=homophones)
-                if fits := [n for n in found if slot.least <= n <= slot.most]:
-                    return str(fits[0])
-                if found:
-                    break
-            return None
+            found = numbers(plain.split())
+            if asked and not found:  # "for ten" is ten, "for" may be four
+                found = numbers(plain.split(), homophones=True)
+            fits = [n for n in found if slot.least <= n <= slot.most]
+            return str(fits[0]) if fits else None
         case "time":
             return time_of_day(words, asked=asked)
         case "day":
@@ -99,10 +97,12 @@ def yes_or_no(text: str) -> bool | None:
     phrase = " ".join(words)
     if words[-1:] in (("bye",), ("goodbye",)):
         return None  # "okay, bye"
-    if _YES_PHRASE.match(phrase) or _NO_PHRASE.match(phrase):
-        return bool(_YES_PHRASE.match(phrase))
+    if _YES_PHRASE.match(phrase):
+        return True
+    if _NO_PHRASE.match(phrase):
+        return False
     no = any(word in _NO for word in words)
-    yes = any(word in _YES for word in words) and "not right" not in " ".join(words)
+    yes = any(word in _YES for word in words) and "not right" not in phrase
     if words[:1] in (("no",), ("nope",), ("nah",)):
         return False  # "no, that is fine"
     if words[:1] in (("yes",), ("yeah",), ("yep",)):

@@ -141,8 +141,15 @@ class Conductor:
     def _drop_held(self) -> None:
         reply = self.mouth.playout.held
         if isinstance(reply, Reply):
+            self._give_up(reply)
+
+    def _give_up(self, reply: Reply) -> None:
+        """Take back a reply of which nobody has heard anything."""
+        if reply.held:
             self._report.thrown_away(reply)
-            self.mouth.drop(reply)
+        else:
+            self._report.cut([(reply, Cut("", reply.text))])
+        self.mouth.drop(reply)
 
     def _commit(self, commit: d.Commit) -> None:
         self._report.step(Step.VOICE_ENDED)  # known already, unless the turn was typed
@@ -212,43 +219,38 @@ class Conductor:
                 its cancellation is on the way.
         """
         mouth = self.mouth
-        wanted = asked.words == self._expecting
         match frame:
-            case LLMFullResponseStartFrame() if wanted and (asked.after_tool or self._unheard()):
-                self._spoken_turn = turn = self.turn + self._speculating
-                self._begun = mouth.writing = mouth.begin(Reply(turn, held=self._speculating))
-                if not self._speculating:
-                    self.listener.observe(AgentThinking(self.listener.at, True))
             case LLMFullResponseStartFrame():
-                mouth.writing = None
+                mouth.writing = self._begin(asked)
             case LLMTextFrame() if mouth.writing:
                 mouth.write(mouth.writing, frame.text)
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if wanted:
+            case TTSSpeakFrame() if asked.words == self._expecting:
                 self.say(Line(frame.text), remembered=False)  # while a slow tool runs
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
                 self._drop_held()
 
-    def _unheard(self) -> bool:
-        """Whether no reply to the same words is being heard; one that merely waits is given up.
+    def _begin(self, asked: Asked) -> Reply | None:
+        """Begin a reply; none if it was overtaken, or another to the same words is being heard.
 
         Words that were guessed, given up and guessed again while the model was busy are answered
-        twice, and the first answer may have been cut off.
+        twice. The first answer may have been cut off, so one that nobody has heard gives place.
         """
-        reply = self._begun
-        if reply is None or reply.cancelled:
-            return True
-        if reply.written_samples:
-            return False
-        self.mouth.drop(reply)
-        if reply.held:
-            self._report.thrown_away(reply)
-        else:
-            self._report.cut([(reply, Cut("", reply.text))])
-        return True
+        if asked.words != self._expecting:
+            return None
+        earlier = self._begun
+        if earlier and not earlier.cancelled and not asked.after_tool:
+            if earlier.written_samples:
+                return None
+            self._give_up(earlier)
+        self._spoken_turn = turn = self.turn + self._speculating
+        self._begun = self.mouth.begin(Reply(turn, held=self._speculating))
+        if not self._speculating:
+            self.listener.observe(AgentThinking(self.listener.at, True))
+        return self._begun
 
     # ---- what the mouth and the playout tell ------------------------------------------------------
 

@@ -59,6 +59,11 @@ class CorpusOptions:
     quiet_share: float = 0.06  # clips with one sentence or none
     clips: int = 400  # per shard
 
+    @property
+    def human_share(self) -> float:
+        """Of the speakers: those whose voice was a person's."""
+        return self.foreign_share + self.flite_share
+
 
 Person = Manner | ForeignManner | EspeakManner
 
@@ -143,22 +148,19 @@ class Crowd:
         chance, options = self._chance, self._options
         if self._ours and chance.random() < options.ours_share:
             return self._ours.someone()
-        humans = options.foreign_share + options.flite_share
-        if humans and chance.random() < options.blend_share:
+        if options.human_share and chance.random() < options.blend_share:
             return Between(self._person(), self._human(), chance.uniform(0.25, 0.9))
         return self._person()
 
     def _person(self) -> Person:
-        humans = self._options.foreign_share + self._options.flite_share
-        if self._chance.random() * (1 - self._options.ours_share) < humans:
+        if self._chance.random() * (1 - self._options.ours_share) < self._options.human_share:
             return self._human()
         return random_manner(self._chance)
 
     def _human(self) -> ForeignManner | Manner:
         """Somebody whose voice was a person's."""
         chance, options = self._chance, self._options
-        humans = options.foreign_share + options.flite_share
-        if chance.random() * humans < options.foreign_share:
+        if chance.random() * options.human_share < options.foreign_share:
             return random_foreigner(chance)
         if chance.random() < options.plain_flite_share:
             base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))

@@ -64,8 +64,8 @@ clips: {losses}. Curve: `loss.png`.
 
 ## Heard
 Word error rate in percent with a 90 % interval, default delay {delay_ms} ms. `trained` and `foreign`
-say held-out sentences of the grammar, the others hand-written ones (`training/ears/natural.txt`); families and
-conditions in `training/ears/clips.py`.
+say held-out sentences of the grammar, the others hand-written ones (`training/ears/natural.txt`);
+families and conditions in `training/ears/clips.py`.
 
 {table}
 
