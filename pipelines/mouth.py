@@ -230,7 +230,8 @@ class Mouth:
         try:
             stream = reply.stream = await self._free_voice(reply)
         except ParleyError as error:
-            self._fail(reply, error)
+            if not reply.cancelled:
+                self._fail(reply, error)
             reply.end()
             return
         if reply.cancelled:

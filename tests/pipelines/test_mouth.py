@@ -121,6 +121,13 @@ async def test_a_reply_waits_for_a_voice_to_be_free(mouth, engines, monkeypatch)
     assert not [told for told in mouth.watching.told if told.startswith("failure")]
 
 
+async def test_nobody_is_told_that_a_reply_given_up_found_no_voice(mouth, engines, monkeypatch):
+    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 1_000))
+    mouth.drop(mouth.say(Reply(1), "Hello."))
+    await asyncio.sleep(0.2)
+    assert not [told for told in mouth.watching.told if told.startswith("failure")]
+
+
 async def test_a_voice_that_stays_full_is_told_and_the_mouth_goes_on(mouth, engines, monkeypatch):
     monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 1_000))
     monkeypatch.setattr("pipelines.mouth._FULL_FOR_S", 0.001)
