@@ -57,7 +57,7 @@ class Recording:
         heard: The agent's side as heard, same clock and length.
         events: What the agent reported over the data channel, with the time of arrival.
         health: Whether the machine could be trusted.
-        failed_wait: The step that was waited for in vain, if any: the item is then invalid.
+        failed_wait: The step that was waited for in vain, if any: the script ended there.
     """
 
     scenario: Scenario

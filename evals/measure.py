@@ -1,7 +1,7 @@
 """From a recording to numbers, from the caller's chair.
 
 Definitions follow the field's: a turn is answered when the agent becomes audible after it (voice to
-voice, negative when it cut in); an interruption is yielded when the agent falls silent within 2 s;
+voice, unless it cut in); an interruption is yielded when the agent falls silent within 2 s;
 a backchannel, noise or side talk wrongly stops the agent when it falls silent for 400 ms or more
 within 1 s; a pause is taken for the end when the agent becomes audible inside it or before the turn
 is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from agent.completeness import normalise
 from evals.conduct import Recording, Utterance
 from evals.gate import OPUS, Segment, segments
 from evals.heard import SAMPLE_RATE_HZ
@@ -45,7 +46,7 @@ class Measurement:
         wrongly_stopped: It stopped for something that was no interruption.
         cut_in: It spoke inside a pause or before the turn was over.
         answered: It answered the turn within 8 s.
-        first_word_heard: The interruption's first word is in the agent's transcript.
+        first_word_heard: The interruption's first word is among those understood from then on.
     """
 
     scenario: str
@@ -66,16 +67,15 @@ class Measurement:
 
 
 def measure(recording: Recording) -> list[Measurement]:
-    """Measure each utterance of a played scenario; an invalid item measures nothing."""
-    if recording.failed_wait or not recording.health.ok:
+    """Measure each utterance that was played; nothing where the machine could not be trusted."""
+    if not recording.health.ok:
         return []
     speech = segments(recording.heard, SAMPLE_RATE_HZ, OPUS)
-    transcript = _transcript(recording)
     found = []
     for index, utterance in enumerate(recording.utterances):
         following = recording.utterances[index + 1 : index + 2]
         until_s = following[0].on_s if following else len(recording.heard) / SAMPLE_RATE_HZ
-        found.append(_measure_one(recording, utterance, speech, until_s, transcript))
+        found.append(_measure_one(recording, utterance, speech, until_s))
     return found
 
 
@@ -84,7 +84,6 @@ def _measure_one(
     utterance: Utterance,
     speech: list[Segment],
     until_s: float,
-    transcript: str,
 ) -> Measurement:
     scenario = recording.scenario
     speaking = next((s for s in speech if s.on_s < utterance.on_s < s.off_s), None)
@@ -113,7 +112,7 @@ def _measure_one(
             stop_for_good_ms=_ms(for_good_s) if for_good_s <= _YIELD_LIMIT_S else None,
             yielded=for_good_s <= _YIELD_LIMIT_S,
             answered=after is not None,
-            first_word_heard=utterance.text.lower().split()[0].strip(",.?!") in transcript,
+            first_word_heard=normalise(utterance.text)[0] in _understood(recording, utterance.on_s),
         )
     cut_in = any(utterance.on_s < s.on_s < utterance.off_s for s in speech)
     answer = next((s for s in speech if utterance.on_s < s.on_s < until_s), None)
@@ -150,10 +149,10 @@ def _part_ms(latency: dict[str, Any], name: str) -> float:
     return next(float(part["ms"]) for part in latency["parts"] if part["name"] == name)
 
 
-def _transcript(recording: Recording) -> str:
-    """Everything the agent reported to have understood, lower case."""
-    told = _told(recording, "caller_words", 0.0, float("inf"))
-    return " ".join(str(data.get("text", "")).lower() for data in told)
+def _understood(recording: Recording, begin_s: float) -> set[str]:
+    """Every word that the agent reported to have understood from a moment on."""
+    told = _told(recording, "caller_words", begin_s, float("inf"))
+    return {word for data in told for word in normalise(str(data.get("text", "")))}
 
 
 def _ms(seconds: float) -> float:

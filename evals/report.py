@@ -60,9 +60,16 @@ def rate(values: Iterable[bool | None]) -> Rate | None:
     return Rate(n, share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def scorecard(items: Sequence[Measurement], void: int) -> Table:
-    """A table of every headline figure with the number of observations behind it."""
-    table = Table(title=f"Scorecard ({void} void)", title_justify="left")
+def scorecard(items: Sequence[Measurement], void: int, cut_short: int) -> Table:
+    """A table of every headline figure with the number of observations behind it.
+
+    Args:
+        items: What was measured.
+        void: Calls left out because the machine was too busy.
+        cut_short: Calls whose script ended early because the agent did not do what it waits for.
+    """
+    title = f"Scorecard ({void} calls void, {cut_short} cut short)"
+    table = Table(title=title, title_justify="left")
     for column in ("what", "n", "value", "spread"):
         table.add_column(column, justify="left" if column == "what" else "right")
     turns = [m for m in items if m.role == "turn"]
@@ -80,7 +87,10 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
         ("turns answered", [m.answered for m in turns]),
         ("replies prepared ahead", [m.prepared for m in turns]),
         ("prepared replies that were thrown away", _dropped(turns)),
-        ("pauses taken for the end", [m.cut_in for m in turns if m.family == "P"]),
+        ("pauses taken for the end", _cut_in(turns, "P")),
+        ("hesitations taken for the end", _cut_in(turns, "H")),
+        ("answer begun before the caller went on", _cut_in(turns, "K")),
+        ("other turns cut into", _cut_in(turns, "T", "I", "R", "S")),
         ("interruptions yielded", [m.yielded for m in items]),
         ("first word of an interruption understood", [m.first_word_heard for m in items]),
         ("stopped by a backchannel", _wrongly(items, "backchannel")),
@@ -93,6 +103,10 @@ def scorecard(items: Sequence[Measurement], void: int) -> Table:
             spread = f"{share.low:.2f}–{share.high:.2f}{few}"
             table.add_row(name, str(share.n), f"{share.share:.3f}", spread)
     return table
+
+
+def _cut_in(turns: Sequence[Measurement], *families: str) -> list[bool | None]:
+    return [m.cut_in for m in turns if m.family in families]
 
 
 def _dropped(turns: Sequence[Measurement]) -> list[bool]:

@@ -53,9 +53,9 @@ def run(
     chosen = _choose([one for one in load_all() if fnmatch(one.id, item)], family, limit)
     server = ["--persona", str(PERSONA), "--llm", "script", *(options or [])]
     with nullcontext((url, 0.0)) if url else serving(*server) as (address, _):
-        items, void = asyncio.run(_play_all(address, chosen, out, at_once))
+        items, void, cut_short = asyncio.run(_play_all(address, chosen, out, at_once))
     console = Console()
-    console.print(scorecard(items, void))
+    console.print(scorecard(items, void, cut_short))
     if out is not None:
         (out / "measurements.json").write_text(json.dumps([asdict(m) for m in items], indent=1))
         console.print(f"Recordings and measurements are in {out}.")
@@ -75,26 +75,27 @@ def _choose(items: list[Scenario], families: list[str] | None, limit: int) -> li
 
 async def _play_all(
     url: str, chosen: list[Scenario], out: Path | None, at_once: int
-) -> tuple[list[Measurement], int]:
+) -> tuple[list[Measurement], int, int]:
     found: list[Measurement] = []
-    void = 0
+    void = cut_short = 0
     waiting = iter(chosen)
     with Progress(console=Console(stderr=True)) as progress:
         calling = progress.add_task("calling", total=len(chosen))
 
         async def call_one_after_the_other() -> None:
-            nonlocal void
+            nonlocal void, cut_short
             for scenario in waiting:
                 recording = await _play(url, scenario)
                 measured = measure(recording)
-                void += not measured
+                void += not recording.health.ok
+                cut_short += bool(recording.health.ok and recording.failed_wait)
                 found.extend(measured)
                 if out is not None:
                     _keep(recording, measured, out)
                 progress.advance(calling)
 
         await asyncio.gather(*(call_one_after_the_other() for _ in range(at_once)))
-    return found, void
+    return found, void, cut_short
 
 
 async def _play(url: str, scenario: Scenario) -> Recording:

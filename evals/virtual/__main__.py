@@ -52,7 +52,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
         line = f"{family}  n={len(members):3d} void={void:2d}  "
         if members[0].scenario.expect is Behaviour.RESPOND:
             v2v = [o.v2v_ms for o in members if o.v2v_ms is not None]
-            line += f"takeover {share(members, 'took_over'):.3f}  miss {1 - len(v2v) / len(members):.3f}  "
+            line += (
+                f"takeover {share(members, 'took_over'):.3f}  miss {share(members, 'missed'):.3f}  "
+            )
             line += f"v2v p50 {percentile(v2v, 0.5):4.0f} p95 {percentile(v2v, 0.95):4.0f} ms  "
             line += f"lost {sum(len(o.lost) for o in members):2d}  "
             if family in "IR":

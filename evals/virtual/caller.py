@@ -17,12 +17,14 @@ class Caller:
     Attributes:
         done: The script is over.
         valid: Every precondition held when it was checked.
+        waited_in_vain: The agent once did not do what the script waits for.
         spoken: Every utterance so far with the sample it began at.
     """
 
     def __init__(self, scenario: Scenario, perform: Callable[[Step], Utterance]):
         self.done = False
         self.valid = True
+        self.waited_in_vain = False
         self.spoken: list[tuple[int, Utterance]] = []
         self._perform = perform
         self._steps = list(scenario.timeline)
@@ -74,7 +76,7 @@ class Caller:
                 self.valid = False
             return over
         if waited_ms > wait.timeout_s * 1000:
-            self.valid = False
+            self.waited_in_vain = True
             return True
         since = agent[self._began // FRAME_SAMPLES :]
         if wait.until == "agent_onset":

@@ -30,6 +30,7 @@ class Outcome:
 
     Attributes:
         valid: The preconditions held.
+        missed: The agent once did not do what the caller waited for, or left the last turn unanswered.
         v2v_ms: Voice to voice after the caller's last turn; None without an answer.
         took_over: The agent spoke before that turn was over.
         stop_ms: From an interruption's onset to the agent's silence; None when it did not stop in time.
@@ -44,6 +45,7 @@ class Outcome:
 
     scenario: Scenario
     valid: bool
+    missed: bool = False
     v2v_ms: float | None = None
     took_over: bool = False
     stop_ms: float | None = None
@@ -71,9 +73,11 @@ def measure(scenario: Scenario, run: Run) -> Outcome:
     began, probe = run.spoken[-1]
     onset, end = _span(began, probe)
     if scenario.expect is Behaviour.RESPOND:
+        waited_ms = _first_onset_ms(run, end)
         return Outcome(
             **common,  # type: ignore[arg-type]
-            v2v_ms=_first_onset_ms(run, end),
+            missed=run.waited_in_vain or waited_ms is None,
+            v2v_ms=waited_ms,
             took_over=_took_over(run),
             stop_ms=_stop_ms(run, onset) if probe.role == "interruption" else None,
             yielded=_interrupted(run, onset, YIELD_MS),

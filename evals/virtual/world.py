@@ -85,6 +85,7 @@ class Run:
         replies: Every reply that became audible, with what was heard of it.
         spoken: The caller's utterances with the sample each began at.
         valid: The scenario's preconditions held.
+        waited_in_vain: The agent once did not do what the caller's script waits for.
     """
 
     decisions: list[d.Decision] = field(default_factory=list)
@@ -93,6 +94,7 @@ class Run:
     replies: list[Reply] = field(default_factory=list)
     spoken: list[tuple[int, Utterance]] = field(default_factory=list)
     valid: bool = True
+    waited_in_vain: bool = False
 
 
 class World:
@@ -145,6 +147,7 @@ class World:
             ended = ended + FRAME_SAMPLES if self._caller.done else 0
         self.run.spoken = list(self._caller.spoken)
         self.run.valid = self._caller.valid
+        self.run.waited_in_vain = self._caller.waited_in_vain
         return self.run
 
     def _tick(self) -> None:

@@ -27,6 +27,7 @@ from backbone.tekken import Tekken
 from common.errors import ParleyError
 from training.ears.arpa import BackoffModel
 from training.ears.batches import Batch, Corpus
+from training.ears.card import card
 from training.ears.clips import grammar_sentences
 from training.ears.corpus import (
     MEL_BINS,
@@ -36,7 +37,7 @@ from training.ears.corpus import (
     CorpusOptions,
     Talk,
 )
-from training.ears.evaluate import error_rate, word_errors
+from training.ears.evaluate import WEIGHTS, Evaluation, error_rate, never_said, sha256, word_errors
 from training.ears.export import average
 from training.ears.noise import _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
@@ -45,7 +46,8 @@ from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, w
 from training.ears.workers import Workers, together
 from training.text.conversation import held_out, spoken
 
-RECIPE = EarsRecipe.load(Path(__file__).parents[2] / "training/ears/nano.yaml")
+RECIPES = Path(__file__).parents[2] / "training/ears"
+RECIPE = EarsRecipe.load(RECIPES / "nano.yaml")
 
 
 def tokenizer(folder: Path) -> Path:
@@ -110,8 +112,23 @@ def test_what_the_trainer_calls_right_is_what_the_listener_reads(tekken: Tekken)
         assert abs(word.end_samples / 16_000 - end_s) <= 0.33
 
 
-def test_mel_noise_matches_noise_in_the_audio() -> None:
-    """Adding powers in the spectrogram gives the level that adding waveforms gives."""
+@pytest.mark.parametrize("name", ["nano.yaml", "gpu.yaml"])
+def test_every_stage_of_a_recipe_takes_a_step(name: str, tmp_path: Path) -> None:
+    from training.ears.train import Run
+
+    recipe = EarsRecipe.load(RECIPES / name)
+    tiny = {"pieces": 270, "batch": 2, "held_out_clips": 1, "matrix_lr": 1e-4}
+    shard(tmp_path / "corpus", 3, "hello\t1.000\nhelp\t3.000")
+    tokenizer(tmp_path)
+    recipe = recipe.model_copy(update=tiny).lasting(1e-6)
+    run = Run(tmp_path, tmp_path / "corpus", recipe)
+    run.train()
+    assert run.log.steps == len(recipe.stages)
+    assert all(torch.isfinite(weight).all() for weight in run.ears.parameters())
+
+
+def test_powers_add_in_the_spectrogram() -> None:
+    """What adding noise there stands on: the level is the one that adding waveforms gives."""
     chance = np.random.default_rng(0)
     log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
     a = chance.standard_normal(32_000).astype(np.float32) * 0.05
@@ -246,6 +263,24 @@ def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Te
     assert batch.character_counts.tolist() == [10, 10]
 
 
+def test_sentences_of_a_corpus_are_known(tmp_path: Path) -> None:
+    shard(tmp_path, 1, "hello\t1.000\nsay\t2.000\nyes\t3.000")
+    assert never_said(["say yes", "yes hello", "ye"], tmp_path) == {"yes hello", "ye"}
+
+
+def test_a_card_tells_only_figures_of_its_own_weights(tmp_path: Path) -> None:
+    nano = RECIPES.parents[1] / "asr/nano"
+    log = json.loads((nano / "log.json").read_text())
+    cell = {"wer": 4.2, "wer_low": 4.0, "wer_high": 5.0, "rtf": 0.05, "flush_ms_p50": 50.0}
+    found = Evaluation(figures={"nano": {"kal": {"clean": cell}}})
+    with pytest.raises(ParleyError, match="are not of the weights"):
+        card(nano, log, RECIPE, found, "")
+    found.weights["nano"] = sha256(nano / WEIGHTS)
+    text = card(nano, log, RECIPE, found, "")
+    assert "| kal | clean | 4.2 (4.0–5.0) |" in text
+    assert RECIPE.stages[0].name in text
+
+
 def test_what_the_test_says_training_never_says(tmp_path: Path) -> None:
     kept = grammar_sentences(50)
     assert all(map(held_out, kept))
@@ -306,11 +341,16 @@ def test_a_run_ships_its_average_and_goes_on(tmp_path: Path) -> None:
     assert 0 < (shipped - first).norm() < (last - first).norm()
     with pytest.raises(ParleyError, match="stages of the recipe are done"):
         Run(out, tmp_path / "corpus", recipe).train()
-    longer = recipe.model_copy(update={"stages": stages * 2})
+    quick = stages[0].model_copy(update={"rate": 1.0, "floor": 1.0})
+    longer = recipe.model_copy(update={"stages": [*stages, quick], "warm_up_steps": 1})
     again = Run(out, tmp_path / "corpus", longer)
     assert torch.equal(again.ears.model.tok_embeddings.weight, last)
     again.train()
     assert again.log.steps > steps
+    matrices, _ = torch.load(out / "run.pt", weights_only=True)["steppers"]
+    assert (
+        matrices["param_groups"][0]["lr"] == recipe.matrix_lr
+    )  # not what the first stage ended with
     (out / "log.json").unlink()
     (out / "run.pt").unlink()
     with pytest.raises(ParleyError, match=r"log\.json cannot be read"):

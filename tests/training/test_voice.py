@@ -218,6 +218,23 @@ def test_orthogonalised_updates_have_singular_values_near_one():
         assert values.max() < 1.5
 
 
+def test_a_run_that_goes_on_learns_as_fast_as_a_new_one():
+    from training.voice.optimise import Rates, Schedule, optimisers
+
+    def new():
+        return optimisers(torch.nn.Linear(40, 40), 0.1, 0.01, 0.001, ())
+
+    steppers = new()
+    Schedule(steppers, warm_up_steps=1, decay_share=0.5).set(9, 0.95)
+    assert steppers[0].param_groups[0]["lr"] == pytest.approx(0.01)
+    later = new()
+    rates = Rates(later)
+    for stepper, saved in zip(later, steppers, strict=True):
+        stepper.load_state_dict(saved.state_dict())
+    rates.scale(1.0)
+    assert [g["lr"] for stepper in later for g in stepper.param_groups] == [0.1, 0.01, 0.001]
+
+
 def config_file(folder, minutes):
     path = folder / "codec.yaml"
     run = {"core_minutes": minutes, "batch": 4, "frames": 8, "resolutions": 1, "wave_share": 0.5}

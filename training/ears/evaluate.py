@@ -1,5 +1,7 @@
 """How well the ears hear: `python -m training.ears.evaluate sphinx-ours sphinx-bundled asr/nano`.
 
+A checkpoint's figures bear its folder's name, or another: `before=runs/ears/older`.
+
 Every recogniser hears the same clips (`training.ears.clips`), 80 ms at a time, as a caller's audio
 arrives; what counts is the text of its flush half a second after the last word. Word error rates
 carry a 90 % interval from resampling sentences. Times are CPU time of the one thread that works, so
@@ -8,10 +10,10 @@ that they hold on a machine shared with others.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -19,14 +21,17 @@ from typing import Annotated, Protocol
 import numpy as np
 import torch
 import typer
+from pydantic import BaseModel
 from rich.progress import track
 
 from asr.config import TOKEN_SAMPLES, delay_tokens
 from asr.interface import Hypothesis
 from common.pcm import to_pcm16
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
+from training.ears.corpus import finished_shards
 from training.text.conversation import spoken
 
+WEIGHTS = "consolidated.safetensors"
 _RESAMPLES = 400
 
 Figures = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -177,8 +182,43 @@ def open_ear(name: str, delay_ms: int) -> Ear:
     return VoxtralEar(Path(name), delay_ms)
 
 
+def sha256(path: Path) -> str:
+    """What tells a file from all others, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Evaluation(BaseModel):
+    """All that was measured so far.
+
+    Attributes:
+        figures: By recogniser, family and condition, as `judge` gives them.
+        weights: Of each checkpoint among the recognisers, their file's SHA-256.
+    """
+
+    figures: Figures = {}
+    weights: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, path: Path) -> Evaluation:
+        """What is in a file; empty if there is none."""
+        return cls.model_validate_json(path.read_text()) if path.exists() else cls()
+
+
+def never_said(texts: Iterable[str], corpus: Path) -> set[str]:
+    """Those sentences that occur in no clip of a corpus."""
+    said = []
+    for path in finished_shards(corpus):
+        with np.load(path) as shard:
+            for lines in shard["words"]:
+                said.append(" ".join(line.split("\t")[0] for line in str(lines).splitlines()))
+    everything = f" {' | '.join(said)} "
+    return {text for text in texts if f" {text} " not in everything}
+
+
 def main(
-    ears: Annotated[list[str], typer.Argument(help="sphinx-ours, sphinx-bundled or a folder.")],
+    ears: Annotated[
+        list[str], typer.Argument(help="sphinx-ours, sphinx-bundled, FOLDER or NAME=FOLDER.")
+    ],
     clips: Annotated[Path, typer.Option(help="Made by training.ears.clips.")] = Path(
         "runs/ears/clips.npz"
     ),
@@ -188,24 +228,35 @@ def main(
     limit: Annotated[int, typer.Option(help="Clips per family; 0 for all.")] = 0,
     conditions: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
     families: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
+    not_in: Annotated[
+        Path | None, typer.Option(help="Only sentences that no clip of this corpus says.")
+    ] = None,
     delay_ms: Annotated[int, typer.Option(help="For checkpoints.")] = 480,
 ) -> None:
     """Judge recognisers side by side and print a table; figures are added to OUT."""
     torch.set_num_threads(1)
     every = read(clips)
-    figures: Figures = json.loads(out.read_text()) if out.exists() else {}
+    if not_in:
+        new = never_said((clip.text for clip in every), not_in)
+        every = [clip for clip in every if clip.text in new]
+    found = Evaluation.read(out)
     for given in ears:
-        ear = open_ear(given, delay_ms)
-        name = given if given.startswith("sphinx-") else "nano"
+        name, _, folder = given.rpartition("=")
+        ear = open_ear(folder, delay_ms)
+        name = name or Path(folder).name
+        if isinstance(ear, VoxtralEar):
+            weights = sha256(Path(folder) / WEIGHTS)
+            if found.weights.get(name) != weights:  # other ears: what is known is of no use
+                found.figures.pop(name, None)
+            found.weights[name] = weights
         rows = [(f, c) for f in families or FAMILIES for c in conditions or CONDITIONS]
         for family, condition in track(rows, name):
             chosen = [clip for clip in every if clip.family == family]
             chosen = chosen[: limit or None]
-            figures.setdefault(name, {}).setdefault(family, {})[condition] = judge(
-                ear, chosen, condition
-            )
-            out.write_text(json.dumps(figures, indent=1))
-    typer.echo(table(figures))
+            cells = found.figures.setdefault(name, {}).setdefault(family, {})
+            cells[condition] = judge(ear, chosen, condition)
+            out.write_text(found.model_dump_json(indent=1))
+    typer.echo(table(found.figures))
 
 
 def table(figures: Figures) -> str:

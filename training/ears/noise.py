@@ -18,7 +18,7 @@ _LOG10 = 2.302585
 _PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
 _FLOOR = -0.625  # the published floor in that scale
 _TRACT = 0.14  # vocal tracts differ by so much from the one that spoke, at most,
-_FORMANT = 0.035  # their resonances by so much more, each its own way (standard deviation),
+_FORMANT = 0.05  # their resonances by so much more, each its own way (standard deviation),
 _PITCH = 0.3  # and voices by so much, at most
 _GAP_BANDS, _GAP_FRAMES = 10, 8  # widest gap in the spectrum, and in time (10 ms each)
 
@@ -52,6 +52,9 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     pitch = 1 + sometimes(0.8) * uniform(-_PITCH, _PITCH)
     envelope = avg_pool2d(mel, (7, 1), 1, (3, 0), count_include_pad=False)
     fine = _warped(mel - envelope, pitch[:, :, 0]) * (1 + sometimes(0.5) * uniform(-0.7, 0.4))
+    # Some resonate more sharply than others.
+    coarse = avg_pool2d(envelope, (25, 1), 1, (12, 0), count_include_pad=False)
+    envelope = coarse + (envelope - coarse) * (1 + sometimes(0.5) * uniform(-0.3, 0.6))
     mel = _warped(envelope, tract[:, :, 0]) + fine
     # How sharply sounds stand out, from moment to moment and from each other.
     slow = avg_pool2d(mel, (1, 7), 1, (0, 3), count_include_pad=False)
@@ -60,7 +63,9 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     heard = (speech > speech.amax(2, keepdim=True) - 30 * _PER_DB).float()
     usual = (mel * heard).sum(2, keepdim=True) / heard.sum(2, keepdim=True)
     mel = usual + (mel - usual) * (1 + sometimes(0.5) * uniform(-0.15, 0.2))
-    mel = mel + sometimes(0.8) * (curve(10, 4.0, bins, 1) + slope * uniform(-12, 8)) * _PER_DB
+    # The colour of throats, rooms and microphones, which is no part of what is said.
+    colour_db = curve(5, 8.0, bins, 1) + curve(12, 4.0, bins, 1) + slope * uniform(-12, 8)
+    mel = mel + sometimes(0.9) * uniform(0, 1) * colour_db * _PER_DB
     band = torch.arange(bins)[None, :, None]
     kept = (band >= uniform(-20, 8)) & (band <= uniform(52, 130))
     # Some bands and moments are not heard at all: no sound may hang on one of them.
@@ -83,7 +88,7 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     noise = noise * (flicker[0] * (1 - steady) + flicker[1] * steady)
     noise = noise / noise.mean((1, 2), keepdim=True)
     # Loudness is judged where speech is loudest; the mean over bands lies some 20 dB below that.
-    snr_db = uniform(3, 42) + 18 + 30 * sometimes(0.12)
+    snr_db = 3 + 39 * uniform(0, 1) ** 1.5 + 18 + 30 * sometimes(0.12)
     power = power + noise * loudest * 10 ** (-snr_db / 10)
 
     babble = torch.exp((4 * mel.roll(1, 0) - 4) * _LOG10)

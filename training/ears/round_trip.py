@@ -20,7 +20,7 @@ from rich.progress import track
 from asr.interface import SAMPLE_RATE_HZ
 from common.resample import resample
 from training.ears.clips import grammar_sentences
-from training.ears.evaluate import error_rate, open_ear, word_errors
+from training.ears.evaluate import error_rate, never_said, open_ear, word_errors
 from training.text.conversation import spoken
 from training.voice.evaluate import say
 from tts.engine import VoxtralTtsEngine
@@ -51,11 +51,17 @@ def main(
     out: Annotated[Path, typer.Option(help="JSON with every sentence as heard.")] = Path(
         "runs/ears/round-trip.json"
     ),
+    not_in: Annotated[
+        Path | None, typer.Option(help="Only sentences that no clip of this corpus says.")
+    ] = None,
     delay_ms: Annotated[int, typer.Option(help="For checkpoints that hear.")] = 480,
 ) -> None:
     """Print the word error rate of each recogniser, with its 90 % interval."""
     torch.set_num_threads(1)
     texts = grammar_sentences(count)
+    if not_in:
+        new = never_said((" ".join(spoken(text)) for text in texts), not_in)
+        texts = [text for text in texts if " ".join(spoken(text)) in new]
     clips = asyncio.run(speak(voice, texts))
     heard: dict[str, list[tuple[str, str]]] = {}
     for name in ears:
@@ -66,7 +72,9 @@ def main(
             pairs.append((word_errors(said, words), len(said)))
             heard[name].append((" ".join(said), " ".join(words)))
         rate, low, high = error_rate(pairs)
-        typer.echo(f"{name}: {rate:.1f} % of words wrong ({low:.1f}–{high:.1f}, {count} sentences)")
+        typer.echo(
+            f"{name}: {rate:.1f} % of words wrong ({low:.1f}–{high:.1f}, {len(texts)} sentences)"
+        )
     out.write_text(json.dumps(heard, indent=1))
 
 

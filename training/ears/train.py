@@ -18,7 +18,7 @@ import shutil
 import time
 from collections import Counter
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +40,7 @@ from training.ears.tokens import learn_pieces, write_tekken
 from training.ears.workers import Workers, together
 from training.speech.utterance import PHONES
 from training.text.conversation import spoken
-from training.voice.optimise import optimisers
+from training.voice.optimise import Rates, optimisers
 from training.voice.timed_run import best_device
 
 _SAVE_EVERY_S = 60.0
@@ -107,6 +107,7 @@ class Log:
     """What a run has done so far; goes to `log.json`, which is shipped too, and the card."""
 
     steps: int = 0
+    own_steps: int = 0  # of these, by this run and not by the checkpoint it began with
     seconds: float = 0.0  # of CPU, or with a GPU
     audio_hours: float = 0.0
     stage: int = 0
@@ -142,13 +143,13 @@ class Run:
         self.log = Log()
         if start:
             self.ears.take_over(start)
-            self.log = _log_of(start)
+            self.log = replace(_log_of(start), own_steps=0)
         self.ears.to(self._device)
         self._average = deepcopy(self.ears)
         self._steppers = optimisers(
             self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
         )
-        self._rates = [(g, g["lr"]) for s in self._steppers for g in s.param_groups]
+        self._rates = Rates(self._steppers)
         self._order: list[int] = []
         # Work, not waiting: on shared cores a run of so many minutes is the same run.
         self._clock = time.process_time if self._device.type == "cpu" else time.monotonic
@@ -227,10 +228,8 @@ class Run:
     def _step(self, stage: Stage) -> dict[str, float]:
         recipe, log = self.recipe, self.log
         done = log.stage_seconds / (60 * stage.minutes)
-        factor = stage.rate * min(1.0, (log.steps + 1) / recipe.warm_up_steps)
-        factor *= max(stage.floor, min(1.0, (1 - done) / stage.decay))
-        for group, rate in self._rates:
-            group["lr"] = rate * factor
+        factor = stage.rate * min(1.0, (log.own_steps + 1) / recipe.warm_up_steps)
+        self._rates.scale(factor * max(stage.floor, min(1.0, (1 - done) / stage.decay)))
         batch = self._next_batch()
         self.ears.train()
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -249,8 +248,9 @@ class Run:
             stepper.step()
         with torch.no_grad():
             for kept, now in zip(self._average.parameters(), self.ears.parameters(), strict=True):
-                kept.lerp_(now, 1 / recipe.average_steps)
+                kept.lerp_(now, 1 / min(log.own_steps + 1, recipe.average_steps))
         log.steps += 1
+        log.own_steps += 1
         log.stage_seconds += took
         log.seconds += took * self._workers.count
         log.audio_hours += self._workers.count * recipe.batch * 9.6 / 3600

@@ -54,12 +54,14 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[tuple(parameter.flatten(1).shape)].append(parameter)
             for (rows, columns), parameters in by_shape.items():
-                gradients = torch.stack([p.grad.flatten(1) for p in parameters])
-                state = self.state[parameters[0]]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(gradients)
-                momentum = state["momentum"].mul_(group["momentum"]).add_(gradients)
-                update = orthogonalised(gradients.add_(momentum, alpha=group["momentum"]))
+                ahead = []
+                for parameter in parameters:
+                    state = self.state[parameter]
+                    if "momentum" not in state:
+                        state["momentum"] = torch.zeros_like(parameter)
+                    momentum = state["momentum"].mul_(group["momentum"]).add_(parameter.grad)
+                    ahead.append(parameter.grad.add(momentum, alpha=group["momentum"]).flatten(1))
+                update = orthogonalised(torch.stack(ahead))
                 size = -group["lr"] * max(1.0, rows / columns) ** 0.5
                 for parameter, change in zip(parameters, update, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -96,6 +98,26 @@ def optimisers(
     ]
 
 
+class Rates:
+    """The full learning rate of every group of some optimisers.
+
+    It is not kept in the optimisers, for those load what was last used when a run goes on.
+
+    Args:
+        steppers: New ones, whose rates are the full ones.
+    """
+
+    def __init__(self, steppers: list[torch.optim.Optimizer]) -> None:
+        self._steppers = steppers
+        self._full = [[group["lr"] for group in stepper.param_groups] for stepper in steppers]
+
+    def scale(self, factor: float) -> None:
+        """Learn with so much of the full rates."""
+        for stepper, rates in zip(self._steppers, self._full, strict=True):
+            for group, rate in zip(stepper.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+
+
 class Schedule:
     """A short warm-up, a plateau, and a straight line to zero, over steps or over seconds.
 
@@ -108,13 +130,12 @@ class Schedule:
     def __init__(
         self, steppers: list[torch.optim.Optimizer], warm_up_steps: int, decay_share: float
     ):
-        self._groups = [(g, g["lr"]) for stepper in steppers for g in stepper.param_groups]
+        self._rates = Rates(steppers)
         self._warm_up_steps, self._decay_share = warm_up_steps, decay_share
 
     def set(self, step: int, done: float) -> float:
         """Set every rate for `step` when `done` (0 to 1) of the run is over; returns the factor."""
         factor = min(1.0, (step + 1) / self._warm_up_steps)
         factor *= min(1.0, max(1.0 - done, 0.0) / self._decay_share)
-        for group, base in self._groups:
-            group["lr"] = base * factor
+        self._rates.scale(factor)
         return factor
