@@ -64,20 +64,24 @@ class ClauseSplitter:
 
     def _end_of_clause(self) -> int:
         """Where the first clause of the pending text ends, or 0 when it is not complete."""
-        ends = [m.end() for m in _SENTENCE_END.finditer(self._pending) if self._ends_sentence(m)]
         fewest = self._later_words if self._count else self._first_words
-        breaths = [
-            m.end()
-            for pattern, least in ((_BREATH, fewest), (_JOINT, fewest + _JOINT_MORE_WORDS))
-            for m in pattern.finditer(self._pending)
-            if len(self._pending[: m.end()].split()) >= least
-        ]
-        if ends or breaths:
-            return min(ends + breaths)
+        firsts = (
+            next(filter(self._ends_sentence, _SENTENCE_END.finditer(self._pending)), None),
+            self._breath(_BREATH, fewest),
+            self._breath(_JOINT, fewest + _JOINT_MORE_WORDS),
+        )
+        ends = [match.end() for match in firsts if match]
+        if ends:
+            return min(ends)
         words = list(re.finditer(r"\S+\s", self._pending))
         if len(words) > self._longest_words:
             return words[self._longest_words - 1].end()
         return 0
+
+    def _breath(self, pattern: re.Pattern[str], fewest: int) -> re.Match[str] | None:
+        """The first match with so many words before its end."""
+        found = pattern.finditer(self._pending)
+        return next((m for m in found if len(self._pending[: m.end()].split()) >= fewest), None)
 
     def _ends_sentence(self, match: re.Match[str]) -> bool:
         before = self._pending[: match.end()]
@@ -87,7 +91,6 @@ class ClauseSplitter:
             return True
         found = _LAST_WORD.search(before)
         word = found.group(1).lstrip("(\"'“‘*_").lower() if found else ""
-        listed = re.fullmatch(r"\d{1,2}", word) and before.count("\n", 0) == 0
-        if listed and len(before.split()) == 1:
+        if re.fullmatch(r"\d{1,2}", word) and len(before.split()) == 1:
             return False  # "1. First of all" – the number of a list item
         return word not in _ABBREVIATIONS and not re.fullmatch(r"[a-z]", word)

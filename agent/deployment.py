@@ -5,24 +5,35 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from agent.persona import Persona, list_personas, load_persona
 from common.errors import ConfigError
 from common.yamlfile import StrictModel, load_yaml
 
 
-def _plain(value: str) -> str:
-    return re.sub(r"[ ()/.-]", "", value)
+def _plain(address: str) -> str:
+    """A phone number without its punctuation, or the user of a SIP address: all that calls carry."""
+    user = re.sub(r"^sips?:(.+)@.*", r"\1", address.strip().lower())
+    digits = re.sub(r"[ ()/.-]", "", user)
+    return digits if re.fullmatch(r"\+?\d+", digits) else user
 
 
 def _number(value: str) -> str:
-    digits = _plain(value)
-    if not re.fullmatch(r"\+?\d{2,15}|\*|sip:\S+", digits):
-        raise ValueError("use international form such as +33 1 23 45 67 89, a sip: address, or *")
-    return digits
+    number = _plain(value)
+    if not re.fullmatch(r"\+\d{2,15}|[^\s:@+][^\s:@]*", number):
+        raise ValueError(
+            "use international form such as +33 1 23 45 67 89, a sip: address or its user, or *"
+        )
+    return number
 
 
 def _page(value: str) -> str:
@@ -52,7 +63,8 @@ class Deployment(StrictModel):
         llm: Language model, as for `--llm`.
         asr: Recogniser, as for `--asr`; empty for the default.
         tts: Voice engine, as for `--tts`; empty for the default.
-        numbers: Route by called number (E.164), `sip:` address, or `*` for every other.
+        numbers: Route by called number (E.164), by `sip:` address or its user alone (the host
+            does not count), or `*` for every other.
         pages: Route by path of the page, `/` being the first.
         personas: What callers may choose from on the page; all shipped ones when empty.
     """
@@ -66,6 +78,18 @@ class Deployment(StrictModel):
     )
     personas: list[str] = Field(default_factory=list)
     folder: Path = Field(default=Path(), exclude=True)
+
+    @field_validator("numbers", mode="wrap")
+    @classmethod
+    def _each_number_once(
+        cls, given: Any, validate: ValidatorFunctionWrapHandler
+    ) -> dict[str, Route]:
+        routes: dict[str, Route] = validate(given)
+        for number in routes:
+            same = [key for key in given if _plain(key) == number]
+            if len(same) > 1:
+                raise ValueError(f"{' and '.join(same)} are the same number")
+        return routes
 
     @model_validator(mode="after")
     def _has_a_front_page(self) -> Deployment:

@@ -15,18 +15,21 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+
+from loguru import logger
 
 from agent.decisions import Decision
 from agent.evidence import Evidence
 from agent.pace import TurnOptions
 
 FORMAT = 1
-# Every field that can hold what somebody said, in evidence, decisions and the pipeline's own entries.
-_SPOKEN_FIELDS = frozenset({"text", "heard", "unheard", "words", "arguments", "result"})
+# Every field that holds what somebody said, in evidence, decisions and the pipeline's own entries.
+_SPOKEN_FIELDS = frozenset({"text", "heard", "unheard"})
+_QUOTED = re.compile("“.*”")  # a reason names the words it judged
 _CALLBACK = Callable[[dict[str, Any]], None]
 
 
@@ -99,9 +102,18 @@ class EventLog:
         self.write(kind, facts.pop("at"), type=type(what).__name__, **facts)
 
     def _drain(self, path: Path) -> None:
+        lines = iter(self._queue.get, None)
+        try:
+            self._write_lines(path, lines)
+        except (OSError, TypeError, ValueError) as error:
+            logger.error("{} holds no more of this call: {}", path, error)
+            for _ in lines:  # piled up, they would fill the memory
+                pass
+
+    def _write_lines(self, path: Path, lines: Iterator[dict[str, Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
-            while (line := self._queue.get()) is not None:
+            for line in lines:
                 if not self.with_words:
                     line = {key: _hidden(key, value) for key, value in line.items()}
                 file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -117,11 +129,18 @@ def _facts(what: Evidence | Decision) -> dict[str, Any]:
     return flat
 
 
-def _hidden(key: str, value: Any, spoken: bool = False) -> Any:
-    """`value` with everything in or under a spoken field made illegible."""
-    spoken = spoken or key in _SPOKEN_FIELDS
+def _hidden(key: str, value: Any) -> Any:
+    """`value` with every word that somebody said made illegible."""
     if isinstance(value, dict):
-        return {inner: _hidden(inner, content, spoken) for inner, content in value.items()}
+        return {inner: _hidden(inner, content) for inner, content in value.items()}
     if isinstance(value, list | tuple):
-        return [_hidden(key, content, spoken) for content in value]
-    return re.sub(r"\w", "·", value) if spoken and isinstance(value, str) else value
+        return [_hidden(key, content) for content in value]
+    if isinstance(value, str) and key in _SPOKEN_FIELDS:
+        return _blotted(value)
+    if isinstance(value, str) and key == "reason":
+        return _QUOTED.sub(lambda quoted: _blotted(quoted[0]), value)
+    return value
+
+
+def _blotted(words: str) -> str:
+    return re.sub(r"\w", "·", words)

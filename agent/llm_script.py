@@ -49,8 +49,7 @@ class ScriptModel:
         heard = tuple(_text(m) for m in messages if m["role"] == "user")
         if not heard:
             return
-        state, said = self._player.reply(self._state_after(heard[:-1]), heard[-1], self._clock())
-        self._remember(heard, state)
+        state, said = self._play(self._state_after(heard[:-1]), heard)
         yield TextDelta(said or self._failure)
         if state.ended and any(tool["function"]["name"] == END_CALL for tool in tools):
             yield ToolCall(f"script-{len(heard)}", END_CALL, {})
@@ -59,9 +58,14 @@ class ScriptModel:
         known = next(n for n in range(len(heard), -1, -1) if n == 0 or heard[:n] in self._states)
         state = self._states[heard[:known]] if known else self._start
         for n in range(known, len(heard)):
-            state, _ = self._player.reply(state, heard[n], self._clock())
-            self._remember(heard[: n + 1], state)
+            state, _ = self._play(state, heard[: n + 1])
         return state
+
+    def _play(self, state: Dialogue, heard: tuple[str, ...]) -> tuple[Dialogue, str]:
+        self._remember(heard, state)  # a turn that fails is passed over, not played again
+        state, said = self._player.reply(state, heard[-1], self._clock())
+        self._remember(heard, state)
+        return state, said
 
     def _remember(self, heard: tuple[str, ...], state: Dialogue) -> None:
         self._states[heard] = state

@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import mul
 
 from rapidfuzz.distance import Levenshtein
 
 ENOUGH = 0.7
 """Score from which a pattern counts as heard; below it are other patterns' sentences."""
+CLEAR = 0.94
+"""The same for `spot`: every word heard, or one that sounds the same."""
 _HOPELESS = 0.6  # a pattern of which less was heard is given up
 _OFF_TOPIC = 0.35  # how much words that a pattern does not explain count against it
 _SURE = 0.8  # a word that was heard this clearly was not heard as two
@@ -26,7 +29,8 @@ _CONTRACTIONS = {
     "don't": "do not", "doesn't": "does not", "didn't": "did not", "can't": "can not",
     "cannot": "can not", "won't": "will not", "isn't": "is not", "aren't": "are not",
     "i'd": "i would", "i'll": "i will", "i've": "i have", "we're": "we are", "we'd": "we would",
-    "there's": "there is", "couldn't": "could not", "name's": "name is",
+    "there's": "there is", "couldn't": "could not", "wouldn't": "would not",
+    "name's": "name is",
 }  # fmt: skip
 
 
@@ -38,7 +42,7 @@ def word_set(text: str) -> frozenset[str]:
 _LIGHT = word_set(
     """a an the is are am was be to of in on at for and or it i you we me my your do does did can
     could would will please that this there have has so well just um uh er ah oh like with some hey
-    okay ok us tell say know think want need get hello hi thanks now then"""
+    hi yes yeah no okay ok us tell say know think want need get hello hi thanks now then"""
 )
 _LIGHT_WEIGHT = 0.3
 _ASKING = word_set("what how who where when which why whose")
@@ -49,7 +53,11 @@ _COUNTING = word_set(
     sunday morning afternoon evening"""
 )
 _COUNTING_WEIGHT = 0.4  # they fill slots; a sentence is not about something else because of them
-_CONFUSED = word_set("no now know not nor on")  # alike in sound, opposite in meaning
+_CONFUSED = word_set(  # alike in sound, not in meaning
+    """no now know not nor on eight ate wait what white quiz guess live leave love living leaving
+    loving kill call killing calling pills bills hits hates shoot shut"""
+)
+_WISHES = word_set("want need like tell")  # a "not" before them turns round what follows
 
 _SOUNDS = (
     (r"x", "ks"), (r"^kn", "n"), (r"^wr", "r"), (r"^ps", "s"), (r"^wh", "w"), (r"igh", "y"),
@@ -108,16 +116,18 @@ class Match:
 
     Attributes:
         score: 0..1; from `ENOUGH` on it counts.
+        found: How much of the pattern was heard, 0..1, whatever else was said.
         weight: How much the pattern says; breaks ties in favour of the more specific.
         end: Index of the first word after the last one matched, where a captured slot begins.
     """
 
     score: float
+    found: float
     weight: float
     end: int
 
 
-NO_MATCH = Match(0.0, 0.0, 0)
+NO_MATCH = Match(0.0, 0.0, 0.0, 0)
 
 
 def match(pattern: tuple[str, ...], heard: tuple[str, ...]) -> Match:
@@ -134,9 +144,33 @@ def match(pattern: tuple[str, ...], heard: tuple[str, ...]) -> Match:
             return NO_MATCH
         unused.difference_update(span)
         end = span.stop or end
+    if "not" not in pattern and _declined(heard, unused):
+        return NO_MATCH
     unexplained = sum(weight(heard[i]) for i in unused) / sum(map(weight, heard))
-    score = (1.0 - missed / total) * (1.0 - _OFF_TOPIC * unexplained)
-    return Match(score, total, end or len(heard))
+    found = 1.0 - missed / total
+    return Match(found * (1.0 - _OFF_TOPIC * unexplained), found, total, end or len(heard))
+
+
+def spot(pattern: tuple[str, ...], heard: tuple[str, ...]) -> float:
+    """How well a pattern fits words in a row, however much surrounds them: 0..1."""
+    if not pattern:
+        return 0.0
+    weights = tuple(map(weight, pattern))
+    rows = zip(*(heard[n:] for n in range(len(pattern))), strict=False)
+    found = (sum(map(mul, weights, map(alike, pattern, row))) for row in rows)
+    return max(found, default=0.0) / sum(weights)
+
+
+def _declined(heard: tuple[str, ...], unused: set[int]) -> bool:
+    """Whether what a pattern explains is said not to be wanted: "I do not want a table"."""
+    for at, word in enumerate(heard):
+        if word != "not" or not _WISHES.issuperset(heard[at + 1 : at + 2]):
+            continue
+        telling = [i for i in range(at + 2, len(heard)) if weight(heard[i]) == 1.0]
+        to_do = heard[at + 2 : at + 3] == ("to",)  # "… to hear a joke": what, besides the verb
+        if not unused.issuperset((at + 1, *telling[: 1 + to_do])):
+            return True
+    return False
 
 
 def _best(word: str, heard: tuple[str, ...], unused: set[int]) -> tuple[float, range]:

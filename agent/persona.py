@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -89,8 +90,10 @@ def list_personas(folder: Path | None = None) -> list[Persona]:
 def load_persona(name_or_path: str | Path) -> Persona:
     """Open a shipped persona by name, or any persona by the path of its file.
 
+    Its tools are imported, from modules beside its file too, so that a broken one shows now.
+
     Raises:
-        ConfigError: There is no such persona, or its file is malformed.
+        ConfigError: There is no such persona, its file is malformed, or a tool cannot be used.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -102,7 +105,22 @@ def load_persona(name_or_path: str | Path) -> Persona:
             raise ConfigError(
                 f"There is no persona '{name_or_path}'.", f"{hint} Or give the path of a YAML file."
             )
-    return load_yaml(path, Persona)
+    persona = load_yaml(path, Persona)
+    if persona.tools:
+        _check_tools(persona.tools, path)
+    return persona
+
+
+def _check_tools(names: list[str], path: Path) -> None:
+    from agent.tools import ToolBox  # brings pipecat, which takes seconds
+
+    folder = str(path.parent.absolute())
+    if any(":" in name for name in names) and folder not in sys.path:
+        sys.path.append(folder)  # last, so that nothing there hides an installed module
+    try:
+        ToolBox.of(names)
+    except ConfigError as error:
+        raise ConfigError(f"{path}, tools: {error.cause}", error.cure) from error
 
 
 def small_talk() -> Script:

@@ -18,6 +18,8 @@ from agent.turns import TurnTaking
 from asr.interface import Hypothesis, Word
 from common.errors import ConfigError
 
+_GIVE = "Give what `parley call --log` wrote."
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -54,29 +56,31 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
         raise ConfigError(
             f"{log} was written without words.", "Turn-taking judges words: record it with them."
         )
-    turns = TurnTaking(options_for(pace) if pace else _rules(entries))
-    evidence_count = 0
-    decided: list[Decision] = []
-    recorded: list[Decision] = []
-    for entry in entries[1:]:
-        if entry["kind"] == "evidence":
-            evidence_count += 1
-            decided += turns.observe(_evidence(entry))
-        elif entry["kind"] == "decision":
-            recorded.append(_rebuilt(known_decisions, entry))
-    return Replayed(evidence_count, tuple(decided), _first_difference(recorded, decided))
+    try:
+        rules = _rules(entries)
+        evidence = [_evidence(entry) for entry in entries if entry["kind"] == "evidence"]
+        recorded = [
+            _rebuilt(known_decisions, entry) for entry in entries if entry["kind"] == "decision"
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{log} holds a malformed entry: {error}.", _GIVE) from error
+    turns = TurnTaking(options_for(pace) if pace else rules)
+    decided = [decision for piece in evidence for decision in turns.observe(piece)]
+    return Replayed(len(evidence), tuple(decided), _first_difference(recorded, decided))
 
 
 def _entries(log: Path) -> Iterator[dict[str, Any]]:
     with log.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield json.loads(line)
+                entry = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ConfigError(
-                    f"{log}, line {number} is not JSON ({error.msg}).",
-                    "Give what `parley call --log` wrote.",
+                    f"{log}, line {number} is not JSON ({error.msg}).", _GIVE
                 ) from error
+            if not isinstance(entry, dict):
+                raise ConfigError(f"{log}, line {number} is no entry of an event log.", _GIVE)
+            yield entry
 
 
 def _rules(entries: list[dict[str, Any]]) -> TurnOptions:

@@ -10,15 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from agent.matching import ENOUGH, match, words_of
+from agent.matching import CLEAR, ENOUGH, match, spot, words_of
 from agent.scriptbook import PLACEHOLDER, Form, Lines, Rule, Script
-from agent.slots import parse, yes_or_no
+from agent.slots import parse, yes_or_no, yes_or_no_words
 
 _ANYTHING = 0.5  # `*` loses against everything that is really understood
 _OPEN_BONUS = 0.08  # an answer to what was just asked wins over a change of subject
 _PATIENCE = 2  # times in a row that an answer is not understood before a form is given up
 _CHANGE = "?"  # `asking` while the caller says what to correct
-_GIVE_UP = tuple(map(words_of, ("cancel", "never mind", "forget it", "forget about it", "stop")))
+_GIVE_UP_PHRASES = (
+    "cancel", "never mind", "forget it", "forget about it", "stop", "i do not want to book",
+    "i changed my mind",
+)  # fmt: skip
+_GIVE_UP = tuple(map(words_of, _GIVE_UP_PHRASES))
 _SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
 _WHAT_CHANGE = ("What should I change?",)
 
@@ -57,11 +61,12 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """A rule that fits, how well, and what it captured."""
+    """A rule that fits, how well, what it captured, and whether it was heard word for word."""
 
     rank: tuple[float, float]
     key: int
     captured: Mapping[str, str]
+    exact: bool = False
 
 
 class ScriptPlayer:
@@ -82,7 +87,9 @@ class ScriptPlayer:
         self._rules: list[Rule] = []
         self._patterns: list[tuple[_Pattern, ...]] = []
         self._then: list[tuple[int, ...]] = []
-        self._top = self._compile(script.rules) + self._compile(base.rules if base else [])
+        own = self._compile(script.rules)
+        self._n_own = len(self._rules)
+        self._top = own + self._compile(base.rules if base else [])
         self._named = {rule.name: key for key, rule in enumerate(self._rules) if rule.name}
         self._fallback = script.fallback or (base.fallback if base else [])
 
@@ -138,10 +145,15 @@ class ScriptPlayer:
             return _Heard((_ANYTHING, 0.0), key, {})
         if bonus and pattern.words in (("yes",), ("no",)):
             meant = yes_or_no(text)
-            fits = meant is not None and meant == (pattern.words == ("yes",))
-            return _Heard((1.0 + bonus, 1.0), key, {}) if fits else None
+            if meant is None or meant != (pattern.words == ("yes",)):
+                return None
+            # "How do I get there please" is rather a question than a yes.
+            score = match(yes_or_no_words(words), words).score
+            return _Heard((score + 0.02 + bonus, 1.0), key, {})
+        urgent = self._rules[key].urgent
         fit = match(pattern.words, words)
-        if pattern.words and fit.score + bonus < ENOUGH:
+        score = spot(pattern.words, words) if urgent else fit.score
+        if pattern.words and score + bonus < (CLEAR if urgent else ENOUGH):
             return None
         captured = {}
         for name in pattern.slots:
@@ -150,8 +162,9 @@ class ScriptPlayer:
             if (value := parse(slot, after, asked=True)) is None:
                 return None
             captured[name] = value
-        score = fit.score if pattern.words else ENOUGH
-        return _Heard((score + 0.02 * min(fit.weight, 5.0) + bonus, fit.weight), key, captured)
+        score = score + urgent if pattern.words else ENOUGH
+        rank = (score + 0.02 * min(fit.weight, 5.0) + bonus, fit.weight)
+        return _Heard(rank, key, captured, exact=fit.found == 1.0)
 
     # --- answering --------------------------------------------------------------------------
 
@@ -171,12 +184,16 @@ class ScriptPlayer:
             lines.append(rule.say)
         state = replace(state, slots=slots, misses=0, ended=rule.end)
         if not keep:
-            state = replace(state, open=self._then[key])
+            state = replace(state, open=self._then[key] + self._still_open(state, key))
         if rule.form:
             asked_for = self._script.forms[rule.form].slots
             fresh = {name: value for name, value in slots.items() if name not in asked_for}
             return self._go_on(replace(state, form=rule.form, slots=fresh), text, now, lines)
         return self._say(state, lines, now)
+
+    def _still_open(self, state: Dialogue, key: int) -> tuple[int, ...]:
+        """What rule `key` leaves open: small talk does not answer what the persona asked."""
+        return tuple(k for k in state.open if k < self._n_own) if key >= self._n_own else ()
 
     def _miss(self, state: Dialogue, now: datetime) -> tuple[Dialogue, str]:
         lines: list[Lines] = [self._fallback or list(_SORRY)]
@@ -187,15 +204,16 @@ class ScriptPlayer:
     def _fill(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
         form = self._script.forms[state.form]
         words = words_of(text)
+        heard = self._understand(state, text)
+        if heard is not None and self._rules[heard.key].urgent:
+            return self._follow(replace(state, form="", asking=""), heard, text, now)
         if any(match(pattern, words).score > 0.8 for pattern in _GIVE_UP):
             return self._close(state, form.cancelled, now)
-        heard = self._understand(state, text)
         if heard is not None and self._is_aside(heard):
             return self._aside(state, heard, text, now)
         understood = replace(state, misses=0)
         if state.asking in self._slots:
-            if (value := parse(self._slots[state.asking], text, asked=True)) is not None:
-                known = {**state.slots, state.asking: value}
+            if (known := self._answered(state, form, text)) != state.slots:
                 return self._go_on(replace(understood, slots=known), text, now)
         elif (revised := self._revise(understood, form, text, now)) is not None:
             return revised
@@ -214,8 +232,24 @@ class ScriptPlayer:
         if kept.ended:
             return kept, said
         kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
+        if said == state.last:
+            return kept, said  # "say that again": the question is in it
         kept, question = self._go_on(kept, "", now)
-        return replace(kept, last=said), f"{said} {question}"
+        return replace(kept, last=f"{said} {question}"), f"{said} {question}"
+
+    def _answered(self, state: Dialogue, form: Form, text: str) -> Mapping[str, str]:
+        """The slots after an answer.
+
+        It may also correct what was asked before ("no, three") or tell what will be asked later.
+        """
+        if (value := parse(self._slots[state.asking], text, asked=True)) is not None:
+            return {**state.slots, state.asking: value}
+        before = form.slots[: form.slots.index(state.asking)][-1:]
+        if before and yes_or_no(text) is False and self._slots[before[0]].kind != "text":
+            value = parse(self._slots[before[0]], text, asked=True)
+        if value is not None:
+            return {**state.slots, before[0]: value}
+        return self._volunteered(state, form, text)
 
     def _revise(
         self, state: Dialogue, form: Form, text: str, now: datetime
@@ -239,7 +273,10 @@ class ScriptPlayer:
     def _is_aside(self, heard: _Heard) -> bool:
         """Whether a question is to be answered in the middle of a form. A bare "yes" is not."""
         rule = self._rules[heard.key]
-        return heard.rank[0] >= 0.9 and not rule.form and (rule.keep or heard.rank[1] > 1.0)
+        sentence = heard.rank[1] > 1.0
+        # A word alone may be an answer that sounds like it: "Sara" like "sorry".
+        aside = sentence or (rule.keep and heard.exact)
+        return heard.rank[0] >= 0.9 and not rule.form and aside
 
     def _volunteered(
         self, state: Dialogue, form: Form, text: str, *, over: bool = False

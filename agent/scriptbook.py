@@ -61,6 +61,7 @@ class Rule(StrictModel):
         add: Numbers to add to slots, such as a score.
         keep: A digression: whatever was open before stays open, and is asked again.
         end: The call ends after this reply.
+        urgent: Counts wherever it is said, whatever else is said, and leaves a form.
     """
 
     hear: Lines = Field(default_factory=list)
@@ -74,6 +75,13 @@ class Rule(StrictModel):
     add: dict[str, int] = Field(default_factory=dict)
     keep: bool = False
     end: bool = False
+    urgent: bool = False
+
+    @model_validator(mode="after")
+    def _answers(self) -> Rule:
+        if not (self.say or self.goto or self.form):
+            raise ValueError("a rule needs `say`, `goto` or `form`")
+        return self
 
 
 class Form(StrictModel):
@@ -87,9 +95,9 @@ class Form(StrictModel):
     """
 
     slots: list[str]
-    confirm: Lines
-    done: Lines
-    cancelled: Lines
+    confirm: SomeLines
+    done: SomeLines
+    cancelled: SomeLines
 
 
 class Script(StrictModel):
@@ -113,7 +121,10 @@ class Script(StrictModel):
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Script:
-        named = {rule.name: rule for rule in all_rules(self.rules) if rule.name}
+        named: dict[str, Rule] = {}
+        for rule in all_rules(self.rules):
+            if rule.name and named.setdefault(rule.name, rule) is not rule:
+                raise ValueError(f"name: two rules are named '{rule.name}'")
         for rule in all_rules(self.rules):
             if rule.goto and rule.goto not in named:
                 raise ValueError(f"goto: there is no rule named '{rule.goto}'")
@@ -131,23 +142,31 @@ class Script(StrictModel):
             for slot in form.slots:
                 if slot not in self.slots or not self.slots[slot].ask:
                     raise ValueError(f"form '{name}' needs a slot '{slot}' with an `ask`")
+            self._check_lines("confirm", form.confirm)
+            self._check_lines("done", form.done)
+            self._check_lines("cancelled", form.cancelled)
+        for asked in self.slots.values():
+            self._check_lines("ask", asked.ask)
+        self._check_lines("fallback", self.fallback)
+        self._check_lines("lead", self.lead)
         return self
 
     def _check_slots(self, rule: Rule) -> None:
-        for text in rule.hear:
-            for name in set(PLACEHOLDER.findall(text)) - set(self.slots):
-                raise ValueError(f"hear: there is no slot '{name}' ('{text}')")
-        for text in rule.say:
-            for name in set(PLACEHOLDER.findall(text)) - set(self.slots) - ALWAYS_KNOWN:
-                raise ValueError(f"say: there is no slot '{name}' ('{text}')")
+        self._check_lines("hear", rule.hear, known=frozenset())
+        self._check_lines("say", rule.say)
         for name in [*rule.add, *rule.set]:
             if name not in self.slots:
                 raise ValueError(f"set, add: there is no slot '{name}'")
-            if self.slots[name].kind == "number" and not rule.set.get(name, "0").isdigit():
+            if self.slots[name].kind == "number" and not rule.set.get(name, "0").isdecimal():
                 raise ValueError(f"set: '{name}' is a number")
         for name in rule.add:
             if self.slots[name].kind != "number":
                 raise ValueError(f"add: '{name}' is not a number")
+
+    def _check_lines(self, key: str, lines: Lines, known: frozenset[str] = ALWAYS_KNOWN) -> None:
+        for text in lines:
+            for name in set(PLACEHOLDER.findall(text)) - set(self.slots) - known:
+                raise ValueError(f"{key}: there is no slot '{name}' ('{text}')")
 
 
 def all_rules(rules: list[Rule]) -> list[Rule]:

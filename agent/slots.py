@@ -16,12 +16,13 @@ _UNITS = {word: n for n, word in enumerate(_COUNT.split())} | {"couple": 2, "doz
 _DECADES = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * n for n, word in enumerate(_DECADES.split(), 2)}
 _WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday"
-_DAYS = (*_WEEKDAYS.split(), "today", "tonight", "tomorrow", "weekend")
+_DAYS = ("the day after tomorrow", *_WEEKDAYS.split(), "today", "tonight", "tomorrow", "weekend")
 _YES = word_set(
     """yes yeah yep yup sure correct right exactly absolutely definitely okay ok fine perfect indeed
     please affirmative great"""
 )
 _NO = word_set("no nope nah not never wrong incorrect cancel negative")
+_COURTEOUS = word_set("thank thanks really")
 _YES_PHRASE = re.compile(
     r"^(?:why not|go on|go ahead|keep going|of course|please do|sounds good|another(?: one)?|one more|i would"
     r"|i do|let us(?: hear it| go| do it)?|do it|tell me(?: more)?)(?: please| then| thanks)?$"
@@ -37,15 +38,24 @@ _TIME_PHRASE = re.compile(
     r"am|pm|a m|p m|\d\d))*\b"
 )
 _SPOKEN_NUMBER = rf"(?:\d+|{'|'.join([*_COUNT.split(), *_TENS])})"
-_CLOCK = re.compile(rf"\b(?:{_SPOKEN_NUMBER} )+(?:oclock|am|pm|a m|p m|in the \w+|tonight)\b")
+_CLOCK = re.compile(rf"\b(?:{_SPOKEN_NUMBER} )+(?:oclock|am|pm|a m|p m|in the \w+)\b")
+_MINUTES_FIRST = re.compile(
+    rf"\b(?:(?:at|around|by) )?((?:{_SPOKEN_NUMBER} )+)(?:minutes? )?(past|to) ({_SPOKEN_NUMBER})\b"
+)
+_HOUR_FIRST = re.compile(rf"\b{_SPOKEN_NUMBER}(?: (?:oh|hundred|{_SPOKEN_NUMBER}))*\b")
 _NOON = {"noon": "noon", "midday": "noon", "midnight": "midnight"}
 _DAY_PARTS = ("morning", "afternoon", "evening", "night")
 _CLOCK_MARK = re.compile(rf"\b(at|around|by|half|quarter)\b(?=.*\b{_SPOKEN_NUMBER}\b)")
 _AM = re.compile(rf"\b{_SPOKEN_NUMBER} (am|a m)\b")
 _PM = re.compile(rf"\b{_SPOKEN_NUMBER} (pm|p m)\b")
 _FILLERS = word_set(
-    "um uh er ah oh well so hi hello yes yeah please thanks thank you mister mr mrs ms miss the"
+    "um uh er ah oh well so hi hello yes yeah please thanks thank you mister mr mrs ms miss the for"
 )
+_ALONE = re.compile(r"\b(?:just|only) (?:me|myself)\b")
+_REFLECTED = {
+    "i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself", "am": "are",
+    "we": "you", "us": "you", "our": "your", "ours": "yours",
+}  # fmt: skip
 _NOT_NAMES = word_set(
     "not no fine good sorry calling looking here just happy tired great nothing nobody what who why"
     " on at in back later again today tomorrow when if a an crazy"
@@ -68,9 +78,9 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
         case "yes_no":
             return {True: "yes", False: "no", None: None}[yes_or_no(text)]
         case "number":
-            plain = " ".join(words)
+            plain = _ALONE.sub("one", " ".join(words))
             if not asked:
-                plain = _TIME_PHRASE.sub(" ", _CLOCK.sub(" ", plain))
+                plain = _TIME_PHRASE.sub(" ", _CLOCK.sub(" ", _hour_first(plain)))
             found = numbers(plain.split())
             if asked and not found:  # "for ten" is ten, "for" may be four
                 found = numbers(plain.split(), homophones=True)
@@ -79,7 +89,7 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
         case "time":
             return time_of_day(words, asked=asked)
         case "day":
-            day = closest(_DAYS, words)
+            day = closest(_DAYS, words, enough=0.7 if asked else 0.8)
             return day.capitalize() if day in _WEEKDAYS.split() else day
         case "digits":
             digits = "".join(str(n) for n in numbers(words, homophones=asked, digits=True))
@@ -88,7 +98,11 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
             return closest(slot.options, words)
         case "name":
             return name_in(words, asked=asked)
-    return text.strip(" .!?,") if asked and words else None
+    if not (asked and words):
+        return None
+    return re.sub(
+        r"[\w']+", lambda word: _REFLECTED.get(word[0].lower(), word[0]), text.strip(" .!?,")
+    )
 
 
 def yes_or_no(text: str) -> bool | None:
@@ -110,6 +124,11 @@ def yes_or_no(text: str) -> bool | None:
     return None if yes == no else yes
 
 
+def yes_or_no_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `words` that say yes or no; all of them where only the whole phrase does."""
+    return tuple(word for word in words if word in _YES | _NO | _COURTEOUS) or words
+
+
 def numbers(words: Iterable[str], *, homophones: bool = False, digits: bool = False) -> list[int]:
     """Whole numbers below a million in what was said, from digits and words alike.
 
@@ -122,7 +141,7 @@ def numbers(words: Iterable[str], *, homophones: bool = False, digits: bool = Fa
     open_tens = False
     for word in words:
         value = _UNITS.get(word) if homophones or word not in _HEARD_AS else None
-        if word.isdigit() and len(word) < 16:
+        if word.isdecimal() and len(word) < 16:
             found += [int(digit) for digit in word] if digits else [int(word)]
         elif value is not None:
             if open_tens and 0 < value < 10 and not digits:
@@ -146,14 +165,14 @@ def time_of_day(words: tuple[str, ...], *, asked: bool) -> str | None:
     for name in words:
         if name in _NOON:
             return _NOON[name]
-    text = re.sub(r"(\d)([ap]m)\b", r"\1 \2", " ".join(words))
+    text = _hour_first(re.sub(r"(\d)([ap]m)\b", r"\1 \2", " ".join(words)))
     part = next((name for name in _DAY_PARTS if name in words), "")
     part = part or "morning" * bool(_AM.search(text)) or "evening" * bool(_PM.search(text))
-    mark = _CLOCK_MARK.search(text)
-    clock = numbers((text[mark.start() :] if mark else text).split())
-    marked = part or mark or "oclock" in words
-    if not clock or not (asked or marked):
+    mark = _CLOCK_MARK.search(text) or _CLOCK.search(text)
+    spoken = _HOUR_FIRST.search(text, mark.start() if mark else 0)
+    if not spoken or not (asked or mark):
         return None
+    clock = numbers(spoken[0].split())
     hour, minute = clock[0], 0
     if "half" in words:
         minute = 30
@@ -174,9 +193,21 @@ def time_of_day(words: tuple[str, ...], *, asked: bool) -> str | None:
     return f"{said} in the {part}" if part else said
 
 
-def closest(options: Iterable[str], words: tuple[str, ...]) -> str | None:
-    """The option that was said, even if mis-heard, or None."""
-    joined = [a + b for a, b in pairwise(words)]  # "fry day"
+def _hour_first(text: str) -> str:
+    """Say "twenty past seven" as "at 7 20"."""
+
+    def clock(said: re.Match[str]) -> str:
+        minute, hour = numbers(said[1].split())[-1], numbers([said[3]])[0]
+        if said[2] == "to":
+            hour, minute = (hour - 1) % 24, 60 - minute
+        return f"at {hour} {minute:02d}" if 0 <= minute < 60 else said[0]
+
+    return _MINUTES_FIRST.sub(clock, text)
+
+
+def closest(options: Iterable[str], words: tuple[str, ...], *, enough: float = 0.7) -> str | None:
+    """The option that was said, even if mis-heard, or None when none is as close as `enough`."""
+    joined = [a + b for a, b in pairwise(words) if a != "the"]  # "fry day", not "the day"
     scores = {}
     for option in options:
         parts = words_of(option)
@@ -184,8 +215,9 @@ def closest(options: Iterable[str], words: tuple[str, ...]) -> str | None:
             max((alike(part, word) for word in (*words, *joined)), default=0.0) for part in parts
         ]
         scores[option] = sum(best) / max(len(best), 1)
-    winner = max(scores, key=lambda option: scores[option], default=None)
-    return winner if winner is not None and scores[winner] >= 0.7 else None
+    said = " ".join(words)  # of two, the later one: "not friday, saturday"
+    winner = max(scores, key=lambda o: (scores[o], said.rfind(o) + len(o)), default=None)
+    return winner if winner is not None and scores[winner] >= enough else None
 
 
 def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:

@@ -13,10 +13,11 @@ import contextlib
 import functools
 import importlib
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -28,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from common.errors import ConfigError
 
 FILLER_AFTER_S = 0.7
-_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="tool")
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_PLAIN = "Give every parameter a name and a plain type such as str, int or Literal."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,25 @@ class ToolOptions:
     Attributes:
         time_limit_s: After this long the model is told that it failed.
         filler: Said when it takes longer than a moment; empty for silence.
-        answer_follows: The model goes on talking with the result. False for a tool that is the
-            end of the matter, such as hanging up.
+        answer_follows: The model goes on talking with the result. False for a tool that, once
+            done, is the end of the matter, such as hanging up.
     """
 
     time_limit_s: float = 8.0
     filler: str = ""
     answer_follows: bool = True
+
+
+class Outcome(NamedTuple):
+    """What came of a tool.
+
+    Attributes:
+        text: What the model is told.
+        done: It ran to its end; False when it was refused, failed or took too long.
+    """
+
+    text: str
+    done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +79,41 @@ class Tool:
     function: Callable[..., Any]
     options: ToolOptions
 
-    async def run(self, arguments: dict[str, Any]) -> str:
-        """Run it; whatever happens, the answer is text for the model."""
+    async def run(self, arguments: dict[str, Any]) -> Outcome:
+        """Run it; whatever happens, there is something to tell the model."""
         try:
             given = self.arguments.model_validate(arguments)
         except ValidationError as error:
             wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors() if e["loc"])
-            return f"Not run, wrong arguments: {wrong}"
+            return Outcome(f"Not run, wrong arguments: {wrong}", done=False)
         call = functools.partial(
             self.function, **{k: getattr(given, k) for k in type(given).model_fields}
         )
         try:
             async with asyncio.timeout(self.options.time_limit_s):
-                if inspect.iscoroutinefunction(self.function):
-                    return str(await call())
-                return str(await asyncio.get_running_loop().run_in_executor(_THREADS, call))
+                running = call() if inspect.iscoroutinefunction(self.function) else _in_thread(call)
+                return Outcome(str(await running), done=True)
         except TimeoutError:
             logger.warning("Tool {} ran longer than {} s", self.name, self.options.time_limit_s)
-            return "Failed: it took too long."
+            return Outcome("Failed: it took too long.", done=False)
         except Exception as error:
             logger.opt(exception=error).warning("Tool {} failed", self.name)
-            return f"Failed: {type(error).__name__}."
+            return Outcome(f"Failed: {type(error).__name__}.", done=False)
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run it in a daemon thread: one that hangs keeps neither other tools nor the exit waiting."""
+    result: Future[Any] = Future()
+    result.set_running_or_notify_cancel()  # from here on it can be set, even when nobody waits
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except Exception as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="tool", daemon=True).start()
+    return await asyncio.wrap_future(result)
 
 
 def tool(
@@ -104,42 +132,58 @@ def as_tool(function: Callable[..., Any]) -> Tool:
     """Make a tool of a typed function.
 
     Raises:
-        ConfigError: It has no docstring, or a parameter without a type or of a type that does not
-            fit into a flat schema.
+        ConfigError: It is no function, has no docstring, or has a parameter that no model can give
+            it: without a type or a name of its own, or of a type that does not fit into a flat schema.
     """
+    if not inspect.isroutine(function):
+        raise ConfigError(f"{function!r} is no function.", "Name a function with a docstring.")
     name, description = function.__name__, (inspect.getdoc(function) or "").split("\n\n")[0]
     if not description:
         raise ConfigError(f"Tool '{name}' has no docstring.", "Say there what it is good for.")
-    hints = inspect.get_annotations(function, eval_str=True)
-    fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name not in hints:
-            raise ConfigError(f"Tool '{name}': '{parameter.name}' has no type.", "Add one.")
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    if "$defs" in arguments.model_json_schema():
-        raise ConfigError(f"Tool '{name}' has a nested parameter.", "Use plain types.")
+    try:
+        arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **_fields(function))
+        nested = "$defs" in arguments.model_json_schema()
+    except Exception as error:  # annotations are code, and pydantic refuses types in many ways
+        told = str(error).partition("\n")[0]
+        raise ConfigError(f"Tool '{name}' cannot be called by a model: {told}", _PLAIN) from error
+    if nested:
+        raise ConfigError(f"Tool '{name}' has a nested parameter.", _PLAIN)
     options = getattr(function, "tool_options", ToolOptions())
     return Tool(name, description.replace("\n", " "), arguments, function, options)
+
+
+def _fields(function: Callable[..., Any]) -> dict[str, Any]:
+    """The parameters as fields of a pydantic model; a TypeError says which cannot be one."""
+    hints = inspect.get_annotations(function, eval_str=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in hints:
+            raise TypeError(f"'{name}' has no type.")
+        if name.startswith("_") or parameter.kind not in _NAMED:
+            raise TypeError(f"'{name}' is no public named parameter.")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints[name], default)
+    return fields
 
 
 def find_tool(name: str) -> Tool:
     """The built-in tool called `name`, or the function at `package.module:function`.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, its module cannot be imported, or it cannot be a tool.
     """
     from agent import builtin_tools
 
-    module, _, function = name.rpartition(":")
+    if name in builtin_tools.__all__:
+        return as_tool(getattr(builtin_tools, name))
+    known = f"Built in: {', '.join(builtin_tools.__all__)}. Or use `package.module:function`."
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ConfigError(f"There is no tool '{name}'.", known)
     try:
-        found = getattr(importlib.import_module(module) if module else builtin_tools, function)
-    except (ImportError, AttributeError) as error:
-        known = ", ".join(builtin_tools.__all__)
-        raise ConfigError(
-            f"There is no tool '{name}'.", f"Built in: {known}. Or use `package.module:function`."
-        ) from error
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # importing runs somebody else's code
+        raise ConfigError(f"There is no tool '{name}': {error}.", known) from error
     return as_tool(found)
 
 
@@ -183,16 +227,14 @@ class ToolBox:
     async def _handle(self, tool: Tool, params: FunctionCallParams) -> None:
         filler = asyncio.create_task(_say_after_a_moment(tool.options.filler, params))
         try:
-            result = await tool.run(dict(params.arguments))
+            told, done = await tool.run(dict(params.arguments))
         finally:
             filler.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await filler
-        follows = None if tool.options.answer_follows else False
-        await params.result_callback(
-            result, properties=FunctionCallResultProperties(run_llm=follows)
-        )
-        if tool.name == "end_call" and self._on_end is not None:
+        follows = None if tool.options.answer_follows or not done else False
+        await params.result_callback(told, properties=FunctionCallResultProperties(run_llm=follows))
+        if done and tool.name == "end_call" and self._on_end is not None:
             await self._on_end()
 
 

@@ -73,6 +73,8 @@ async def _call(
     from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
     check_writable(output)
+    if log_path is not None:
+        check_writable(log_path)
     persona = load_persona(persona_name)
     caller = read_audio(recording, HEARD_HZ)
     if not len(caller):

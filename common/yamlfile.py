@@ -66,6 +66,10 @@ def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
         raise ConfigError(f"{name}, line {line}: {error.problem}.", _QUOTES) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {error}", "Mend the YAML.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name} nests too deep, or in itself.", "Mend the YAML.") from error
+    except (ValueError, KeyError, AttributeError) as error:  # PyYAML's own for `!!int foo`
+        raise ConfigError(f"{name}: a value is not what its tag says.", _QUOTES) from error
     if not isinstance(data, dict):
         raise ConfigError(f"{name}, line 1: expected `key: value` lines.", "Mend the YAML.")
     try:
@@ -77,7 +81,16 @@ def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's idea of what is a boolean and what is a number."""
+    """PyYAML's safe loader with YAML 1.2's idea of what is a boolean and what is a number.
+
+    Keys are always text as written: `+33123456789:` is no number.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -85,7 +98,7 @@ _ANY_START = [*"+-0123456789tfn~", ""]
 for _tag, _pattern in (
     ("null", r"~|null|"),
     ("bool", r"true|false"),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*)"),  # no octal, no base 60: a phone number stays as written
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)"),  # no octal, no base 60
     ("float", r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"),
 ):
     _Loader.add_implicit_resolver(

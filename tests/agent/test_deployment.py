@@ -6,6 +6,7 @@ import pytest
 
 from agent.deployment import load_deployment
 from common.errors import ConfigError
+from pipelines.phone.sip_message import user_of
 
 GOOD = """\
 llm: script
@@ -41,6 +42,28 @@ def test_numbers_and_pages_find_their_persona(deploy):
     assert [persona.name for persona in deployment.choice] == ["parley", "mine"]
 
 
+@pytest.mark.parametrize(
+    ("request_line", "persona"),
+    [
+        ("INVITE sip:reception@pbx.example SIP/2.0", "restaurant"),
+        ("INVITE sip:Reception@192.168.1.10:5060;transport=udp SIP/2.0", "restaurant"),
+        ("INVITE sip:anna-b@192.168.1.10 SIP/2.0", "listener"),
+        ("INVITE sip:annab@192.168.1.10 SIP/2.0", "parley"),
+        ("INVITE sip:+33123456789@192.168.1.10 SIP/2.0", "quizmaster"),
+        ("INVITE sip:192.168.1.10 SIP/2.0", "parley"),
+    ],
+)
+def test_a_sip_call_finds_the_route_of_its_user(deploy, request_line, persona):
+    deployment = deploy("""\
+numbers:
+  sip:reception@pbx.example: {persona: restaurant}
+  anna-b: {persona: listener}
+  +33 1 23 45 67 89: {persona: quizmaster}
+  "*": {persona: parley}
+""")
+    assert deployment.for_number(user_of(request_line)).persona == persona
+
+
 def test_an_empty_file_serves_the_host_on_the_front_page(deploy):
     deployment = deploy("")
     assert deployment.persona(deployment.for_page("/")).name == "parley"
@@ -53,7 +76,11 @@ def test_an_empty_file_serves_the_host_on_the_front_page(deploy):
     [
         ("lmm: auto\n", 1, "unknown key 'lmm'"),
         ("numbers:\n  '+331234567':\n    perzona: parley\n", 3, "unknown key"),
-        ("numbers:\n  hello: {}\n", 2, "international form"),
+        ("numbers:\n  good day: {}\n", 2, "international form"),
+        ("numbers:\n  +3312345678o: {}\n", 2, "international form"),
+        ("numbers:\n  sip:pbx.example: {}\n", 2, "international form"),
+        ("numbers:\n  '+33 1 23': {}\n  '+33123': {}\n", 1, r"\+33 1 23 and \+33123 are the same"),
+        ("numbers:\n  sip:a@x.example: {}\n  A: {}\n", 1, "sip:a@x.example and A are the same"),
         ("pages:\n  /x: {}\n", 1, "no route for '/'"),
         ("pages:\n  /: {voice: [1]}\n", 2, "voice"),
     ],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from loguru import logger
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -18,6 +18,7 @@ from cli.replay import replay as command
 from common.errors import ConfigError
 from evals.scenario import load_all
 from evals.virtual.world import DELAYED, World
+from tests.agent.talk import Talk
 
 SECRET = "submarine"
 
@@ -91,15 +92,36 @@ def test_what_people_say_is_not_written_unless_asked_for(tmp_path: Path) -> None
         replay(path)
 
 
-def test_nested_words_are_hidden_too(tmp_path: Path) -> None:
+def test_words_are_hidden_wherever_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     log = EventLog(path)
-    log.write("tool", 0, name="book", arguments={"guest": SECRET, "seats": [2, SECRET]})
     log.evidence(Heard(320, Hypothesis((Word(SECRET, 0, 320),), 1, 320)))
+    talk = Talk().quiet(300).say("yesterday I bought").quiet(300).heard(final=True).quiet(4000)
+    for decision in talk.decisions:
+        log.decision(decision)
     log.close()
     written = path.read_text()
     assert SECRET not in written
-    assert json.loads(written.splitlines()[1])["arguments"]["seats"][0] == 2
+    assert "bought" not in written
+    assert "“······” what?" in written
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_harms_no_call(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told: list[str] = []
+    sink = logger.add(told.append, format="{level} {message}")
+    for path, level in (
+        (tmp_path / "file" / "call.jsonl", 1.0),
+        (tmp_path / "call.jsonl", object()),
+    ):
+        log = EventLog(path)
+        for at in range(50):
+            log.write("level", at, dbfs=level)
+        log.close()
+        assert log._queue.empty()
+        assert [line.split(" holds")[0] for line in told] == [f"ERROR {path}"]
+        told.clear()
+    logger.remove(sink)
 
 
 def test_subscribers_hear_everything_at_once() -> None:
@@ -112,11 +134,25 @@ def test_subscribers_hear_everything_at_once() -> None:
     log.close()
 
 
-def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
+HEADER = '{"kind": "call", "format": 1, "with_words": true}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("", "no event log"),
+        ('{"kind": "other"}\n', "no event log"),
+        ("{\n", "line 1 is not JSON"),
+        ("[]\n", "line 1 is no entry"),
+        (HEADER + "null\n", "line 2 is no entry"),
+        (HEADER + '{"at": 1}\n', "malformed entry: 'kind'"),
+        (HEADER + '{"kind": "evidence", "type": "Nope", "at": 1}\n', "malformed entry.*Nope"),
+        (HEADER + '{"kind": "decision", "type": "Duck", "loud": 1}\n', "malformed entry.*loud"),
+        (HEADER + '{"kind": "rules", "patience_ms": 1}\n', "malformed entry"),
+    ],
+)
+def test_a_file_that_is_no_log_is_refused(tmp_path: Path, content: str, cause: str) -> None:
     path = tmp_path / "call.jsonl"
-    path.write_text('{"kind": "other"}\n')
-    with pytest.raises(ConfigError, match="no event log"):
-        replay(path)
-    path.write_text("{\n")
-    with pytest.raises(ConfigError, match="line 1"):
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=cause):
         replay(path)

@@ -35,6 +35,12 @@ def test_an_unknown_persona_gets_a_suggestion():
     assert caught.value.cure.startswith("Did you mean 'quizmaster'?")
 
 
+FORM = (
+    "name: x\nscript:\n  forms:\n    f:\n      slots: []\n"
+    "      confirm: ['{}']\n      done: ['{}']\n      cancelled: [no]\n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -45,7 +51,25 @@ def test_an_unknown_persona_gets_a_suggestion():
         ("name: x\nscript:\n  rules:\n    - {hear: a, form: f}\n", 2, "no form named 'f'"),
         ("name: x\nscript:\n  rules:\n    - {hear: 'i am {who}', say: hi}\n", 2, "no slot 'who'"),
         ("name: x\nscript:\n  rules:\n    - {hear: a, say: 'hi {nmae}'}\n", 2, "no slot 'nmae'"),
-        ("name: x\nscript:\n  rules:\n    - {hear: a, add: {score: 1}}\n", 2, "no slot 'score'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a, say: b, add: {s: 1}}\n", 2, "no slot 's'"),
+        ("name: x\nscript:\n  rules:\n    - {hear: a}\n", 4, "needs `say`, `goto` or `form`"),
+        ("name: x\nscript:\n  fallback: 'ask {topcis}'\n", 2, "fallback: .*'topcis'"),
+        ("name: x\nscript:\n  lead: 'ask {topcis}'\n", 2, "lead: .*'topcis'"),
+        ("name: x\nscript:\n  slots:\n    s: {ask: 'so {ss}'}\n", 2, "ask: .*'ss'"),
+        (FORM.format("sure, {nmae}?", "done"), 2, "confirm: .*'nmae'"),
+        (FORM.format("sure?", "done, {nmae}"), 2, "done: .*'nmae'"),
+        (FORM.format("sure?", "done").replace("['sure?']", "[]"), 6, "at least 1"),
+        (
+            "name: x\nscript:\n  rules:\n    - {name: a, say: b}\n    - {name: a, say: c}\n",
+            2,
+            "two rules are named 'a'",
+        ),
+        (
+            "name: x\nscript:\n  slots:\n    n: {kind: number}\n  rules:\n"
+            "    - {hear: a, say: b, set: {n: '²'}}\n",
+            2,
+            "'n' is a number",
+        ),
         (
             "name: x\nscript:\n  rules:\n    - {name: a, goto: b}\n    - {name: b, goto: a}\n",
             2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from copy import deepcopy
 from datetime import datetime
 
 import pytest
@@ -87,6 +87,29 @@ BOOKED = ("book a table for four", "friday", "at seven", "walter")
         ("parley", ("tell me a joke", "why not"), "packet loss"),
         ("parley", ("tell me a joke", "okay thanks bye"), "Goodbye"),
         ("parley", ("can you call me on the phone",), "telephones"),
+        ("parley", ("my name is white", "what is my name"), "White"),
+        ("parley", ("i like my dog",), "Your dog"),
+        ("parley", ("don't tell me a joke",), "All right"),
+        ("parley", ("i do not want to hear a story",), "All right"),
+        ("restaurant", ("i do not want to book a table",), "have a lovely day"),
+        ("restaurant", ("i don't want soup what is on the menu",), "Fresh fish"),
+        ("restaurant", ("what is on the menu", "how do i get there please"), "Quay Street"),
+        ("restaurant", ("what is on the menu", "no thank you"), "anything else you would like"),
+        ("restaurant", ("book a table", "today", "just me"), "time"),
+        ("restaurant", ("book a table", "two", "no three", "friday", "six", "anna"), "for 3, Fri"),
+        ("restaurant", (*BOOKED, "no the name is knight"), "Friday, at 7 o'clock, under Knight"),
+        ("restaurant", (*BOOKED, "no", "the day"), "hich day"),
+        ("restaurant", (*BOOKED[:3], "sara"), "under Sara"),
+        ("restaurant", (*BOOKED[:3], "white"), "under White"),
+        ("restaurant", (*BOOKED[:3], "oh wait"), "And under what name?"),
+        ("restaurant", ("book a table", "i do not want to book a table"), "not booked anything"),
+        ("quizmaster", ("yes", "mercury", "wait"), "Take your time"),
+        ("quizmaster", ("yes", "mercury", "what"), "How many legs"),
+        ("quizmaster", ("yes", "wait", "what was the question"), "Which planet"),
+        ("quizmaster", ("yes", "mercury", "eight i guess"), "Correct"),
+        ("quizmaster", ("yes", "mercury", "yes eight"), "Correct"),
+        ("quizmaster", ("yes", "who are you", "mercury"), "Right"),
+        ("listener", ("i am worried about my exams",), "your exams"),
     ],
 )
 def test_what_callers_say_along_the_way(name, heard, answer):
@@ -208,18 +231,90 @@ def test_a_quiz_keeps_the_score():
     assert talk.state.slots["score"] == "0"
 
 
-def test_danger_is_taken_seriously():
-    assert "emergency" in Talk("listener").say("i want to kill myself")
+BETWEEN = """okay / yes / i see / really / let me think / um / wait / stop / no / not really / ready /
+    how are you / thanks / never mind / hello / what is my score"""
+
+
+@pytest.mark.parametrize("said", [line.strip() for line in BETWEEN.split("/")])
+def test_what_is_said_in_between_leaves_the_question_and_the_score(said):
+    talk = Talk("quizmaster")
+    talk.say("ready")
+    talk.say("mercury")
+    talk.say(said)
+    assert "Correct" in talk.say("eight")
+    assert talk.state.slots["score"] == "2"
+
+
+def test_small_talk_closes_what_small_talk_asked():
+    talk = Talk("parley")
+    talk.say("how are you")
+    talk.say("fine")
+    assert "Glad" not in talk.say("yes")
+
+
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve"
+
+
+@pytest.mark.parametrize(("digits", "number"), enumerate(NUMBERS.split(), 1))
+def test_every_number_answers_every_question_that_takes_one(digits, number):
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    for said in (number, "friday", number, "anna", "no", "the time", number):
+        reply = talk.say(said)
+    assert f"a table for {digits}, Friday, at {digits} o'clock, under Anna" in reply
+
+
+@pytest.mark.parametrize("said", ["say that again", "can you repeat that"])
+def test_a_repeated_question_is_asked_once(said):
+    talk = Talk("restaurant")
+    question = talk.say("book a table")
+    assert talk.say(said) == question
+    both = talk.say("when are you open")
+    assert talk.say(said) == both
+
+
+DANGER = """i want to die / i want to kill myself / i feel like killing myself / i'm suicidal /
+    suicide / i am thinking about suicide / i am thinking about killing myself /
+    i want to talk about killing myself / i want to end it all / i want to end my life /
+    i don't want to live anymore / i can't go on anymore / i took too many pills /
+    i want to hurt myself / i have been cutting myself / i want to be dead / kill myself /
+    life is not worth living / i am thinking about ending my life / i can't go on /
+    i want to talk about my boss and my family because for weeks everything has been going really
+    badly at work and at home and yesterday evening i kept thinking about suicide for hours"""
+HARMLESS = """i hurt my knee / the day has to end / i live in rome / i cut my hair myself /
+    i want to do my homework / i don't want to leave / i have too many bills / he hates me /
+    i am spending my life at work / my job and my life are fine / send it all to me /
+    i am putting myself first / i don't want to hear a story"""
+
+
+@pytest.mark.parametrize("said", [" ".join(line.split()) for line in DANGER.split("/")])
+def test_danger_is_taken_seriously(said):
+    talk = Talk("listener")
+    assert "emergency" in talk.say(said)
+
+
+@pytest.mark.parametrize("said", [line.strip() for line in HARMLESS.split("/")])
+def test_what_only_sounds_like_danger_raises_no_alarm(said):
+    assert "emergency" not in Talk("listener").say(said)
+
+
+def test_danger_ends_a_booking_and_is_not_let_go_with_a_no():
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    assert "emergency" in talk.say("forget it i want to kill myself")
+    assert talk.state.form == ""
+    assert "do call them" in talk.say("i don't want to")
+    assert "call someone" in talk.say("what should i do")
+    assert "Thank you" in talk.say("okay yes")
 
 
 def test_the_same_words_from_the_same_state_get_the_same_answer():
     talk = Talk("parley")
     talk.say("hello")
-    before = talk.state
-    assert talk.player.reply(before, "tell me a joke", NOW) == talk.player.reply(
-        before, "tell me a joke", NOW
-    )
-    assert before == replace(before)
+    before = deepcopy(talk.state)
+    first = talk.player.reply(talk.state, "tell me a joke", NOW)
+    assert talk.player.reply(talk.state, "tell me a joke", NOW) == first
+    assert talk.state == before
 
 
 WORDS = "yes no book a table four friday seven cancel joke time what how you name anna honey the"
@@ -274,6 +369,20 @@ async def test_as_a_language_model_its_memory_is_in_the_messages():
     heard = ("what is your name", "john", "what is my name")
     assert await answer(model, *heard) == await answer(fresh, *heard)
     assert "John" in (await answer(model, *heard))[0].text
+
+
+async def test_a_turn_that_fails_does_not_fail_the_next_ones(monkeypatch):
+    model, reply = ScriptModel(load_persona("parley")), ScriptPlayer.reply
+
+    def fails_on_boom(self, state, text, now):
+        if text == "boom":
+            raise ValueError(text)
+        return reply(self, state, text, now)
+
+    monkeypatch.setattr(ScriptPlayer, "reply", fails_on_boom)
+    with pytest.raises(ValueError, match="boom"):
+        await answer(model, "call me john", "boom")
+    assert "John" in (await answer(model, "call me john", "boom", "who am i"))[0].text
 
 
 async def test_a_dropped_speculation_leaves_no_trace():

@@ -44,6 +44,11 @@ def test_a_number_with_a_leading_zero_stays_as_written():
     assert parse_yaml("name: 0170", Sheet, name="s").name == "0170"
 
 
+def test_keys_stay_as_written():
+    text = "name: a\nby_name: {+33123: {say: x}, 112: {say: y}}\n"
+    assert list(parse_yaml(text, Sheet, name="s").by_name) == ["+33123", "112"]
+
+
 def test_an_unknown_key_names_file_line_key_and_the_likely_one():
     error = problem("name: ann\nlanguge: en\n")
     assert error.cause == "sheet.yaml, line 2: unknown key 'languge'."
@@ -83,7 +88,21 @@ def test_a_key_given_twice():
 
 
 @pytest.mark.parametrize(
-    "text", ["name: [", "\tname: a", "- a\n- b", "just words", "name: a\n---\nb: c", "a: \x00"]
+    "text",
+    [
+        "name: [",
+        "\tname: a",
+        "- a\n- b",
+        "just words",
+        "name: a\n---\nb: c",
+        "a: \x00",
+        "name: &a [*a]",
+        "name: " + "[" * 3000 + "]" * 3000,
+        "name: !!int foo",
+        "name: !!bool foo",
+        "name: !!timestamp foo",
+        "pace: " + "9" * 5000,
+    ],
 )
 def test_not_such_a_file(text: str):
     assert problem(text).cause.startswith("sheet.yaml")
