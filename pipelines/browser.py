@@ -174,7 +174,9 @@ class BrowserCalls:
         late = self.lag.known and self.lag.percentile_ms(95) > self._most_lag_ms
         if self.active and late:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
-        if getattr(self._engines.tts, "is_full", False):  # the greeting would stay unsaid
+        if self._engines.asr.is_full:
+            raise EngineFull("All ears of this machine are listening.", 10.0)
+        if self._engines.tts.is_full:  # the greeting would stay unsaid
             raise EngineFull("All voices of this machine are speaking.", 5.0)
 
     async def offer(
@@ -194,7 +196,8 @@ class BrowserCalls:
             kind: Always "offer".
             persona: Who shall answer.
             voice: One of the engine's voices; None for the persona's.
-            pc_id: The connection this belongs to; unknown ones start a new call.
+            pc_id: The connection this belongs to; without one whose conversation still goes on, a
+                new call starts.
             restart: Replace the connection under the same conversation.
 
         Returns:
@@ -205,7 +208,7 @@ class BrowserCalls:
             ParleyError: The offer cannot be answered; the message says why.
         """
         known = self._calls.get(pc_id) if pc_id else None
-        if known is not None:
+        if known is not None and not known.conversation.ended.is_set():
             return await known.peer.answer(sdp, kind, restart=restart)
         self.admit()
         self._starting += 1

@@ -124,19 +124,14 @@ class Peer:
         """Take in candidates that trickle: `candidate`, `sdpMid`, `sdpMLineIndex` each.
 
         Raises:
-            ParleyError: One of them is malformed.
+            ParleyError: One of them is malformed, or the connection is closed.
         """
-        assert self._pc is not None
+        async with self._answering:  # while an offer is answered the connection may be replaced
+            pc = self._pc
+        if pc is None:
+            raise ParleyError("The call is over.", "Start a new one.")
         for told in candidates:
-            line = str(told.get("candidate") or "").removeprefix("candidate:")
-            try:
-                candidate = candidate_from_sdp(line) if line else None
-                if candidate is not None:
-                    candidate.sdpMid = told.get("sdpMid", told.get("sdp_mid"))
-                    candidate.sdpMLineIndex = told.get("sdpMLineIndex", told.get("sdp_mline_index"))
-                await self._pc.addIceCandidate(candidate)
-            except Exception as error:
-                raise ParleyError("A candidate is malformed.", "Send it as browsers do.") from error
+            await _add_candidate(pc, told)
 
     def send(self, message: Any) -> None:
         """Send a JSON message, or keep it until the channel opens."""
@@ -204,7 +199,8 @@ class Peer:
             self._cancel_giving_up()
             self._user.on_connected()
         elif pc.connectionState in ("failed", "closed"):
-            self._user.on_lost("the caller hung up" if pc.sctp else "the connection failed")
+            hung_up = pc.connectionState == "closed"
+            self._user.on_lost("the caller hung up" if hung_up else "the connection failed")
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._channel = channel
@@ -235,6 +231,18 @@ class Peer:
         if self._give_up is not None:
             self._give_up.cancel()
             self._give_up = None
+
+
+async def _add_candidate(pc: RTCPeerConnection, told: dict[str, Any]) -> None:
+    line = str(told.get("candidate") or "").removeprefix("candidate:")
+    try:
+        candidate = candidate_from_sdp(line) if line else None
+        if candidate is not None:
+            candidate.sdpMid = told.get("sdpMid", told.get("sdp_mid"))
+            candidate.sdpMLineIndex = told.get("sdpMLineIndex", told.get("sdp_mline_index"))
+        await pc.addIceCandidate(candidate)
+    except Exception as error:
+        raise ParleyError("A candidate is malformed.", "Send it as browsers do.") from error
 
 
 def _only_opus(audio: RTCRtpTransceiver) -> None:

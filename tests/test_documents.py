@@ -1,4 +1,4 @@
-"""What the documents claim: links lead somewhere, and every command line is one that parley takes."""
+"""What the documents claim: links lead somewhere, and every command line is one that is taken."""
 
 import re
 import shlex
@@ -7,18 +7,24 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.main import get_command, get_group
+from typer.main import get_command
 
 from cli.main import _COMMANDS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CARDS = [ROOT / "asr/nano/CARD.md", ROOT / "tts/nano/README.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *CARDS]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+MODULE = re.compile(r"python -m ((?:training|evals|benchmarks)[\w.]*)([^\n`#|&]*)")
 CODE = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.M | re.S)
 
 
 def links():
-    return [(doc.name, link) for doc in DOCUMENTS for link in LINK.findall(doc.read_text())]
+    return [(doc.parent / link) for doc in DOCUMENTS for link in LINK.findall(doc.read_text())]
+
+
+def modules():
+    return sorted({found for doc in DOCUMENTS for found in MODULE.findall(doc.read_text())})
 
 
 def commands():
@@ -33,31 +39,47 @@ def commands():
     return found
 
 
-@pytest.mark.parametrize(("document", "link"), links())
-def test_links_lead_somewhere(document, link):
-    base = ROOT if document == "README.md" else ROOT / "docs"
-    assert (base / link).exists(), f"{document} links to {link}"
-
-
-@pytest.mark.parametrize(("document", "line"), commands())
-def test_command_lines_are_ones_that_parley_takes(document, line):
-    name, *arguments = shlex.split(line)
-    module, attribute, _ = _COMMANDS[name]
-    found = getattr(import_module(module), attribute)
-    if isinstance(found, typer.Typer):
-        command = get_group(found)
-    else:
-        app = typer.Typer()
-        app.command()(found)
-        command = get_command(app)
-    context = command.make_context(name, list(arguments))
-    if isinstance(found, typer.Typer):
+def takes(command, name, arguments):
+    """Fail unless a command takes these arguments; for a group, unless its command does."""
+    if isinstance(command, typer.core.TyperGroup) and not arguments:
+        return  # it tells its commands
+    context = command.make_context(name, arguments)
+    if isinstance(command, typer.core.TyperGroup):
         sub, subcommand, rest = command.resolve_command(
             context, [*context._protected_args, *context.args]
         )
         subcommand.make_context(sub, rest, parent=context)
 
 
+def as_command(found):
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    app = typer.Typer()
+    app.command()(found)
+    return get_command(app)
+
+
+@pytest.mark.parametrize("target", links(), ids=str)
+def test_links_lead_somewhere(target):
+    assert target.exists()
+
+
+@pytest.mark.parametrize(("document", "line"), commands())
+def test_command_lines_are_ones_that_parley_takes(document, line):
+    name, *arguments = shlex.split(line)
+    module, attribute, _ = _COMMANDS[name]
+    takes(as_command(getattr(import_module(module), attribute)), name, arguments)
+
+
+@pytest.mark.parametrize(("module", "line"), modules())
+def test_command_lines_are_ones_that_a_module_takes(module, line):
+    package = (ROOT / Path(*module.split("."))).is_dir()
+    found = import_module(f"{module}.__main__" if package else module)
+    entry = next(getattr(found, name) for name in ("app", "main", "run") if hasattr(found, name))
+    takes(as_command(entry), module, shlex.split(line))
+
+
 def test_the_documents_were_read():
     assert len(commands()) >= 8
+    assert len(modules()) >= 20
     assert len(links()) >= 10

@@ -58,7 +58,9 @@ def install_error_handlers(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return refusal(400, "The request body is not JSON.", "Send a JSON object.")
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-        return refusal(400, f"{where}: {first['msg']}.", "See /docs for the expected fields.")
+        return refusal(
+            400, f"{where}: {first['msg']}.", "See /openapi.json for the expected fields."
+        )
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:

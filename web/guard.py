@@ -116,10 +116,18 @@ class Guard:
         if origin is None or origin in settings.allowed_origins:
             return
         own = {request.url.netloc, urlsplit(settings.public_url or "").netloc}
-        if urlsplit(origin).netloc not in own - {""}:
+        if _site(origin) not in own - {""}:
             raise Refused(
                 403, f"Pages from {origin} may not call here.", "Add it with --allow-origin."
             )
+
+
+def _site(origin: str) -> str:
+    """Host and port; empty where `origin` names none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _bearer(request: Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,10 +49,12 @@ def create_app(
         metrics: Where hooks elsewhere already report to.
 
     Raises:
-        ConfigError: The settings would leave a public address open by accident, or a page's path
-            is one of the server's own.
+        ConfigError: The settings would leave a public address open by accident, `verify` is not
+            an async function, or a page's path is one of the server's own.
     """
     settings.check(has_verifier=verify is not None)
+    if verify is not None and not inspect.iscoroutinefunction(verify):
+        raise ConfigError("The verifier is not an async function.", "Begin it with `async def`.")
     metrics = metrics or Metrics()
     guard = Guard(settings, verify)
     metrics.gauge("parley_calls_active", "Calls going on.", lambda: calls.active)

@@ -17,6 +17,7 @@ from aiortc.sdp import SessionDescription
 from fastapi import APIRouter, Request
 from loguru import logger
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # before Python 3.12 pydantic cannot read typing's
 
 from common.errors import EngineFull
 from web.calls import Calls
@@ -30,6 +31,14 @@ _SESSION_TTL_S = 300.0
 _MAX_SESSIONS = 200
 
 
+class Wishes(TypedDict, total=False):
+    """What a client may choose. Keys that stock clients add are ignored."""
+
+    page: str | None
+    persona: str | None
+    voice: str | None
+
+
 class Offer(BaseModel):
     """A browser's offer. Fields that stock clients add are ignored."""
 
@@ -37,11 +46,11 @@ class Offer(BaseModel):
     type: Literal["offer"]
     pc_id: str | None = Field(None, max_length=128)
     restart_pc: bool | None = None
-    request_data: dict[str, Any] | None = None
-    requestData: dict[str, Any] | None = None
+    request_data: Wishes | None = None
+    requestData: Wishes | None = None
 
     @property
-    def wishes(self) -> Mapping[str, Any]:
+    def wishes(self) -> Wishes:
         """Page, persona and voice, when the client names any."""
         return self.request_data or self.requestData or {}
 
@@ -64,7 +73,7 @@ class Candidates(BaseModel):
 class Start(BaseModel):
     """What a stock client sends before its offer."""
 
-    body: dict[str, Any] = Field(default_factory=dict)
+    body: Wishes = Field(default_factory=Wishes)
 
 
 def signalling_routes(
@@ -76,10 +85,10 @@ def signalling_routes(
 ) -> APIRouter:
     """Build the router."""
     router = APIRouter()
-    sessions: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
+    sessions: OrderedDict[str, tuple[float, Wishes]] = OrderedDict()
     voices = catalogue.voices
 
-    async def take(offer: Offer, wishes: Mapping[str, Any]) -> Mapping[str, str]:
+    async def take(offer: Offer, wishes: Wishes) -> Mapping[str, str]:
         _check_sdp(offer.sdp)
         personas = catalogue.at(wishes.get("page") or "/")
         name = wishes.get("persona") or next(iter(personas))
@@ -109,7 +118,13 @@ def signalling_routes(
         logger.info("answered an offer for {} as {}", name, answer["pc_id"])
         return answer
 
-    def session(session_id: str) -> Mapping[str, Any]:
+    def forget_old_sessions() -> None:
+        oldest_s = time.monotonic() - _SESSION_TTL_S
+        while sessions and next(iter(sessions.values()))[0] < oldest_s:
+            sessions.popitem(last=False)
+
+    def session(session_id: str) -> Wishes:
+        forget_old_sessions()
         if session_id not in sessions:
             raise Refused(404, "There is no such session.", "Ask /start for one.")
         return sessions[session_id][1]
@@ -132,14 +147,11 @@ def signalling_routes(
         """Open a session for a stock client."""
         await guard.admit_caller(request)
         calls.admit()
-        now_s = time.monotonic()
-        while sessions and (
-            len(sessions) >= _MAX_SESSIONS
-            or now_s - next(iter(sessions.values()))[0] > _SESSION_TTL_S
-        ):
+        forget_old_sessions()
+        if len(sessions) >= _MAX_SESSIONS:
             sessions.popitem(last=False)
         session_id = str(uuid.uuid4())
-        sessions[session_id] = (now_s, wanted.body)
+        sessions[session_id] = (time.monotonic(), wanted.body)
         return {
             "sessionId": session_id,
             "iceConfig": {"iceServers": [for_browser(server) for server in settings.ice_servers]},
@@ -148,7 +160,8 @@ def signalling_routes(
     @router.post("/sessions/{session_id}/api/offer")
     async def session_offer(session_id: str, offer: Offer) -> Mapping[str, str]:
         """Answer the offer of a session; its id is the capability."""
-        return await take(offer, offer.wishes or session(session_id))
+        wishes = session(session_id)
+        return await take(offer, offer.wishes or wishes)
 
     @router.patch("/sessions/{session_id}/api/offer")
     async def session_candidates(session_id: str, found: Candidates) -> dict[str, str]:

@@ -11,7 +11,7 @@ _FEWEST = 250
 
 
 class LoopLag:
-    """Samples by how much a 20 ms sleep overshoots; `await start()` once per process."""
+    """Samples by how much a 20 ms sleep overshoots; `start` it once per process."""
 
     def __init__(self) -> None:
         self._lags_s: deque[float] = deque(maxlen=_WINDOW)

@@ -35,6 +35,18 @@ script:
        we keep shorter hours, and on holidays nobody is here but the lighthouse keeper and his cat."
 """
 CHROMIUM = shutil.which("chromium")
+# Connections that say they have failed when `LOSE` is evaluated, which answers the page's phase then.
+LOSABLE = """
+const Native = RTCPeerConnection; window.pcs = [];
+window.RTCPeerConnection = class extends Native {
+  constructor(...a) { super(...a); pcs.push(this); }
+  get connectionState() { return this.lost ? 'failed' : super.connectionState; }
+};
+"""
+LOSE = """
+pcs.at(-1).lost = true; pcs.at(-1).onconnectionstatechange();
+document.body.dataset.phase
+"""
 MOST_LOAD = 4  # programs that want each processor
 
 

@@ -230,18 +230,17 @@ class StandInCalls:
         pc_id: str | None = None,
         restart: bool = False,
     ) -> dict[str, str]:
-        if pc_id in self.calls:
-            await self._end(pc_id)
-        self.admit()
         pc = RTCPeerConnection()
-        key = pc_id or f"call-{id(pc):x}"
-        self.calls[key] = StandInCall(pc, self.lines, voice)
+        key = pc_id if pc_id in self.calls else f"call-{id(pc):x}"
+        await self._end(key)
+        self.admit()
+        call = self.calls[key] = StandInCall(pc, self.lines, voice)
         await pc.setRemoteDescription(RTCSessionDescription(sdp, kind))
         await pc.setLocalDescription(await pc.createAnswer())
 
         @pc.on("connectionstatechange")
         async def changed() -> None:
-            if pc.connectionState in {"closed", "failed"} and self.calls.get(key, None):
+            if pc.connectionState in {"closed", "failed"} and call is self.calls.get(key):
                 await self._end(key)
 
         return {"sdp": pc.localDescription.sdp, "type": "answer", "pc_id": key}
@@ -258,12 +257,12 @@ class StandInCalls:
 
     async def close(self) -> None:
         for key in list(self.calls):
+            self.calls[key].tell(event="bye", reason="the server hung up")
             await self._end(key)
 
     async def _end(self, key: str) -> None:
         call = self.calls.pop(key, None)
         if call:
-            call.tell(event="bye", reason="the server hung up")
             for task in list(call.tasks):
                 task.cancel()
             await call.pc.close()

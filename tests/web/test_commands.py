@@ -14,13 +14,18 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from agent.deployment import Deployment
 from cli.doctor import check_candidates, check_disk, check_personas, doctor, network_addresses
+from cli.phones import PhonePlan
 from cli.serve import serve
 from cli.welcome import welcome
 from common.errors import ConfigError, ParleyError
+from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS
 from tests.web.catalogue import CATALOGUE
 from tests.web.conftest import free_port
 from web.settings import WebSettings
+
+NO_PHONES = PhonePlan.read("", (), "")
 
 
 def invoke(command: object, *arguments: str) -> tuple[int, str, BaseException | None]:
@@ -40,7 +45,12 @@ def test_the_doctor_speaks_listens_and_asks() -> None:
     # espeak-ng never says a sentence twice alike, and what is made of it is the ears' own business
     assert re.search(r"spoke [1-9]\.\d s .* heard ['\"]\w+", findings["models"]["says"])
     assert findings["brain"]["state"] == "good"
-    assert code == int(any(finding["state"] == "bad" for finding in findings.values()))
+    assert code == int(not network_addresses())
+
+
+def test_a_port_that_cannot_be_is_a_mistake_of_the_command_line() -> None:
+    code, _, _ = invoke(doctor, "--port", "99999")
+    assert code == 2
 
 
 def test_what_stops_calls_is_exit_code_1_and_has_a_cure() -> None:
@@ -71,10 +81,10 @@ def test_disk_and_personas(tmp_path: Path) -> None:
     assert "parley" in check_personas().says
 
 
-def printed(settings: WebSettings) -> str:
+def printed(settings: WebSettings, phones: PhonePlan = NO_PHONES) -> str:
     out = io.StringIO()
     console = Console(file=out, width=200)
-    welcome(console, settings, CATALOGUE, brain="script", max_calls=3, took_s=1.0)
+    welcome(console, settings, CATALOGUE, phones, brain="script", max_calls=3, took_s=1.0)
     return out.getvalue()
 
 
@@ -87,6 +97,23 @@ def test_the_welcome_says_where_to_go_and_what_to_beware_of() -> None:
     assert "http://localhost:7860/#key=a%20b" in locked
     assert "Anyone" not in locked
     assert "at your expense" in printed(WebSettings(host="0.0.0.0", open_to_all=True))
+
+
+def test_the_welcome_says_where_telephones_come_in() -> None:
+    assert "phones" not in printed(WebSettings())
+    known = PhonePlan.read("0.0.0.0:5060", ["10.0.0.0/8"], "to/ken")
+    told = printed(WebSettings(public_url="https://talk.example", secret="x"), known)
+    assert "sip:0.0.0.0:5060 from 10.0.0.0/8" in told
+    assert "https://talk.example/phone/twilio/to%2Fken (or telnyx, plivo)" in told
+    assert "Anyone" not in told
+    anyone = PhonePlan.read("0.0.0.0:5060", [], "", open_to_all=True)
+    assert "at your expense" in printed(WebSettings(), anyone)
+
+
+def test_the_defaults_of_the_engines_are_told() -> None:
+    _, told, _ = invoke(serve, "--help")
+    for default in (DEFAULT_ASR, DEFAULT_TTS, Deployment().llm):
+        assert f"[default: ({default})]" in told
 
 
 @pytest.mark.parametrize(

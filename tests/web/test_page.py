@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Request, expect
 
 from tests.web.catalogue import CATALOGUE
-from tests.web.conftest import free_port, live, no_page_errors, serving
+from tests.web.conftest import LOSABLE, LOSE, free_port, live, no_page_errors, serving
 from tests.web.stand_in import EXCHANGES, GREETING, PARTS, StandInCalls
 from web.server import create_app
 from web.settings import WebSettings
@@ -156,6 +156,68 @@ def test_a_refused_microphone_is_explained(
     expect(page.locator("body")).to_have_attribute("data-phase", "live")
 
 
+def test_end_takes_back_a_call_that_waits_for_the_microphone(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, calls = stand_in
+    page = new_page(bypass_csp=True)  # so that the test may wait for JavaScript
+    page.add_init_script(
+        "const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
+        "const allowed = new Promise((allow) => { window.allow = allow; });"
+        "navigator.mediaDevices.getUserMedia = async (wanted) => {"
+        "  await allowed; window.late = (await ask(wanted)); return window.late; };"
+    )
+    with no_page_errors(page):
+        page.goto(url)
+        expect(page.get_by_label("Harbour office")).to_be_checked()
+        page.get_by_role("button", name="Talk").click()
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+        page.evaluate("allow()")
+        page.wait_for_function("window.late?.getAudioTracks()[0].readyState === 'ended'")
+    assert page.locator("body").get_attribute("data-phase") == "idle"
+    assert not calls.calls
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [(True, "The system’s choice took its place."), (False, "No microphone was found.")],
+)
+def test_an_unplugged_microphone_is_replaced(
+    stand_in: StandIn, new_page: Callable[..., Page], others: bool, told: str
+) -> None:
+    url, _ = stand_in
+    page = new_page(bypass_csp=True)  # so that the test may wait for JavaScript
+    page.add_init_script(LOSABLE)
+    with no_page_errors(page):
+        live(page, url)
+        if not others:
+            page.evaluate(
+                "() => { navigator.mediaDevices.getUserMedia = async () => {"
+                "  throw new DOMException('', 'NotFoundError'); } }"
+            )
+        page.evaluate(
+            "window.sender = pcs[0].getSenders()[0]; window.unplugged = sender.track;"
+            "unplugged.stop(); unplugged.dispatchEvent(new Event('ended'))"
+        )
+        expect(page.get_by_role("alert")).to_contain_text(told)
+        page.wait_for_function("sender.track !== unplugged && sender.track.readyState === 'live'")
+    assert page.locator("body").get_attribute("data-phase") == "live"
+
+
+def test_a_browser_that_keeps_nothing_can_call(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.add_init_script(
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name,"
+        " { get() { throw new DOMException('', 'SecurityError'); } });"
+    )
+    with no_page_errors(page):
+        live(page, url)
+
+
 def test_a_full_server_is_explained(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
     url, calls = stand_in
     calls.most = 1
@@ -195,26 +257,38 @@ def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[
     expect(page.get_by_role("alert")).to_contain_text("found no way out to the network")
 
 
-def test_a_lost_connection_is_tried_once_more(
+def test_every_lost_connection_is_tried_once_more(
     stand_in: StandIn, new_page: Callable[..., Page]
 ) -> None:
     url, calls = stand_in
     page = new_page()
-    page.add_init_script(
-        "const Native = RTCPeerConnection; window.pcs = [];"
-        "window.RTCPeerConnection = class extends Native {"
-        "  constructor(...a) { super(...a); pcs.push(this); }"
-        "  get connectionState() { return this.lost ? 'failed' : super.connectionState; } };"
-    )
-    lose = "pcs.at(-1).lost = true; pcs.at(-1).onconnectionstatechange()"
+    page.add_init_script(LOSABLE)
     live(page, url)
     (first,) = calls.calls
-    page.evaluate(lose)
-    expect(page.locator("body")).to_have_attribute("data-phase", "reconnecting")
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-    assert list(calls.calls) == [first], "the same call goes on"
-    page.evaluate(lose)
+    for _ in range(2):
+        assert page.evaluate(LOSE) == "reconnecting"
+        expect(page.locator("body")).to_have_attribute("data-phase", "live")
+        assert list(calls.calls) == [first], "the same call goes on"
+    page.evaluate(LOSE)
+    page.evaluate(LOSE)
     expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+
+
+def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, calls = stand_in
+    page = new_page()
+    page.add_init_script(LOSABLE)
+    live(page, url)
+    page.get_by_label("Type a message").fill("A berth for tonight?")
+    page.keyboard.press("Enter")
+    expect(page.locator('[data-turn="1"] .said')).to_be_visible()
+    calls.calls.clear()
+    page.evaluate(LOSE)
+    expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
+    expect(page.locator('[data-turn="0"] .reply')).to_contain_text(GREETING)
+    expect(page.locator('[data-turn="1"]')).to_have_count(0)
 
 
 def test_a_key_is_asked_for_or_taken_from_the_link(
@@ -237,3 +311,6 @@ def test_a_key_is_asked_for_or_taken_from_the_link(
         invited = new_page()
         live(invited, f"{url}#key=open%20sesame")
         assert invited.url == url
+        misled = new_page()
+        misled.goto(f"{url}#key=100%")
+        expect(misled.get_by_role("alert")).to_contain_text("That key does not fit.")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from aiortc import RTCIceServer, RTCPeerConnection
 from common.errors import ConfigError, EngineFull
 from pipelines.engines import Engines
 from tests.web.catalogue import CATALOGUE
+from web import signalling
 from web.engine_metrics import EngineMetrics
 from web.guard import TokenMint
 from web.metrics import Metrics
@@ -124,16 +126,22 @@ async def test_unknown_choices_name_what_there_is(
         (b'{"sdp": "v=0\\r\\ns=-\\r\\nt=0 0\\r\\n", "type": "offer"}', "no audio"),
         (b'{"sdp": "v=0", "type": "answer"}', "type"),
         (b'{"sdp": 7, "type": "offer"}', "sdp"),
+        (b'{"sdp": "v=0", "type": "offer", "request_data": {"page": ["/"]}}', "request_data.page"),
+        (b'{"sdp": "v=0", "type": "offer", "requestData": {"persona": {}}}', "requestData.persona"),
+        (b'{"sdp": "v=0", "type": "offer", "request_data": {"voice": 5}}', "request_data.voice"),
     ],
 )
 async def test_bad_offers_are_refused_in_words(body: bytes, says: str) -> None:
     calls = Switchboard()
-    refusal = await client(calls).post(
+    visitor = client(calls)
+    refusal = await visitor.post(
         "/api/offer", content=body, headers={"content-type": "application/json"}
     )
     assert refusal.status_code == 400
     assert says in refusal.json()["error"]
     assert refusal.json()["cure"]
+    for path in re.findall(r"/\S+", refusal.json()["cure"]):
+        assert (await visitor.get(path)).status_code == 200
     assert not calls.asked
 
 
@@ -208,8 +216,21 @@ async def test_stock_pipecat_clients_start_a_session_first(offer: dict[str, str]
     assert calls.asked[0]["persona"].name == "library"
     patched = await visitor.patch(path, json={"pc_id": "call-1", "candidates": []})
     assert patched.json() == {"status": "success"}
-    missing = await visitor.post("/sessions/none/api/offer", json=offer)
-    assert missing.status_code == 404
+
+
+@pytest.mark.parametrize("wishes", [{}, {"request_data": {"persona": "library"}}])
+async def test_without_a_session_of_late_nobody_calls(
+    offer: dict[str, str], wishes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Switchboard()
+    visitor = client(calls, host="0.0.0.0", secret="open sesame")
+    key = {"authorization": "Bearer open sesame"}
+    started = await visitor.post("/start", json={}, headers=key)
+    monkeypatch.setattr(signalling, "_SESSION_TTL_S", 0.0)
+    for session in ("none", started.json()["sessionId"]):
+        path = f"/sessions/{session}/api/offer"
+        assert (await visitor.post(path, json=offer | wishes)).status_code == 404
+    assert not calls.asked
 
 
 async def test_with_a_secret_the_page_token_opens_the_door(offer: dict[str, str]) -> None:
@@ -257,6 +278,7 @@ def test_tokens_expire_and_cannot_be_made_up() -> None:
         ({"origin": "http://localhost:7860"}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"host": "rebound.example:7860"}, 403),
     ],
 )
@@ -285,6 +307,11 @@ def test_a_public_address_is_never_open_by_accident(settings: dict[str, Any]) ->
     create_app(Switchboard(), CATALOGUE, WebSettings(**settings, open_to_all=True))
 
 
+def test_a_verifier_that_cannot_be_awaited_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="async"):
+        create_app(Switchboard(), CATALOGUE, WebSettings(), verify=lambda token: "ada")  # type: ignore[arg-type,return-value]
+
+
 async def test_every_answer_carries_the_security_headers() -> None:
     visitor = client(Switchboard())
     for path in ("/", "/static/js/app.js", "/nothing", "/healthz"):
@@ -294,7 +321,19 @@ async def test_every_answer_carries_the_security_headers() -> None:
         assert "http" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert (await visitor.get("/nothing")).json()["error"] == "There is nothing at /nothing."
-    assert (await visitor.get("/static/../server.py")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/static/css/../js/app.js", 200), ("/static/../server.py", 404)]
+)
+async def test_only_files_of_the_page_are_served(path: str, status: int) -> None:
+    app = create_app(Switchboard(), CATALOGUE, WebSettings())
+
+    async def as_sent(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope | {"path": path}, receive, send)  # httpx itself would resolve the dots
+
+    visitor = httpx.AsyncClient(transport=httpx.ASGITransport(as_sent), base_url="http://localhost")
+    assert (await visitor.get("/")).status_code == status
 
 
 async def test_page_events_become_metrics() -> None:

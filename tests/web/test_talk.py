@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import live
+from tests.web.conftest import LOSABLE, LOSE, live
 from tests.web.stand_in import flite, write_wav
 
 pytestmark = pytest.mark.browser
@@ -145,6 +145,24 @@ def test_interrupting_through_what_the_browser_does_to_a_microphone(
     expect(answer.locator(".heard").nth(5)).to_be_visible(timeout=20_000)
     expect(answer.locator("del").first).to_be_visible(timeout=15_000)
     Talk(page, tmp_path).wait_for_silence(within_s=2, lasting_s=0.5)
+
+
+def test_a_lost_connection_is_taken_up_in_the_same_conversation(
+    parley: tuple[str, subprocess.Popen[str]], new_page: Callable[..., Page]
+) -> None:
+    url, _ = parley
+    page = new_page()
+    page.add_init_script(MICROPHONE + LOSABLE)
+    live(page, url)
+    for turn, words in enumerate(("hello", "hello again"), 1):
+        page.get_by_label("Type a message").fill(words)
+        page.keyboard.press("Enter")
+        expect(page.locator(f'[data-turn="{turn}"] .said')).to_contain_text(words)
+        expect(page.locator(f'[data-turn="{turn}"] .heard').first).to_be_visible(timeout=15_000)
+        assert page.evaluate(LOSE) == "reconnecting"
+        expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=15_000)
+    expect(page.locator(".exchange")).to_have_count(3)
+    assert "parley_calls_active 1.0" in httpx.get(f"{url}metrics").text
 
 
 def test_a_closed_tab_hangs_up_at_once(

@@ -24,7 +24,7 @@ import typer
 from rich.progress import track
 
 from training.ears.arpa import BackoffModel
-from training.text.conversation import Conversation, held_out, spoken
+from training.text.conversation import Conversation, spoken
 
 _LOG_BASE = math.log(1.0001)  # pocketsphinx's log probabilities
 _START, _END = "<s>", "</s>"
@@ -63,9 +63,7 @@ class _Counts:
         self.two: dict[str, Counter[str]] = defaultdict(Counter)
         self.three: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for i in track(range(recipe.sentences), "sentences"):
-            while held_out(sentence := text.say("agent" if i % 5 == 0 else "caller")):
-                pass
-            said = spoken(sentence)
+            said = spoken(text.say("agent" if i % 5 == 0 else "caller"))
             # Pocketsphinx ends an utterance where a caller pauses, which is not always at its end.
             cut = chance.randint(1, len(said)) if chance.random() < recipe.paused else len(said)
             filler = _FILLERS if cut < len(said) and chance.random() < recipe.filled else ()

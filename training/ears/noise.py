@@ -62,7 +62,9 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     speech = mel.amax(1, keepdim=True)
     heard = (speech > speech.amax(2, keepdim=True) - 30 * _PER_DB).float()
     usual = (mel * heard).sum(2, keepdim=True) / heard.sum(2, keepdim=True)
-    mel = usual + (mel - usual) * (1 + sometimes(0.5) * uniform(-0.15, 0.2))
+    # One speaker in another's colour: what is said must not be told by who is known to say it so.
+    worn = usual + sometimes(0.7) * uniform(0, 1) * (usual.roll(1, 0) - usual)
+    mel = worn + (mel - usual) * (1 + sometimes(0.5) * uniform(-0.15, 0.2))
     # The colour of throats, rooms and microphones, which is no part of what is said.
     colour_db = curve(5, 8.0, bins, 1) + curve(12, 4.0, bins, 1) + slope * uniform(-12, 8)
     mel = mel + sometimes(0.9) * uniform(0, 1) * colour_db * _PER_DB

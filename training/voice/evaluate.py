@@ -20,7 +20,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import save_file
 
-from training.text.conversation import Conversation
+from training.text.conversation import Conversation, held_out
 from training.voice.corpus import speak
 from training.voice.flite import Manner, Segment, Teacher
 from training.voice.judge import (
@@ -70,11 +70,11 @@ class Spoken:
 
 
 def sentences(count: int) -> list[str]:
-    """Agent turns of the grammar, at least three words each."""
+    """Agent turns of the grammar that are kept for tests."""
     talk, found = Conversation(_SEED), []
     while len(found) < count:
         text = talk.say("agent")
-        if len(plain_words(text)) >= 3 and text not in found:
+        if held_out(text) and text not in found:
             found.append(text)
     return found
 

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from common.errors import ParleyError
-from training.text.conversation import Conversation
+from training.text.conversation import Conversation, held_out
 
 WORD_LIST = Path("/usr/share/dict/words")
 
@@ -198,9 +198,14 @@ class Sentences:
         self._random_share = random_share
 
     def next(self) -> str:
-        """One sentence, or a few short ones that belong together."""
+        """One sentence, or a few short ones that belong together; none that is kept for tests."""
         if self._chance.random() < self._random_share:
             return random_words(self._words, self._chance)
+        while held_out(text := self._drawn()):
+            pass
+        return text
+
+    def _drawn(self) -> str:
         if self._chance.random() < 0.5:
             return self._conversation.say("agent")
         return turn(self._chance)

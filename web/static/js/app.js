@@ -11,7 +11,7 @@ import { Transcript } from './transcript.js';
 import { showTrouble, Trouble } from './trouble.js';
 
 const $ = (id) => document.getElementById(id);
-const TROUBLE_SHOWN_MS = 12_000; // of trouble that did not end the call
+const TROUBLE_SHOWN_MS = 12_000;
 const STATES = { listening: 'Listening', thinking: 'Thinking', speaking: 'Speaking', ducked: 'Paused for you' };
 const PHASES = { connecting: 'Connecting', reconnecting: 'Reconnecting', live: 'Connected', ended: 'Call ended' };
 
@@ -27,6 +27,7 @@ const ribbon = new Ribbon($('ribbon'), $('talk'), {
 });
 let page = null;
 let call = null;
+let attempts = 0; // to place a call: one that was ended, or followed by another, is void
 let context = null;
 let forget = 0;
 
@@ -51,21 +52,28 @@ async function begin({ typing = false } = {}) {
   context ??= new AudioContext();
   context.resume();
   setPhase('connecting');
+  const attempt = ++attempts;
   let track;
   try {
     track = typing ? silence(context) : await openMicrophone(settings.microphone);
   } catch (trouble) {
-    return refuse(trouble);
+    return attempt === attempts && refuse(trouble);
   }
+  if (attempt !== attempts) return track.stop(); // ended while the browser still asked
   settings.listMicrophones();
   transcript.clear();
   ribbon.clear();
   $('agent-name').textContent = transcript.agentName = settings.personaTitle;
-  you.listen(context, new MediaStream([track]));
+  attend(track);
   call = new Call(door, { iceServers: page.ice_servers, wishes: settings.wishes });
   call.addEventListener('phase', ({ detail }) => onPhase(detail, typing));
   call.addEventListener('event', ({ detail }) => onEvent(detail));
   call.addEventListener('trouble', ({ detail }) => refuse(detail));
+  call.addEventListener('renewed', () => {
+    transcript.clear();
+    ribbon.clear();
+    mention({ message: 'The call was over when you came back.', cure: 'A new one has begun.' });
+  });
   call.addEventListener('sound', ({ detail }) => {
     $('ear').srcObject = detail;
     agent.listen(context, detail);
@@ -73,6 +81,37 @@ async function begin({ typing = false } = {}) {
   });
   call.start(track);
   setMuted(false);
+}
+
+function end() {
+  attempts += 1;
+  if (call) call.end();
+  else onPhase({ phase: 'ended', reason: 'You hung up.' });
+}
+
+function attend(track) {
+  you.listen(context, new MediaStream([track]));
+  track.onended = replaceMicrophone; // it was unplugged: stop() does not tell
+}
+
+async function replaceMicrophone() {
+  const placed = call;
+  let track;
+  try {
+    track = await openMicrophone('');
+    mention({ message: 'Your microphone is gone.', cure: 'The system’s choice took its place.' });
+  } catch (trouble) {
+    track = silence(context);
+    mention(trouble);
+  }
+  useTrack(track, placed);
+}
+
+// The call may have ended while the browser looked for the microphone.
+async function useTrack(track, placed) {
+  if (call !== placed) return track.stop();
+  await call.useTrack(track);
+  attend(track);
 }
 
 function onPhase({ phase, reason }, typing) {
@@ -100,12 +139,15 @@ function onEvent(event) {
       break;
     case 'latency': transcript.latency(event); break;
     case 'network': network.fromServer(event); break;
-    case 'error':
-      showTrouble($('trouble'), new Trouble(event.message, event.cure, {}));
-      clearTimeout(forget);
-      forget = setTimeout(() => showTrouble($('trouble'), null), TROUBLE_SHOWN_MS);
-      break;
+    case 'error': mention(event); break;
   }
+}
+
+// Trouble that the call outlives.
+function mention({ message, cure }) {
+  showTrouble($('trouble'), new Trouble(message, cure, {}));
+  clearTimeout(forget);
+  forget = setTimeout(() => showTrouble($('trouble'), null), TROUBLE_SHOWN_MS);
 }
 
 function leave(reason) {
@@ -172,7 +214,7 @@ function frame(now_ms) {
   requestAnimationFrame(frame);
 }
 
-$('talk').addEventListener('click', () => (call ? call.end() : begin()));
+$('talk').addEventListener('click', () => (document.body.dataset.calling === 'true' ? end() : begin()));
 $('type-instead').addEventListener('click', () => begin({ typing: true }));
 $('mute').addEventListener('click', () => setMuted($('mute').getAttribute('aria-pressed') !== 'true'));
 $('interrupt').addEventListener('click', () => call?.interrupt());
@@ -184,11 +226,10 @@ $('typed').addEventListener('submit', (event) => {
 });
 settings.addEventListener('theme', () => ribbon.draw());
 settings.addEventListener('microphone', async () => {
-  if (!call) return;
-  const track = await openMicrophone(settings.microphone).catch((trouble) => onEvent({ event: 'error', message: trouble.message, cure: trouble.cure }));
-  if (!track) return;
-  await call.useTrack(track);
-  you.listen(context, new MediaStream([track]));
+  const placed = call;
+  if (!placed) return;
+  const track = await openMicrophone(settings.microphone).catch(mention);
+  if (track) useTrack(track, placed);
 });
 addEventListener('pagehide', () => call?.end()); // a closed tab hangs up at once
 document.addEventListener('keydown', (event) => {

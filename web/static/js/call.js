@@ -1,4 +1,4 @@
-// One call over WebRTC. Emits: phase, event (page protocol), sound (the agent's stream), trouble, stats.
+// One call over WebRTC. Emits: phase, event (page protocol), sound (the agent's stream), renewed, trouble.
 
 import { clientReady, interrupt, parse, sendText } from './rtvi.js';
 import { connectionTrouble, lostTrouble, Trouble } from './trouble.js';
@@ -10,7 +10,7 @@ const CANDIDATE_BATCH_MS = 50;
 export class Call extends EventTarget {
   #door; #wishes; #iceServers; #track;
   #pc; #channel; #pcId; #candidates = []; #found = 0; #timers = new Set();
-  #retried = false; #over = false; #connected = false; #answer = '';
+  #retrying = false; #over = false; #connected = false; #answer = '';
 
   constructor(door, { iceServers, wishes }) {
     super();
@@ -49,6 +49,7 @@ export class Call extends EventTarget {
     this.#connected = false;
     this.#found = 0;
     this.#candidates = [];
+    this.#answer = '';
     pc.addTransceiver(this.#track, { direction: 'sendrecv' });
     this.#openChannel(pc.createDataChannel('chat', { ordered: true }));
     pc.ontrack = ({ track, streams }) => this.#emit('sound', streams[0] ?? new MediaStream([track]));
@@ -62,6 +63,7 @@ export class Call extends EventTarget {
       request_data: this.#wishes,
     });
     if (this.#over || pc !== this.#pc) return;
+    if (restart && answer.pc_id !== this.#pcId) this.#emit('renewed');
     this.#pcId = answer.pc_id;
     this.#answer = answer.sdp;
     await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
@@ -110,6 +112,7 @@ export class Call extends EventTarget {
     if (pc !== this.#pc || this.#over) return;
     if (pc.connectionState === 'connected') {
       this.#connected = true;
+      this.#retrying = false;
       this.#phase('live');
     } else if (pc.connectionState === 'failed') {
       this.#reconnect();
@@ -122,18 +125,20 @@ export class Call extends EventTarget {
 
   async #reconnect() {
     if (!this.#connected) return this.#fail(this.#diagnose());
-    if (this.#retried) return this.#fail(lostTrouble());
-    this.#retried = true;
+    this.#retrying = true;
     this.#phase('reconnecting');
-    this.#pc.close();
+    const lost = this.#pc;
     try {
       await this.#connect(true);
     } catch {
       this.#fail(lostTrouble());
+    } finally {
+      lost.close(); // not before it is replaced: to the server that is hanging up
     }
   }
 
   #diagnose() {
+    if (this.#retrying) return lostTrouble();
     const hasRelay = this.#iceServers.some((server) => /^turns?:/.test(server.urls[0]));
     return connectionTrouble(this.#found, this.#answer, hasRelay);
   }

@@ -1,9 +1,12 @@
 // Talks to the server over HTTP: what there is to choose, and placing a call.
 
+import { keeper } from './storage.js';
 import { serverTrouble } from './trouble.js';
 
+const session = keeper(() => sessionStorage);
+
 export class Door {
-  #key = sessionStorage.getItem('key') ?? '';
+  #key = session.get('key') ?? '';
   #token = '';
   #tokenAt = 0;
   #path = location.pathname; // the server decides who answers there
@@ -12,14 +15,14 @@ export class Door {
     // A link of the form …/#key=… hands the key over without the server's logs ever seeing it.
     const match = /^#key=(.+)$/.exec(location.hash);
     if (match) {
-      this.key = decodeURIComponent(match[1]);
+      this.key = decoded(match[1]);
       history.replaceState(null, '', location.pathname);
     }
   }
 
   set key(value) {
     this.#key = value;
-    sessionStorage.setItem('key', value);
+    session.set('key', value);
   }
 
   /** What the page needs to know; also renews the token. */
@@ -47,5 +50,14 @@ export class Door {
     const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
     if (!response?.ok) throw await serverTrouble(response);
     return response.json();
+  }
+}
+
+// A key that was not encoded is left as it stands: the server says whether it fits.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }

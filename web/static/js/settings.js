@@ -1,10 +1,12 @@
 // What the visitor chose, kept in this browser.
 
 import { microphones } from './microphone.js';
+import { keeper } from './storage.js';
 
 const $ = (id) => document.getElementById(id);
-const kept = (name, otherwise) => localStorage.getItem(`parley.${name}`) ?? otherwise;
-const keep = (name, value) => localStorage.setItem(`parley.${name}`, value);
+const local = keeper(() => localStorage);
+const kept = (name, otherwise) => local.get(`parley.${name}`) ?? otherwise;
+const keep = (name, value) => local.set(`parley.${name}`, value);
 
 export class Settings extends EventTarget {
   #page = { personas: [], voices: [] };
