@@ -43,7 +43,9 @@ class Finding:
 
 
 def doctor(
-    port: Annotated[int, typer.Option(help="The port that the server is to listen on.")] = 7860,
+    port: Annotated[
+        int, typer.Option(help="The port that the server is to listen on.", min=1, max=65535)
+    ] = 7860,
     asr: Annotated[str, typer.Option(help="Ears to check; as for `serve`.")] = "",
     tts: Annotated[str, typer.Option(help="Voice to check; as for `serve`.")] = "",
     llm: Annotated[str, typer.Option(help="Brain to check; as for `serve`.")] = "auto",

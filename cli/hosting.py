@@ -69,8 +69,13 @@ class Order:
     persona_for: Callable[[str], Persona]
 
 
-async def host_calls(order: Order, port: socket) -> None:
-    """Open everything, take calls on `port` until told to stop, close everything.
+async def host_calls(order: Order, port: socket, sip_port: socket | None) -> None:
+    """Open everything, take calls until told to stop, close everything.
+
+    Args:
+        order: What to open.
+        port: Where the web server listens.
+        sip_port: Where telephones are answered; None when they are not.
 
     Raises:
         ParleyError: Something cannot be opened; says why.
@@ -94,7 +99,7 @@ async def host_calls(order: Order, port: socket) -> None:
             app = create_app(calls, offered, order.settings, verify=verify, metrics=metrics)
             phones = PhoneDoor(calls, lambda number: voiced(order.persona_for(number)))
             house.push_async_callback(phones.close)
-            await order.phones.open(phones, app, order.settings)
+            await order.phones.open(phones, app, order.settings, sip_port)
         server = DrainingServer(
             app,
             drain=partial(calls.drain, order.drain_s),
@@ -129,7 +134,7 @@ def _greet(order: Order, offered: Catalogue, choice: LlmChoice) -> None:
     took_s = time.monotonic() - STARTED_S
     console = Console(highlight=False)  # on stdout: what goes to stderr is the log
     welcome(
-        console, order.settings, offered,
+        console, order.settings, offered, order.phones,
         brain=choice.why, max_calls=order.max_calls, took_s=took_s,
     )  # fmt: skip
 

@@ -24,9 +24,18 @@ def serve(
     deployment: Annotated[
         Path | None, typer.Option(help="YAML file that says which persona answers where.")
     ] = None,
-    asr: Annotated[str, typer.Option(help="Ears: nano, sphinx, mistral, a folder, a URL.")] = "",
-    tts: Annotated[str, typer.Option(help="Voice: nano, espeak, mistral, a folder, a URL.")] = "",
-    llm: Annotated[str, typer.Option(help="Brain: auto, script, mistral[:MODEL], a URL.")] = "",
+    asr: Annotated[
+        str,
+        typer.Option(help="Ears: nano, sphinx, mistral, a folder, a URL.", show_default="sphinx"),
+    ] = "",
+    tts: Annotated[
+        str,
+        typer.Option(help="Voice: nano, espeak, mistral, a folder, a URL.", show_default="nano"),
+    ] = "",
+    llm: Annotated[
+        str,
+        typer.Option(help="Brain: auto, script, mistral[:MODEL], a URL.", show_default="auto"),
+    ] = "",
     voice: Annotated[str, typer.Option(help="Voice of personas that name none.")] = "",
     max_calls: Annotated[int, typer.Option(help="Most calls at a time.", min=1)] = 16,
     public_url: Annotated[
@@ -60,7 +69,8 @@ def serve(
     """Start the server and talk in a browser.
 
     Listens on this machine only. On any other address visitors need a key: the one in PARLEY_SECRET,
-    or one made up for this run and printed.
+    or one made up for this run and printed. With PARLEY_PHONE_TOKEN set, telephone carriers may
+    stream calls here; the address to give them is printed.
 
     Examples:
         parley serve
@@ -94,6 +104,8 @@ def serve(
         settings = replace(settings, secret=secrets.token_urlsafe(12))
     if log_dir is not None:
         check_folder(log_dir)
+    token = os.environ.get("PARLEY_PHONE_TOKEN", "")
+    phones = PhonePlan.read(sip, sip_allow or (), token, open_to_all=open_to_all)
     plan = load_deployment(deployment) if deployment else Deployment()
     named = tuple(load_persona(name) for name in persona or ())
     order = Order(
@@ -108,8 +120,8 @@ def serve(
         drain_s=drain_s,
         log_dir=log_dir,
         log_words=log_words,
-        phones=PhonePlan.read(sip, sip_allow or (), os.environ.get("PARLEY_PHONE_TOKEN", "")),
+        phones=phones,
         persona_for=partial(plan.for_caller_of, default=named[0] if named else plan.front),
     )
-    with listen(settings) as port_held:
-        asyncio.run(host_calls(order, port_held))
+    with listen(settings) as port_held, phones.listen() as sip_port_held:
+        asyncio.run(host_calls(order, port_held, sip_port_held))

@@ -74,6 +74,8 @@ def transcribe(
 
         parley transcribe --asr nano --delay-ms 480 --json call.wav | jq .text
     """
+    if asr and checkpoint:
+        raise typer.BadParameter("--asr and --checkpoint both name ears: give one of them.")
     asyncio.run(_transcribe_all(files, asr, checkpoint, delay_ms, realtime, tokens, as_json))
 
 

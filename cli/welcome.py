@@ -11,6 +11,7 @@ from rich.table import Table
 
 from agent.persona import Persona
 from cli.doctor import network_addresses
+from cli.phones import PhonePlan
 from web.catalogue import Catalogue
 from web.settings import WebSettings
 
@@ -19,6 +20,7 @@ def welcome(
     console: Console,
     settings: WebSettings,
     offered: Catalogue,
+    phones: PhonePlan,
     *,
     brain: str,
     max_calls: int,
@@ -39,6 +41,7 @@ def welcome(
             for path, personas in offered.pages.items()
             if path != "/"
         ),
+        *(("phones", doors) for doors in [phones.doors(settings)] if doors),
         ("calls", f"{max_calls} at a time, fewer if the ears or the voice can take no more"),
         ("privacy", offered.privacy),
         ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
@@ -54,7 +57,8 @@ def welcome(
         table.add_row(label, escape(text))
     console.print(table)
 
-    if settings.is_public and settings.open_to_all and not settings.secret:
+    strangers = settings.is_public and settings.open_to_all and not settings.secret
+    if strangers or phones.is_open:
         console.print(
             "\n  [bold white on red] Anyone who can reach this address can call, at your expense. [/]"
         )

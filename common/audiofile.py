@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import wave
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 from pathlib import Path
 
 import av
@@ -26,16 +28,7 @@ def read_audio(path: str | Path, sample_rate_hz: int) -> np.ndarray:
             if not container.streams.audio:
                 raise AudioError(f"{path} holds no audio.", "Give a wav, flac, mp3 or opus file.")
             stream = container.streams.audio[0]
-            # Averaging by hand: swr's stereo-to-mono matrix changes the level of one-sided sound.
-            swr = av.AudioResampler(format="fltp", rate=sample_rate_hz)
-            pieces = [
-                out.to_ndarray().mean(axis=0)
-                for frame in _decoded(container, stream, path)
-                for out in swr.resample(frame)
-            ]
-            pieces += (
-                [out.to_ndarray().mean(axis=0) for out in swr.resample(None)] if pieces else []
-            )
+            pieces = list(_resampled(_decoded(container, stream, path), sample_rate_hz))
     except FileNotFoundError as error:
         raise AudioError(f"There is no file {path}.", "Check the path.") from error
     except av.FFmpegError as error:
@@ -44,6 +37,16 @@ def read_audio(path: str | Path, sample_rate_hz: int) -> np.ndarray:
             "Give a wav, flac, mp3 or opus file.",
         ) from error
     return np.concatenate(pieces).astype(np.float32) if pieces else np.zeros(0, np.float32)
+
+
+def _resampled(frames: Iterable[av.AudioFrame], sample_rate_hz: int) -> Iterator[np.ndarray]:
+    """Mono pieces. The format may change within a file, and a resampler takes just one."""
+    for _, alike in groupby(frames, lambda one: (one.format.name, one.layout.name, one.rate)):
+        swr = av.AudioResampler(format="fltp", rate=sample_rate_hz)
+        for frame in chain(alike, [None]):
+            for out in swr.resample(frame):
+                # By hand: swr's stereo-to-mono matrix changes the level of one-sided sound.
+                yield out.to_ndarray().mean(axis=0)
 
 
 def _decoded(container, stream, path):  # type: ignore[no-untyped-def]

@@ -61,23 +61,20 @@ def phone_routes(take_call: TakeCall, token: str, settings: WebSettings) -> APIR
     def check(given: str) -> None:
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise Refused(
-                403, "This phone address is not valid.", "Take it from the start of serve."
+                403, "This phone address is not valid.", "Take it from what serve prints first."
             )
 
     @router.api_route("/phone/{carrier}/{given}", methods=["GET", "POST"])
     async def webhook(carrier: str, given: str, request: Request) -> Response:
-        """Answer a carrier's "somebody is calling": stream it to us, with both numbers."""
+        """Answer a carrier's "somebody is calling": stream it to us, with its number."""
         check(given)
         if carrier not in _STREAM:
             raise Refused(
                 404, f"{carrier} is no carrier known here.", f"Known: {', '.join(_STREAM)}."
             )
         told = parse_qs((await request.body()).decode(errors="replace") or request.url.query)
-        numbers = {"to": told.get("To", [""])[0], "from": told.get("From", [""])[0]}
-        parameters = "".join(
-            f"<Parameter name={quoteattr(name)} value={quoteattr(value)}/>"
-            for name, value in numbers.items()
-        )
+        called = told.get("To", [""])[0]
+        parameters = f'<Parameter name="to" value={quoteattr(called)}/>'
         base = urlsplit(settings.public_url or str(request.base_url))
         scheme = "wss" if base.scheme == "https" else "ws"
         url = f"{scheme}://{base.netloc}/phone/{carrier}/{given}/stream"

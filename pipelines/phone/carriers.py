@@ -26,7 +26,7 @@ _LONGEST_MESSAGE = 1 << 16
 _START_LIMIT_S = 10.0
 
 ToScreen = Callable[[Any], None]
-Answer = Callable[["CallDetails", ToScreen], Awaitable[Conversation]]
+Answer = Callable[[str, ToScreen], Awaitable[Conversation]]
 
 
 class Socket(Protocol):
@@ -46,13 +46,11 @@ class CallDetails:
     Attributes:
         stream: The carrier's name for the stream.
         called: Number that was called; empty when the carrier does not say.
-        caller: Number of the caller; likewise.
         law: `PCMU` or `PCMA`.
     """
 
     stream: str
     called: str
-    caller: str
     law: str
 
 
@@ -74,18 +72,18 @@ class Dialect:
 def _twilio_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
     wished = start.get("customParameters", {})
-    return CallDetails(start["streamSid"], wished.get("to", ""), wished.get("from", ""), "PCMU")
+    return CallDetails(start["streamSid"], wished.get("to", ""), "PCMU")
 
 
 def _telnyx_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
     law = start.get("media_format", {}).get("encoding", "PCMU")
-    return CallDetails(message["stream_id"], start.get("to", ""), start.get("from", ""), law)
+    return CallDetails(message["stream_id"], start.get("to", ""), law)
 
 
 def _plivo_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
-    return CallDetails(start["streamId"], start.get("to", ""), start.get("from", ""), "PCMU")
+    return CallDetails(start["streamId"], start.get("to", ""), "PCMU")
 
 
 DIALECTS = {
@@ -120,7 +118,7 @@ async def take_carrier_call(carrier: str, socket: Socket, answer: Answer) -> Non
     Args:
         carrier: A key of `DIALECTS`.
         socket: Open websocket.
-        answer: Given what the carrier says of the call, a conversation that is not started.
+        answer: Given the called number and the caller's screen, a conversation that is not started.
 
     Raises:
         ParleyError: The carrier is unknown or does not begin as it should, or nobody can answer.
@@ -130,7 +128,7 @@ async def take_carrier_call(carrier: str, socket: Socket, answer: Answer) -> Non
         raise ParleyError(f"{carrier} is no carrier known here.", f"Known: {', '.join(DIALECTS)}.")
     details = await asyncio.wait_for(_details(dialect, socket), _START_LIMIT_S)
     call = _CarrierCall(dialect, details, socket)
-    call.conversation = conversation = await answer(details, call.on_event)
+    call.conversation = conversation = await answer(details.called, call.on_event)
     try:
         await conversation.start()
         await call.run()
@@ -160,6 +158,11 @@ def _message(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return message if isinstance(message, dict) else {}
+
+
+def _digit(message: dict[str, Any]) -> str:
+    dtmf = message.get("dtmf")
+    return str(dtmf.get("digit", "")) if isinstance(dtmf, dict) else ""
 
 
 class _CarrierCall:
@@ -197,7 +200,7 @@ class _CarrierCall:
                 case "media":
                     line.hear(self._pcm(message))
                 case "dtmf":
-                    self.conversation.typed(str(message.get("dtmf", {}).get("digit", "")))
+                    line.key(_digit(message))
                 case "stop":
                     return
 

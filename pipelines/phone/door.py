@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from agent.persona import Persona
 from pipelines.browser import BrowserCalls
 from pipelines.conversation import Conversation
-from pipelines.phone.carriers import CallDetails, Socket, take_carrier_call
+from pipelines.phone.carriers import Socket, take_carrier_call
 from pipelines.phone.sip import SipServer
 
 
@@ -27,14 +28,10 @@ class PhoneDoor:
         self._persona_for = persona_for
         self._sip: SipServer | None = None
 
-    async def listen_sip(self, host: str, port: int, allowed: Sequence[IPv4Network]) -> None:
-        """Answer SIP calls there.
-
-        Raises:
-            ParleyError: The port is taken.
-        """
+    async def listen_sip(self, port: socket.socket, allowed: Sequence[IPv4Network]) -> None:
+        """Answer SIP calls on a UDP port, which is closed with the door."""
         self._sip = SipServer(self.answer, allowed)
-        await self._sip.listen(host, port)
+        await self._sip.listen(port)
 
     async def take_carrier_call(self, carrier: str, socket: Socket) -> None:
         """Hold a carrier's call to its end.
@@ -42,7 +39,7 @@ class PhoneDoor:
         Raises:
             ParleyError: It cannot be answered; the message says why.
         """
-        await take_carrier_call(carrier, socket, self._answer_carrier)
+        await take_carrier_call(carrier, socket, self.answer)
 
     async def close(self) -> None:
         """Hang up all SIP calls. Idempotent."""
@@ -50,7 +47,7 @@ class PhoneDoor:
             await self._sip.close()
 
     async def answer(
-        self, called: str, caller: str, to_screen: Callable[[Any], None] = lambda message: None
+        self, called: str, to_screen: Callable[[Any], None] = lambda message: None
     ) -> Conversation:
         """A conversation, not started yet, with whoever answers `called`.
 
@@ -59,8 +56,3 @@ class PhoneDoor:
             ConfigError: Nobody answers that number.
         """
         return self._calls.answer_phone(self._persona_for(called), to_screen)
-
-    async def _answer_carrier(
-        self, details: CallDetails, to_screen: Callable[[Any], None]
-    ) -> Conversation:
-        return await self.answer(details.called, details.caller, to_screen)

@@ -24,11 +24,6 @@ def encode(pcm: np.ndarray, law: str) -> bytes:
     return codes[nearest].tobytes()
 
 
-def silence(n_samples: int, law: str) -> bytes:
-    """The code of 0, `n_samples` times."""
-    return encode(np.zeros(1, np.float32), law) * n_samples
-
-
 @cache
 def _expanded(law: str) -> np.ndarray:
     """The level of each of the 256 codes (G.711 tables 1 and 2), 13- and 14-bit values scaled to ±1."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
@@ -12,10 +14,11 @@ from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 LINE_HZ = 8_000
 PACKET_SAMPLES = LINE_HZ // 50
 _HEARD_SAMPLES, _SAID_SAMPLES = HEARD_HZ // 50, SAID_HZ // 50
+_BETWEEN_KEYS_S = 1.5
 
 
 class PhoneLine:
-    """Resamples both ways and cuts the caller's audio into the 20 ms frames a conversation takes."""
+    """Resamples both ways, cuts the caller's audio into 20 ms frames, and types the caller's keys."""
 
     def __init__(self, conversation: Conversation):
         self._conversation = conversation
@@ -23,6 +26,8 @@ class PhoneLine:
         self._down = Resampler(SAID_HZ, LINE_HZ)
         self._heard = np.zeros(0, np.float32)
         self._said = np.zeros(0, np.float32)
+        self._keys = ""
+        self._pause: asyncio.TimerHandle | None = None
 
     def hear(self, pcm: np.ndarray) -> None:
         """Audio from the line: float32 at 8 kHz, any length."""
@@ -40,3 +45,16 @@ class PhoneLine:
         out, self._said = self._said[:PACKET_SAMPLES], self._said[PACKET_SAMPLES:]
         # The filter's 2 ms of delay are missing once, from the very first packet.
         return np.pad(out, (PACKET_SAMPLES - len(out), 0))
+
+    def key(self, key: str) -> None:
+        """A key of the telephone; those pressed one after the other are one message."""
+        self._keys += key
+        if self._pause is not None:
+            self._pause.cancel()
+        loop = asyncio.get_running_loop()
+        self._pause = loop.call_later(_BETWEEN_KEYS_S, self._type)
+
+    def _type(self) -> None:
+        keys, self._keys = self._keys, ""
+        if not self._conversation.ended.is_set():
+            self._conversation.typed(keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-from collections.abc import Callable
 
 from loguru import logger
 
@@ -22,6 +21,7 @@ _EVENT_END = 0x80
 _DIGITS = "0123456789*#ABCD"
 _LONGEST_GAP_SAMPLES = LINE_HZ  # a longer silence is a hold, not a loss
 _SILENT_LINE_S = 30.0
+_MOVES_AFTER_S = 2.0  # while the caller is heard, nobody else is
 
 
 class RtpSession(asyncio.DatagramProtocol):
@@ -32,25 +32,19 @@ class RtpSession(asyncio.DatagramProtocol):
         lost: Packets that never came.
     """
 
-    def __init__(self, on_digit: Callable[[str], None], on_silent: Callable[[], None]):
-        """Create it; `open` binds the port.
-
-        Args:
-            on_digit: Called once for each key the caller presses.
-            on_silent: Called when nothing has come for 30 s: the other side is gone.
-        """
-        self._on_digit = on_digit
-        self._on_silent = on_silent
+    def __init__(self) -> None:
         self._transport: asyncio.DatagramTransport | None = None
         self._offer: MediaOffer | None = None
         self._line: PhoneLine | None = None
-        self._remote: tuple[str, int] = ("", 0)
+        self._hosts: set[str] = set()
+        self._described: tuple[str, int] = ("", 0)
+        self._remote = self._described
         self._jitter = JitterBuffer()
         self._concealer = Concealer(LINE_HZ)
         self._expected: int | None = None
         self._last_event: int | None = None
         self._heard_s = 0.0
-        self._clock: asyncio.Task[None] | None = None
+        self._stays_until_s = 0.0
         self.port = 0
 
     @property
@@ -58,24 +52,32 @@ class RtpSession(asyncio.DatagramProtocol):
         """Packets that never came."""
         return self._jitter.lost
 
-    async def open(self, host: str, offer: MediaOffer) -> None:
-        """Bind a free port for what the other side offers."""
-        self._offer, self._remote = offer, (offer.host, offer.port)
+    async def open(self, host: str, offer: MediaOffer, caller: str) -> None:
+        """Bind a free port.
+
+        Args:
+            host: Address to bind it on.
+            offer: What the other side wants to send and hear.
+            caller: The address that the call came from.
+        """
+        self._offer, self._hosts = offer, {caller, offer.host}
+        self._remote = self._described = (offer.host, offer.port)
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
         self._transport = transport
         self.port = transport.get_extra_info("sockname")[1]
 
-    def start(self, line: PhoneLine) -> None:
-        """Begin to talk; audio that came before is not for the conversation."""
-        self._line = line
-        self._heard_s = asyncio.get_running_loop().time()
-        self._clock = asyncio.create_task(self._send(), name="rtp-clock")
+    def send_to(self, offer: MediaOffer) -> None:
+        """Send where the other side now wants to hear us; saying it again changes nothing."""
+        if (offer.host, offer.port) == self._described:
+            return
+        self._hosts.add(offer.host)
+        self._remote = self._described = (offer.host, offer.port)
+        # Packets from where it was are still under way.
+        self._stays_until_s = asyncio.get_running_loop().time() + _MOVES_AFTER_S
 
     def close(self) -> None:
-        """Stop the clock and free the port. Idempotent."""
-        if self._clock is not None:
-            self._clock.cancel()
+        """Free the port. Idempotent."""
         if self._transport is not None:
             self._transport.close()
 
@@ -90,21 +92,36 @@ class RtpSession(asyncio.DatagramProtocol):
         payload, kind = data[start:], kind & 0x7F
         if first >> 6 != 2 or not payload:
             return
-        # Symmetric RTP: behind NAT the address in the description is not where it comes from.
-        self._remote = addr
+        if kind not in (self._offer.payload_type, self._offer.dtmf_type) or not self._is_from(addr):
+            return
         self._heard_s = asyncio.get_running_loop().time()
+        self._stays_until_s = self._heard_s + _MOVES_AFTER_S
         if kind == self._offer.dtmf_type:
             self._take_event(payload, timestamp)
-        elif kind == self._offer.payload_type:
-            for packet in self._jitter.add(AudioPacket(sequence, timestamp, payload)):
-                self._hear(packet)
+            return
+        for packet in self._jitter.add(AudioPacket(sequence, timestamp, payload)):
+            self._hear(packet)
+
+    def _is_from(self, addr: tuple[str, int]) -> bool:
+        """Whether the other side sends from there, perhaps since just now.
+
+        Symmetric RTP: behind NAT the address in the description is not where its audio comes from.
+        """
+        if addr == self._remote:
+            return True
+        now_s = asyncio.get_running_loop().time()
+        if addr[0] not in self._hosts or now_s < self._stays_until_s:
+            return False
+        self._remote = addr
+        return True
 
     def _take_event(self, payload: bytes, timestamp: int) -> None:
         """A key: its end is sent three times with the same timestamp."""
+        assert self._line is not None
         if len(payload) >= 4 and payload[1] & _EVENT_END and timestamp != self._last_event:
             self._last_event = timestamp
             if payload[0] < len(_DIGITS):
-                self._on_digit(_DIGITS[payload[0]])
+                self._line.key(_DIGITS[payload[0]])
 
     def _hear(self, packet: AudioPacket) -> None:
         assert self._line is not None
@@ -118,16 +135,21 @@ class RtpSession(asyncio.DatagramProtocol):
         self._line.hear(pcm)
         self._expected = packet.timestamp + len(pcm) & 0xFFFFFFFF
 
-    async def _send(self) -> None:
-        """One packet every 20 ms on an absolute schedule, silence included: it keeps NAT open."""
-        assert self._line is not None
+    async def talk(self, line: PhoneLine) -> None:
+        """Talk until nothing has come for 30 s: the other side is gone.
+
+        One packet leaves every 20 ms on an absolute schedule, silence included: it keeps NAT open.
+        Audio that came before is not for the conversation.
+        """
+        self._line = line
         assert self._offer is not None
         assert self._transport is not None
         loop = asyncio.get_running_loop()
         sequence, timestamp = random.randrange(1 << 16), random.randrange(1 << 32)
-        source, begun_s, sent = random.randrange(1 << 32), loop.time(), 0
+        source, sent = random.randrange(1 << 32), 0
+        begun_s = self._heard_s = loop.time()
         while True:
-            payload = g711.encode(self._line.pull(), self._offer.law)
+            payload = g711.encode(line.pull(), self._offer.law)
             kind = self._offer.payload_type | (_MARKER if sent == 0 else 0)
             header = _HEADER.pack(_VERSION, kind, sequence, timestamp, source)
             self._transport.sendto(header + payload, self._remote)
@@ -138,6 +160,5 @@ class RtpSession(asyncio.DatagramProtocol):
             sent += 1
             if loop.time() - self._heard_s > _SILENT_LINE_S:
                 logger.info("a phone line fell silent for {} s", _SILENT_LINE_S)
-                self._on_silent()
                 return
             await asyncio.sleep(max(0.0, begun_s + sent * 0.020 - loop.time()))

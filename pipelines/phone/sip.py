@@ -7,7 +7,9 @@ Whom it answers is decided by address: there are no passwords here.
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, ip_address
@@ -28,13 +30,33 @@ from pipelines.phone.sip_message import (
 )
 from pipelines.tasks import Tasks
 
-Answer = Callable[[str, str], Awaitable[Conversation]]
+Answer = Callable[[str], Awaitable[Conversation]]
 Address = tuple[str, int]
 
 _T1_S, _T2_S = 0.5, 4.0  # RFC 3261 17.1.1.1
 _LINE_DELAY_MS = 60.0  # a phone's own jitter buffer
-_BETWEEN_KEYS_S = 1.5
 _ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+_EVERYWHERE = "0.0.0.0"
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Take a UDP port, before anything slow is loaded that could not be reached.
+
+    Raises:
+        ParleyError: It cannot be listened on.
+    """
+    held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise ParleyError(
+            f"SIP cannot listen on {host}:{port}: {error.strerror}.",
+            "Choose another port for --sip."
+            if error.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "Check --sip: it must be an IPv4 address of this machine.",
+        ) from error
+    return held
 
 
 class SipServer(asyncio.DatagramProtocol):
@@ -45,10 +67,10 @@ class SipServer(asyncio.DatagramProtocol):
     """
 
     def __init__(self, answer: Answer, allowed: Sequence[IPv4Network] = ()):
-        """Create it; `listen` opens the port.
+        """Create it; `listen` makes it reachable.
 
         Args:
-            answer: Given the called and the calling number, a conversation that is not started.
+            answer: Given the called number, a conversation that is not started.
                 May raise EngineFull (busy) or ConfigError (nobody answers that number).
             allowed: Networks that may call; empty for any.
         """
@@ -56,25 +78,15 @@ class SipServer(asyncio.DatagramProtocol):
         self._allowed = allowed
         self._transport: asyncio.DatagramTransport | None = None
         self._answers: dict[str, bytes] = {}
+        self._starting: set[str] = set()
         self._tasks = Tasks()
         self.calls: dict[str, SipCall] = {}
         self.host, self.port = "", 0
 
-    async def listen(self, host: str, port: int) -> None:
-        """Open the UDP port.
-
-        Raises:
-            ParleyError: It is taken.
-        """
+    async def listen(self, port: socket.socket) -> None:
+        """Answer what comes in on a UDP port, and close it in the end."""
         loop = asyncio.get_running_loop()
-        try:
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: self, local_addr=(host, port)
-            )
-        except OSError as error:
-            raise ParleyError(
-                f"SIP cannot listen on {host}:{port} ({error.strerror}).", "Choose another port."
-            ) from error
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=port)
         self._transport = transport
         self.host, self.port = transport.get_extra_info("sockname")[:2]
 
@@ -101,6 +113,14 @@ class SipServer(asyncio.DatagramProtocol):
         """Put a datagram on the wire."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(data, to)
+
+    def host_towards(self, addr: Address) -> str:
+        """Our address for the other side: of all those we listen on, the one its route begins at."""
+        if self.host != _EVERYWHERE:
+            return self.host
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(addr)  # sends nothing
+            return str(probe.getsockname()[0])
 
     def _may_call(self, addr: Address) -> bool:
         return not self._allowed or any(ip_address(addr[0]) in network for network in self._allowed)
@@ -129,7 +149,8 @@ class SipServer(asyncio.DatagramProtocol):
                 self._reply(request, addr, 405)
 
     async def _invite(self, request: SipMessage, addr: Address, call: SipCall | None) -> None:
-        key = request.get("call-id") + request.get("cseq")
+        call_id = request.get("call-id")
+        key = call_id + request.get("cseq")
         if key in self._answers:  # a retransmission
             self.send(self._answers[key], addr)
             return
@@ -138,28 +159,42 @@ class SipServer(asyncio.DatagramProtocol):
         if offer is None:
             self._answers[key] = self._reply(request, addr, 488)
         elif call is not None:  # hold, resume or a session timer: the same answer once more
+            call.send_to(offer)
             self._answers[key] = self._reply(request, addr, 200, call.description)
+        elif call_id in self._starting:  # RFC 3261 14.2
+            wait = ("retry-after", f"{random.randint(0, 10)}")
+            self._answers[key] = self._reply(request, addr, 500, extra=[wait])
         else:
             self._answers[key] = await self._take_call(request, addr, offer)
         if len(self._answers) > 1000:
             self._answers.pop(next(iter(self._answers)))
 
     async def _take_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> bytes:
-        called, caller = user_of(request.start), user_of(request.get("from"))
-        conversation: Conversation | None = None
+        call_id = request.get("call-id")
+        self._starting.add(call_id)
         try:
-            conversation = await self._answer(called, caller)
-            await conversation.start()
+            call = self.calls[call_id] = await self._open_call(request, addr, offer)
         except ParleyError as error:
-            if conversation is not None:
-                await conversation.close()
             return self._refuse(request, addr, error)
-        call = SipCall(self, request, addr, conversation)
-        await call.open(offer)
-        self.calls[request.get("call-id")] = call
+        except Exception:
+            logger.exception("a phone call could not be taken")
+            return self._reply(request, addr, 500)
+        finally:
+            self._starting.discard(call_id)
         answer = self._reply(request, addr, 200, call.description, call.tag)
         self._tasks.start(call.run(answer), "phone call")
         return answer
+
+    async def _open_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> SipCall:
+        conversation = await self._answer(user_of(request.start))
+        try:
+            await conversation.start()
+            call = SipCall(self, request, addr, conversation)
+            await call.open(offer)
+        except BaseException:
+            await conversation.close()
+            raise
+        return call
 
     def _refuse(self, request: SipMessage, addr: Address, error: ParleyError) -> bytes:
         logger.warning("a phone call was refused: {}", error)
@@ -190,7 +225,7 @@ class SipServer(asyncio.DatagramProtocol):
             ("to", to),
             ("call-id", request.get("call-id")),
             ("cseq", request.get("cseq")),
-            ("contact", f"<sip:parley@{self.host}:{self.port}>"),
+            ("contact", f"<sip:parley@{self.host_towards(addr)}:{self.port}>"),
             ("allow", _ALLOW),
             *extra,
         ]
@@ -233,17 +268,21 @@ class SipCall:
         self._server = server
         self._invite = invite
         self._addr = addr
+        self._host = server.host_towards(addr)
         self._conversation = conversation
-        self._rtp = RtpSession(self._on_digit, lambda: conversation.end("the line went silent"))
-        self._digits = ""
-        self._keys: asyncio.TimerHandle | None = None
+        self._rtp = RtpSession()
+        self._tasks = Tasks()
 
     async def open(self, offer: MediaOffer) -> None:
         """Bind the media port and describe it."""
-        await self._rtp.open(self._server.host, offer)
+        await self._rtp.open(self._host, offer, self._addr[0])
         self.description = write_answer(
-            offer, self._server.host, self._rtp.port, random.randrange(1 << 30)
+            offer, self._host, self._rtp.port, random.randrange(1 << 30)
         )
+
+    def send_to(self, offer: MediaOffer) -> None:
+        """The other side wants to hear us elsewhere."""
+        self._rtp.send_to(offer)
 
     async def run(self, answer: bytes) -> None:
         """Repeat the answer until it is acknowledged, talk, and say goodbye."""
@@ -257,19 +296,26 @@ class SipCall:
                 break
             self._server.send(answer, self._addr)
             wait_s *= 2
-        self._conversation.set_downstream_ms(_LINE_DELAY_MS)
-        self._rtp.start(PhoneLine(self._conversation))
-        self._conversation.greet()
-        await self._conversation.ended.wait()
+        if not self._conversation.ended.is_set():
+            await self._talk()
         await self._say_bye()
         await self.hang_up()
 
     async def hang_up(self) -> None:
         """Free everything. Idempotent."""
         self._conversation.end("the caller hung up")
+        await self._tasks.cancel()
         self._rtp.close()
         await self._conversation.close()
         self._server.calls.pop(self._invite.get("call-id"), None)
+
+    async def _talk(self) -> None:
+        conversation = self._conversation
+        conversation.set_downstream_ms(_LINE_DELAY_MS)
+        line = self._tasks.start(self._rtp.talk(PhoneLine(conversation)), "phone line")
+        line.add_done_callback(lambda _: conversation.end("the line was lost"))
+        conversation.greet()
+        await conversation.ended.wait()
 
     async def _say_bye(self) -> None:
         """Tell the other side, repeating until it answers (RFC 3261 15.1.1)."""
@@ -280,7 +326,7 @@ class SipCall:
         headers = [
             (
                 "via",
-                f"SIP/2.0/UDP {self._server.host}:{self._server.port};branch=z9hG4bK{self.tag}",
+                f"SIP/2.0/UDP {self._host}:{self._server.port};branch=z9hG4bK{self.tag}",
             ),
             ("max-forwards", "70"),
             *(("route", route) for route in self._invite.all("record-route")),
@@ -296,15 +342,3 @@ class SipCall:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.goodbye_heard.wait(), wait_s)
             wait_s *= 2
-
-    def _on_digit(self, digit: str) -> None:
-        """Keys pressed one after the other are one message."""
-        self._digits += digit
-        if self._keys is not None:
-            self._keys.cancel()
-        loop = asyncio.get_running_loop()
-        self._keys = loop.call_later(_BETWEEN_KEYS_S, self._typed)
-
-    def _typed(self) -> None:
-        digits, self._digits = self._digits, ""
-        self._conversation.typed(digits)

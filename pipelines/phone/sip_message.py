@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 _COMPACT = {
     "c": "content-type",
@@ -15,6 +16,7 @@ _COMPACT = {
     "v": "via",
 }
 _LAWS = {0: "PCMU", 8: "PCMA"}
+_MOST_PAYLOAD_TYPE = 127  # RFC 3550 5.1: seven bits
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class MediaOffer:
     """What the other side wants to send and hear.
 
     Attributes:
-        host: Where its RTP goes.
+        host: Where its RTP goes: an IPv4 address, never a name that would have to be looked up.
         port: Likewise.
         payload_type: Of G.711 in its RTP packets.
         law: `PCMU` or `PCMA`.
@@ -99,13 +101,19 @@ class MediaOffer:
 
 
 def read_offer(sdp: str) -> MediaOffer | None:
-    """The first G.711 stream of a description, in the order the caller prefers; None without one."""
-    media = re.search(r"^m=audio (\d+) \S+ ([\d ]+)", sdp, re.M)
-    host = re.search(r"^c=IN IP[46] (\S+)", sdp, re.M)
-    if media is None or host is None:
+    """The first G.711 stream of a description, in the order the caller prefers.
+
+    Returns:
+        None without one, or when nothing can be sent where it should go.
+    """
+    media = re.search(r"^m=audio (\d{1,5}) \S+ ([\d ]+)", sdp, re.M)
+    host = re.search(r"^c=IN IP4 (\S+)", sdp, re.M)
+    if media is None or host is None or not _is_reachable(host[1], int(media[1])):
         return None
-    named = {int(p): n.upper() for p, n in re.findall(r"^a=rtpmap:(\d+) ([\w-]+)/8000", sdp, re.M)}
-    offered = [int(p) for p in media[2].split()]
+    rtpmap = re.findall(r"^a=rtpmap:(\d{1,3}) ([\w-]+)/8000", sdp, re.M)
+    named = {int(payload_type): name.upper() for payload_type, name in rtpmap}
+    numbers = map(int, re.findall(r"\b\d{1,3}\b", media[2]))
+    offered = [payload_type for payload_type in numbers if payload_type <= _MOST_PAYLOAD_TYPE]
     for payload_type in offered:
         law = named.get(payload_type, _LAWS.get(payload_type, ""))
         if law in _LAWS.values():
@@ -132,6 +140,14 @@ def write_answer(offer: MediaOffer, host: str, port: int, session: int) -> str:
             f"a=fmtp:{offer.dtmf_type} 0-16",
         ]
     return "\r\n".join([*lines, "a=ptime:20", "a=sendrecv", ""])
+
+
+def _is_reachable(host: str, port: int) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return 0 < port < 65_536
 
 
 def _titled(name: str) -> str:

@@ -63,11 +63,13 @@ def test_text_comes_word_by_word_and_files_on_lines(folder, recording):
 
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
-    [(("--delay-ms", 100), "multiple of 80"), (("--delay-ms", 4000), "2400")],
+    [
+        (("--delay-ms", 100), "multiple of 80"),
+        (("--delay-ms", 4000), "2400"),
+        (("--asr", "sphinx"), "both name ears"),
+    ],
 )
-def test_a_delay_that_cannot_be_is_a_mistake_of_the_command_line(
-    folder, recording, wrong, complaint
-):
+def test_what_cannot_be_is_a_mistake_of_the_command_line(folder, recording, wrong, complaint):
     result = run("--checkpoint", folder, *wrong, recording)
     assert result.exit_code == 2
     assert complaint in result.output

@@ -79,6 +79,17 @@ def test_a_recording_that_is_none_is_refused_in_words(
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.mark.parametrize("option", ["--output", "--log"])
+def test_what_cannot_be_written_is_refused_before_the_call(tmp_path: Path, option: str) -> None:
+    caller = tmp_path / "caller.wav"
+    write_wav(caller, np.zeros(16_000, np.float32), 16_000)
+    given = {"--output": tmp_path / "both.wav", option: tmp_path / "gone" / "file"}
+    options = [str(one) for pair in given.items() for one in pair]
+    result = CliRunner().invoke(app, ["call", str(caller), "--tts", "espeak", *options])
+    assert isinstance(result.exception, ParleyError)
+    assert "There is no folder" in result.exception.cause
+
+
 def test_a_log_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     for content, cause in ((b"RIFF\x80\x00", "is not JSON"), (b"{}\n", "no event log")):

@@ -15,6 +15,7 @@ import pytest
 
 from evals.server import serving
 from tests.agent.conftest import ChatServer, chat_server  # noqa: F401 - a fixture
+from tests.web.conftest import free_port
 
 pytestmark = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 OFFICE = """
@@ -64,12 +65,27 @@ async def test_the_brain_reads_the_persona_before_anybody_calls(
     assert "Harbour Kitchen" in chat_server.requests[0]["messages"][0]["content"]
 
 
+UNLOADABLE = ("--llm", "http://127.0.0.1:1")
+
+
 def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
-        told = refused("--port", str(holder.getsockname()[1]))
+        told = refused("--port", str(holder.getsockname()[1]), *UNLOADABLE)
     assert "cannot be listened on: address already in use." in told
     assert "choose another --port" in told
-    assert "loading" not in told
+
+
+@pytest.mark.parametrize(
+    ("host", "cure"),
+    [("127.0.0.1", "Choose another port for --sip"), ("192.0.2.1", "an IPv4 address of this")],
+)
+def test_a_sip_port_that_cannot_be_had_is_too(host: str, cure: str) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        sip = f"{host}:{holder.getsockname()[1]}"
+        told = refused("--port", str(free_port()), "--sip", sip, "--open", *UNLOADABLE)
+    assert f"SIP cannot listen on {sip}" in told
+    assert cure in told
 
 
 @pytest.mark.parametrize(
@@ -79,12 +95,11 @@ def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
         (("--voice", "nobody", "--tts", "espeak"), "There is no voice 'nobody'. Choose one of"),
         (("--log-dir", "/proc/none"), "/proc/none cannot be made"),
         (("--sip", "127.0.0.1:99999"), "is no HOST:PORT"),
+        (("--sip", "0.0.0.0:5060"), "Strangers can reach --sip 0.0.0.0:5060"),
         (("--llm", "http://127.0.0.1:1"), "There is no chat-completions server at"),
         (("--asr", "ws://127.0.0.1:1"), "ws://127.0.0.1:1/v1/realtime cannot be reached"),
         (("--deployment", "nowhere.yaml"), "nowhere.yaml cannot be read"),
     ],
 )
 def test_what_cannot_be_opened_is_said_in_one_line(options: tuple[str, ...], cause: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    assert cause in refused("--port", port, *options)
+    assert cause in refused("--port", str(free_port()), *options)

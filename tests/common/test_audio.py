@@ -5,6 +5,7 @@ import sys
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -59,21 +60,17 @@ def test_a_stereo_wav_of_another_rate_is_averaged_and_resampled(tmp_path):
     assert np.abs(pcm[2000:6000]).max() == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize("suffix", ["flac", "mp3", "opus"])
-def test_compressed_files(tmp_path, suffix):
-    import av
-
-    path = tmp_path / f"a.{suffix}"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            {"flac": "flac", "mp3": "mp3", "opus": "libopus"}[suffix], rate=48_000
-        )
+def compress(path, rate_hz, options=None):
+    """Write a second of a 440 Hz tone, in the codec that the file's name ends with."""
+    codec = {".flac": "flac", ".mp3": "mp3", ".opus": "libopus"}[path.suffix]
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate_hz)
         frame = av.AudioFrame.from_ndarray(
-            (tone(440, 1.0, 48_000)[None] * 32767).astype(np.int16), format="s16", layout="mono"
+            (tone(440, 1.0, rate_hz)[None] * 32767).astype(np.int16), format="s16", layout="mono"
         )
-        frame.sample_rate = 48_000
+        frame.sample_rate = rate_hz
         swr = av.AudioResampler(
-            format=stream.codec_context.format, layout=stream.codec_context.layout, rate=48_000
+            format=stream.codec_context.format, layout=stream.codec_context.layout, rate=rate_hz
         )
         fifo = av.AudioFifo()
         for out in swr.resample(frame):
@@ -83,9 +80,26 @@ def test_compressed_files(tmp_path, suffix):
         ) is not None:
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3", "opus"])
+def test_compressed_files(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    compress(path, 48_000)
     pcm = read_audio(path, 16_000)
     assert len(pcm) / 16_000 == pytest.approx(1.0, abs=0.1)
     assert peak_hz(pcm, 16_000) == pytest.approx(440, abs=3)
+
+
+def test_a_file_may_change_its_format_half_way(tmp_path):
+    for rate_hz in (44_100, 24_000):
+        compress(tmp_path / f"{rate_hz}.mp3", rate_hz, {"write_xing": "0", "id3v2_version": "0"})
+    both = tmp_path / "both.mp3"
+    both.write_bytes(b"".join((tmp_path / f"{hz}.mp3").read_bytes() for hz in (44_100, 24_000)))
+    pcm = read_audio(both, 16_000)
+    assert len(pcm) / 16_000 == pytest.approx(2.0, abs=0.2)
+    for second in (pcm[:16_000], pcm[-16_000:]):
+        assert peak_hz(second, 16_000) == pytest.approx(440, abs=3)
 
 
 def test_a_truncated_wav_yields_what_it_holds(tmp_path):

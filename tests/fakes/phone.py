@@ -13,7 +13,11 @@ LINE_HZ = 8_000
 
 
 class Phone:
-    """One call. Attributes: `answers` status codes received, `heard` float32 pieces, `hung_up`."""
+    """One call.
+
+    Attributes: `answers` status codes received, `answer` the last of them to an INVITE, `heard` float32
+    pieces, `hung_up`.
+    """
 
     def __init__(self, server, *, law="PCMA", codecs=None, lose_every=0):
         self.server = server
@@ -21,6 +25,7 @@ class Phone:
         self.lose_every = lose_every
         self.codecs = codecs or ("8 101" if law == "PCMA" else "0 101")
         self.answers = []
+        self.answer = None
         self.heard = []
         self.hung_up = asyncio.Event()
         self._final = asyncio.Event()
@@ -47,17 +52,26 @@ class Phone:
 
     async def dial(self, *, ack=True):
         """Place the call; returns the final status."""
-        port = self._rtp.get_extra_info("sockname")[1]
-        body = (
-            f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP {self.codecs}\r\n"
-            "a=rtpmap:101 telephone-event/8000\r\n"
-        )
-        self._send("INVITE", body)
+        self.invite()
         await asyncio.wait_for(self._final.wait(), 10)
         if self.answers[-1] == 200 and ack:
             self._send("ACK")
             self._clock = asyncio.create_task(self._talk())
         return self.answers[-1]
+
+    @property
+    def media_port(self):
+        """Where it hears."""
+        return self._rtp.get_extra_info("sockname")[1]
+
+    def invite(self, cseq=1, port=None):
+        """Ask for the call, to be heard at `port`, and wait for nothing."""
+        port = port or self.media_port
+        body = (
+            f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP {self.codecs}\r\n"
+            "a=rtpmap:101 telephone-event/8000\r\n"
+        )
+        self._send("INVITE", body, cseq)
 
     def say(self, pcm):
         """Speak float32 at 8 kHz."""
@@ -105,10 +119,11 @@ class Phone:
         status = int(message.start.split()[1])
         self.answers.append(status)
         if status >= 200 and "INVITE" in message.get("cseq"):
+            self.answer = message
             self._to = message.get("to")
-            found = re.search(r"m=audio (\d+)", message.body)
+            found = re.search(r"c=IN IP4 (\S+)[^$]*m=audio (\d+)", message.body)
             if found:
-                self._media = (self.server[0], int(found[1]))
+                self._media = (found[1], int(found[2]))
             self._final.set()
 
     def _on_rtp(self, data):

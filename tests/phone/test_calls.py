@@ -18,7 +18,8 @@ from pipelines.conversation import Conversation
 from pipelines.engines import open_engines
 from pipelines.phone import g711
 from pipelines.phone.carriers import take_carrier_call
-from pipelines.phone.sip import SipServer
+from pipelines.phone.line import PhoneLine
+from pipelines.phone.sip import SipServer, take_port
 from tests.fakes.phone import LINE_HZ, Phone
 
 pytestmark = pytest.mark.skipif(
@@ -43,8 +44,8 @@ class Office:
         self.refusal = None
         self.numbers = []
 
-    async def answer(self, called, caller, to_screen=lambda message: None):
-        self.numbers.append((called, caller))
+    async def answer(self, called, to_screen=lambda message: None):
+        self.numbers.append(called)
         if self.refusal:
             raise self.refusal
         persona = load_persona("parley")
@@ -67,9 +68,9 @@ async def office():
 
 
 @pytest.fixture
-async def exchange(office):
+async def exchange(office, request):
     server = SipServer(office.answer)
-    await server.listen("127.0.0.1", 0)
+    await server.listen(take_port(getattr(request, "param", "127.0.0.1"), 0))
     yield server
     await server.close()
 
@@ -98,7 +99,7 @@ async def test_a_phone_call_is_greeted_understood_and_answered(exchange, office,
         await until(lambda: len(office.turns("assistant")) > 1)
         phone.hang_up()
         await until(lambda: not exchange.calls)
-    assert office.numbers == [("agent", "+4930555")]
+    assert office.numbers == ["agent"]
     assert office.conversations[0].end_reason == "the caller hung up"
 
 
@@ -132,6 +133,56 @@ async def test_keys_are_typed_and_a_repeated_invite_does_not_call_twice(exchange
         await until(lambda: not exchange.calls)
 
 
+async def test_a_second_invite_while_the_call_is_set_up_opens_no_other(exchange, office):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        phone.invite(cseq=1)
+        phone.invite(cseq=2)
+        await until(lambda: {200, 500} <= set(phone.answers))
+        assert len(office.conversations) == 1
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+    assert office.conversations[0].ended.is_set()
+
+
+async def test_a_call_that_cannot_be_set_up_is_given_up_whole(exchange, office, monkeypatch):
+    async def fail(_conversation):
+        raise ConnectionResetError("the recogniser is gone")
+
+    monkeypatch.setattr(Conversation, "start", fail)
+    async with Phone((exchange.host, exchange.port)) as phone:
+        assert await phone.dial() == 500
+    assert office.conversations[0].ended.is_set()
+    assert not exchange.calls
+
+
+async def test_a_new_invite_moves_the_sound(exchange, office):
+    address = exchange.host, exchange.port
+    async with Phone(address) as phone, Phone(address) as other:
+        await phone.dial()
+        await until(lambda: phone.heard)
+        phone.invite(cseq=2, port=other.media_port)
+        await until(lambda: other.heard)
+        assert len(office.conversations) == 1
+
+
+async def test_a_line_that_breaks_ends_the_call(exchange, office, monkeypatch):
+    monkeypatch.delattr(PhoneLine, "pull")
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial()
+        await asyncio.wait_for(phone.hung_up.wait(), 3)
+        await until(lambda: not exchange.calls)
+    assert office.conversations[0].end_reason == "the line was lost"
+
+
+@pytest.mark.parametrize("exchange", ["0.0.0.0"], indirect=True)
+async def test_a_server_on_all_addresses_names_the_one_that_the_caller_reaches(exchange):
+    async with Phone(("127.0.0.1", exchange.port)) as phone:
+        assert await phone.dial() == 200
+        assert phone.answer.get("contact") == f"<sip:parley@127.0.0.1:{exchange.port}>"
+        assert "c=IN IP4 127.0.0.1" in phone.answer.body
+        await until(lambda: loudness(phone.heard) > 0.01)
+
+
 async def test_the_agent_hangs_up_with_a_bye(exchange, office):
     async with Phone((exchange.host, exchange.port)) as phone:
         await phone.dial()
@@ -159,7 +210,7 @@ async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
 
 async def test_strangers_get_no_answer(office):
     server = SipServer(office.answer, [IPv4Network("10.0.0.0/8")])
-    await server.listen("127.0.0.1", 0)
+    await server.listen(take_port("127.0.0.1", 0))
     async with Phone((server.host, server.port)) as phone:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(phone.dial(), 0.5)
@@ -175,6 +226,7 @@ class FakeSocket:
         self._speech = b""
         self.sent = []
         self.stopped = False
+        self.keys = []
         self._n = 0
 
     def say(self, pcm):
@@ -191,6 +243,8 @@ class FakeSocket:
         if self.stopped:
             return json.dumps({"event": "stop"})
         await asyncio.sleep(0.02)
+        if self.keys:
+            return json.dumps({"event": "dtmf", "dtmf": self.keys.pop(0)})
         piece, self._speech = self._speech[:160], self._speech[160:]
         payload = base64.b64encode(piece.ljust(160, b"\xff")).decode()
         return json.dumps({"event": "media", "media": {"payload": payload}})
@@ -217,11 +271,7 @@ STARTS = {
 async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, question, carrier):
     socket = FakeSocket(STARTS[carrier])
 
-    async def answer(details, to_screen):
-        assert details.called == "+1555"
-        return await office.answer(details.called, details.caller, to_screen)
-
-    call = asyncio.create_task(take_carrier_call(carrier, socket, answer))
+    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer))
     await until(lambda: any(m["event"] in ("media", "playAudio") for m in socket.sent))
     await asyncio.sleep(1.0)  # the greeting is being said
     socket.say(question)
@@ -229,7 +279,19 @@ async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, q
     await until(lambda: office.turns("user") and len(office.turns("assistant")) > 1)
     socket.stopped = True
     await asyncio.wait_for(call, 5)
+    assert office.numbers == ["+1555"]
     assert office.conversations[0].ended.is_set()
+
+
+async def test_keys_that_a_carrier_tells_of_are_one_message(office):
+    socket = FakeSocket(STARTS["twilio"])
+    call = asyncio.create_task(take_carrier_call("twilio", socket, office.answer))
+    await until(lambda: socket.sent)
+    socket.keys = ["junk", *({"digit": digit} for digit in "4217")]
+    await until(lambda: office.turns("user"))
+    assert office.turns("user") == ["4217"]
+    socket.stopped = True
+    await asyncio.wait_for(call, 5)
 
 
 async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):

@@ -21,6 +21,8 @@ def test_options_are_understood_or_refused_clearly():
     assert PhonePlan.read("", (), "").sip is None
     with pytest.raises(ConfigError, match="HOST:PORT"):
         PhonePlan.read("5060", (), "")
+    with pytest.raises(ConfigError, match="IPv4"):
+        PhonePlan.read("[::1]:5060", (), "")
     with pytest.raises(ConfigError, match="--sip-allow"):
         PhonePlan.read("", ["10.0.0.0/99"], "")
 
@@ -45,11 +47,11 @@ async def test_serve_answers_a_phone_and_tells_carriers_where_to_stream(monkeypa
                     while (await client.get("/readyz")).json()["calls"]:  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
         async with httpx.AsyncClient(base_url=url) as client:
-            reply = await client.post("/phone/twilio/tok", data={"To": "+1555", "From": "+1777&<"})
+            reply = await client.post("/phone/twilio/tok", data={"To": "+1555&<"})
             wrong = await client.post("/phone/twilio/other")
             unknown = await client.post("/phone/acme/tok")
     stream = ET.fromstring(reply.text).find("Connect/Stream")
     assert stream.get("url") == f"ws{url.removeprefix('http')}/phone/twilio/tok/stream"
-    assert {p.get("name"): p.get("value") for p in stream} == {"to": "+1555", "from": "+1777&<"}
+    assert {p.get("name"): p.get("value") for p in stream} == {"to": "+1555&<"}
     assert wrong.status_code == 403
     assert unknown.status_code == 404

@@ -64,8 +64,24 @@ def test_the_first_g711_codec_is_taken_with_its_telephone_events():
     assert (answer.port, answer.law, answer.dtmf_type) == (5000, "PCMA", 101)
 
 
-def test_an_offer_without_g711_is_declined():
-    assert read_offer("v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 4000 RTP/AVP 18\r\n") is None
+@pytest.mark.parametrize(
+    ("host", "media"),
+    [
+        ("1.2.3.4", "4000 RTP/AVP 18"),
+        ("1.2.3.4", "99999 RTP/AVP 0"),
+        ("1.2.3.4", "0 RTP/AVP 0"),
+        ("1.2.3.4", "4000 RTP/AVP 300"),
+        ("1.2.3.4", f"4000 RTP/AVP {'3' * 5_000}"),
+        ("pbx.example", "4000 RTP/AVP 0"),
+        ("::1", "4000 RTP/AVP 0"),
+    ],
+)
+def test_an_offer_that_cannot_be_served_is_declined(host, media):
+    sdp = f"v=0\r\nc=IN IP4 {host}\r\nm=audio {media}\r\na=rtpmap:300 PCMU/8000\r\n"
+    assert read_offer(sdp) is None
+
+
+def test_no_description_is_no_offer():
     assert read_offer("") is None
 
 

@@ -68,8 +68,3 @@ def test_the_command_writes_both_sides_and_a_log_that_replays(tmp_path, flite):
     replayed = replay(log)
     assert replayed.evidence_count > 50
     assert replayed.difference == ""
-
-
-def test_a_missing_recording_is_explained(tmp_path):
-    result = CliRunner().invoke(app, ["call", str(tmp_path / "none.wav"), "--tts", "espeak"])
-    assert result.exit_code != 0

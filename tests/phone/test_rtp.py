@@ -1,0 +1,118 @@
+"""Whose packets an RTP session takes, and where it sends its own."""
+
+import asyncio
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.phone import rtp
+from pipelines.phone.rtp import RtpSession
+from pipelines.phone.sip_message import MediaOffer
+
+
+class Line:
+    """Remembers what was pressed; says silence."""
+
+    def __init__(self):
+        self.keys = ""
+
+    def hear(self, pcm):
+        pass
+
+    def pull(self):
+        return np.zeros(160, np.float32)
+
+    def key(self, key):
+        self.keys += key
+
+
+class Ear(asyncio.DatagramProtocol):
+    """A UDP port that counts what it hears and sends single packets."""
+
+    def __init__(self):
+        self.packets = 0
+
+    @classmethod
+    async def at(cls, host):
+        loop = asyncio.get_running_loop()
+        ear = cls()
+        ear.transport, _ = await loop.create_datagram_endpoint(lambda: ear, (host, 0))
+        ear.port = ear.transport.get_extra_info("sockname")[1]
+        return ear
+
+    def datagram_received(self, data, addr):
+        self.packets += 1
+
+    def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1):
+        packet = struct.pack("!BBHII", 0x80, kind, 1, timestamp, 1) + payload
+        self.transport.sendto(packet, ("127.0.0.1", session.port))
+
+
+@pytest.fixture
+async def call():
+    """(session, its line, the caller's port, the offer that names it)."""
+    caller, line, session = await Ear.at("127.0.0.1"), Line(), RtpSession()
+    offer = MediaOffer("127.0.0.1", caller.port, 8, "PCMA", 101)
+    await session.open("127.0.0.1", offer, "127.0.0.1")
+    talking = asyncio.create_task(session.talk(line))
+    await asyncio.sleep(0.1)
+    yield session, line, caller, offer
+    talking.cancel()
+    session.close()
+    caller.transport.close()
+
+
+async def packets_in(seconds, *ears):
+    """Whether each of the ports hears anything in that time."""
+    before = [ear.packets for ear in ears]
+    await asyncio.sleep(seconds)
+    return [ear.packets > count for ear, count in zip(ears, before, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "caller_speaks"),
+    [("127.0.0.2", 101, False), ("127.0.0.1", 77, False), ("127.0.0.1", 101, True)],
+)
+async def test_strangers_neither_hear_nor_say_anything(call, host, kind, caller_speaks):
+    session, line, caller, _ = call
+    stranger = await Ear.at(host)
+    if caller_speaks:
+        caller.send(session, 8)
+        await asyncio.sleep(0.1)
+    stranger.send(session, kind, bytes([1, 0x80, 0, 160]))
+    await asyncio.sleep(0.1)
+    assert await packets_in(0.2, caller, stranger) == [True, False]
+    assert line.keys == ""
+
+
+async def test_audio_goes_where_the_callers_comes_from_even_when_that_moves(call, monkeypatch):
+    session, line, caller, _ = call
+    monkeypatch.setattr(rtp, "_MOVES_AFTER_S", 0.1)
+    for key in (1, 2):
+        behind_nat = await Ear.at("127.0.0.1")
+        await asyncio.sleep(0.15)
+        behind_nat.send(session, 101, bytes([key, 0x80, 0, 160]), timestamp=key)
+        await asyncio.sleep(0.1)
+        assert await packets_in(0.2, caller, behind_nat) == [False, True]
+    assert line.keys == "12"
+
+
+async def test_audio_goes_where_a_new_description_says_at_once(call):
+    session, _, caller, offer = call
+    moved = await Ear.at("127.0.0.1")
+    caller.send(session, 8)
+    await asyncio.sleep(0.1)
+    session.send_to(offer)
+    assert await packets_in(0.2, caller, moved) == [True, False]
+    session.send_to(replace(offer, port=moved.port))
+    caller.send(session, 8)  # it was under way
+    await asyncio.sleep(0.1)
+    assert await packets_in(0.2, caller, moved) == [False, True]
+
+
+async def test_a_line_that_fell_silent_is_over(call, monkeypatch):
+    monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.1)
+    session, line, *_ = call
+    await asyncio.wait_for(session.talk(line), 2)
