@@ -103,11 +103,6 @@ class ListeningBatch:
         self.seats.pop()
         self._waiting = deque(fork for fork in self._waiting if fork.seat is not seat)
 
-    def set_delay(self, seat: Seat, delay: int) -> None:
-        """Change the delay of a running stream from its next decision on."""
-        seat.listener.delay = delay
-        self.steps.set_delay(len(self._forks) + self.seats.index(seat), delay)
-
     def flush(self, seat: Seat, answer: Callable[[Hypothesis, list[int]], None]) -> None:
         """Fork a stream to its end; the live one is not touched."""
         if seat in self.seats:
@@ -191,9 +186,8 @@ class ListeningBatch:
         active = None if all(going) else torch.tensor(going, device=device)
         audio = self._audio(start, stop, ready)
         tokens = torch.tensor([each.input_token if each else 0 for each in part], device=device)
-        penalties = [each.penalty if each else 0.0 for each in part]
-        penalty = torch.tensor(penalties, device=device) if any(penalties) else None
-        chosen = self.steps.decode(start, stop, audio, tokens, active, penalty).cpu().numpy()
+        extent = 1 + max(each.position for each in part if each)
+        chosen = self.steps.decode(start, stop, audio, tokens, extent, active).cpu().numpy()
         self.sizes.append(len(rows))
         for row, decision in zip(range(start, stop), decisions(chosen), strict=True):
             if listeners[row] is None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from asr.batch import ListeningBatch, Seat
-from asr.config import delay_tokens
 from asr.interface import Hypothesis
 from asr.stream import Listener
 from asr.words import middle_samples
@@ -38,8 +37,8 @@ class VoxtralRealtimeStream:
         return self._closed
 
     async def join(self) -> None:
-        """Take a row of the batch."""
-        self._seat = await self._stepper.call(lambda: self._batch.join(self._listener, self._tell))
+        """Take a row of the batch; one who is cancelled meanwhile keeps none."""
+        await self._stepper.call(self._sit_down, undo=self._batch.leave)
 
     def feed(self, pcm: np.ndarray) -> None:
         """Take in audio: float32 mono at 16 kHz, any length. NaN and overshoot are mended.
@@ -91,15 +90,6 @@ class VoxtralRealtimeStream:
         self._upto_samples = max(self._upto_samples, upto_samples)
         self._post(lambda: self._listener.transcript.forget(upto_samples))
 
-    def set_delay(self, delay_ms: int) -> None:
-        """Change how far the text lags behind the voice, from the next decision on.
-
-        Raises:
-            ValueError: Not a multiple of 80 from 80 to 2,400.
-        """
-        delay = delay_tokens(delay_ms)
-        self._post(lambda: self._batch.set_delay(self._seated(), delay))
-
     def token_ids(self) -> list[int]:
         """Raw tokens up to the last `flush`, one per 80 ms, the prompt excluded."""
         return self._tokens
@@ -122,6 +112,11 @@ class VoxtralRealtimeStream:
     def fail(self, error: ParleyError) -> None:
         """As `end`, from the engine's thread."""
         deliver(self._loop, self.end, error)
+
+    def _sit_down(self) -> Seat:
+        # On the engine's thread, so that whatever is posted later finds the seat.
+        self._seat = self._batch.join(self._listener, self._tell)
+        return self._seat
 
     def _seated(self) -> Seat:
         assert self._seat is not None, "join first"

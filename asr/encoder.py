@@ -118,12 +118,15 @@ class AudioEncoder(nn.Module):
         cache = None if state is None else state.cache
         return self.transformer(x, cache=cache, active=active, extent=extent)
 
-    def new_state(self, rows: int, step_frames: int) -> EncoderState:
+    def new_state(self, rows: int, step_frames: int, device: torch.device | str) -> EncoderState:
         """Empty state for streams that get at most `step_frames` frames at a time."""
         weight = self.conv_layers[0].get_parameter("conv.weight")
         config = self.transformer.config
         cache = KvCache.allocate(
-            config, rows, step_tokens=step_frames, device=weight.device, dtype=weight.dtype
+            config, rows, step_tokens=step_frames, device=device, dtype=weight.dtype
         )
-        tails = weight.new_zeros(rows, self.num_mel_bins, 2), weight.new_zeros(rows, config.dim, 1)
+        tails = (
+            weight.new_zeros(rows, self.num_mel_bins, 2, device=device),
+            weight.new_zeros(rows, config.dim, 1, device=device),
+        )
         return EncoderState(*tails, cache)

@@ -28,6 +28,7 @@ from asr.state import StreamState
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.stream import Listener
 from asr.words import StreamingIds
+from backbone.cuda import rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from backbone.tekken import Tekken
 from common.errors import CheckpointError, EngineFull, ParleyError
@@ -36,7 +37,6 @@ BUSY_SHARE = 0.6
 """Of the 80 ms between decisions, how much a step of all callers may take."""
 MAX_STREAMS = {"cpu": 32, "cuda": 128}
 FORK_ROWS = {"cpu": 4, "cuda": 2}
-MEMORY_SHARE = 0.85
 _PROBE_ROWS, _PROBE_STEPS = 4, 5
 _ENOUGH_STEPS = 32
 
@@ -71,7 +71,6 @@ class VoxtralRealtimeEngine:
         name: str,
         delay_ms: int | None = None,
         max_streams: int | None = None,
-        break_ruts: bool = False,
     ):
         """Take over a model.
 
@@ -81,16 +80,15 @@ class VoxtralRealtimeEngine:
             name: For people.
             delay_ms: Default delay of a stream; None for the checkpoint's.
             max_streams: Callers at once; None for as many as this machine serves in time, measured.
-            break_ruts: Push a stream that has said nothing for 16 s towards speaking again. Off, so
-                that tokens are those of the model alone.
 
         Raises:
             CheckpointError: The tokenizer is not that of a streaming model.
+            ParleyError: The GPU's memory has no room for the streams.
             ValueError: `delay_ms` is not a multiple of 80 from 80 to 2,400.
         """
-        self._tekken, self._name, self._break_ruts = tekken, name, break_ruts
+        self._tekken, self._name = tekken, name
         self._delay_ms = delay_ms or int(tekken.audio.get("transcription_delay_ms", 480))
-        delay_tokens(self._delay_ms)
+        delay = delay_tokens(self._delay_ms)
         if tekken.vocab_size != model.config.decoder.vocab_size:
             raise CheckpointError(
                 f"tekken.json has {tekken.vocab_size} tokens, the model "
@@ -102,7 +100,7 @@ class VoxtralRealtimeEngine:
         self._batch = ListeningBatch(self._steps, FORK_ROWS[kind])
         self._max_streams = max_streams or MAX_STREAMS[kind]
         self._streams: set[VoxtralRealtimeStream] = set()
-        measured = _probe(self._steps, FORK_ROWS[kind])
+        measured = _probe(self._steps, FORK_ROWS[kind], delay)
         if max_streams is None:
             self._max_streams = min(measured, self._steps.rows - FORK_ROWS[kind])
             logger.info("{} serves up to {} callers here", name, self._max_streams)
@@ -129,6 +127,7 @@ class VoxtralRealtimeEngine:
 
         Raises:
             CheckpointError: The folder does not hold what its parameters promise.
+            ParleyError: The GPU's memory has no room for the streams.
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -147,6 +146,11 @@ class VoxtralRealtimeEngine:
             limits=f"up to {self._max_streams} callers at once",
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` would refuse one more caller at this moment."""
+        return bool(self._why_full())
+
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
     ) -> VoxtralRealtimeStream:
@@ -157,25 +161,14 @@ class VoxtralRealtimeEngine:
             ValueError: `delay_ms` is not a multiple of 80 from 80 to 2,400.
         """
         delay = delay_tokens(delay_ms or self._delay_ms)
-        self._streams = {stream for stream in self._streams if not stream.closed}
-        if len(self._streams) >= self._max_streams:
-            raise EngineFull(f"{self._name} already serves {len(self._streams)} callers.")
-        recent_ms = list(self._batch.step_ms)[-_ENOUGH_STEPS:]
-        typical_ms = statistics.median(recent_ms) if self._streams and recent_ms else 0.0
-        if typical_ms > TOKEN_MS:
-            raise EngineFull(f"{self._name} needs {typical_ms:.0f} ms for each 80 ms of audio.")
-        listener = Listener(
-            self._tekken,
-            self._steps.ids,
-            delay,
-            left=self._steps.left,
-            break_ruts=self._break_ruts,
-        )
+        if why := self._why_full():
+            raise EngineFull(why)
+        listener = Listener(self._tekken, self._steps.ids, delay, left=self._steps.left)
         stream = VoxtralRealtimeStream(self._batch, self._stepper, listener)
         self._streams.add(stream)
         try:
             await stream.join()
-        except ParleyError:
+        except BaseException:
             self._streams.discard(stream)
             raise
         return stream
@@ -197,6 +190,17 @@ class VoxtralRealtimeEngine:
             await stream.close()
         await self._stepper.close()
 
+    def _why_full(self) -> str:
+        """Why one more caller could not be served in time; empty when one could."""
+        self._streams = {stream for stream in self._streams if not stream.closed}
+        if len(self._streams) >= self._max_streams:
+            return f"{self._name} already serves {len(self._streams)} callers."
+        recent_ms = list(self._batch.step_ms)[-_ENOUGH_STEPS:]
+        typical_ms = statistics.median(recent_ms) if self._streams and recent_ms else 0.0
+        if typical_ms > TOKEN_MS:
+            return f"{self._name} needs {typical_ms:.0f} ms for each 80 ms of audio."
+        return ""
+
     def _failed(self, error: Exception) -> None:
         failure = ParleyError(f"{self._name} failed: {error!r}.", "Restart it.")
         for stream in list(self._streams):
@@ -208,32 +212,37 @@ def _make_steps(model: VoxtralRealtime, tekken: Tekken, max_streams: int | None)
     ids = StreamingIds.of(tekken)
     left = int(tekken.audio.get("streaming_n_left_pad_tokens", 32))
     device = model.tok_embeddings.weight.device
-    rows = (max_streams or MAX_STREAMS[device.type]) + FORK_ROWS[device.type]
+    forks = FORK_ROWS[device.type]
+    most = (max_streams or MAX_STREAMS[device.type]) + forks
     if device.type != "cuda":
-        return Steps(model, ids, rows, left)
-    if max_streams is None:
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        fitting = int(free_bytes * MEMORY_SHARE) // StreamState.allocate(model, 1).row_bytes
-        rows = max(min(rows, fitting), FORK_ROWS["cuda"] + 1)
-    return GraphedSteps(model, ids, rows, left)
+        return Steps(model, ids, most, left)
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    row_bytes = StreamState.allocate(model, 1, device="meta").row_bytes
+    rows = rows_that_fit(free_bytes, row_bytes, least=(max_streams or 1) + forks, most=most)
+    steps = GraphedSteps(model, ids, rows, left)
+    steps.warm_up()
+    return steps
 
 
 @torch.inference_mode()
-def _probe(steps: Steps, first_row: int) -> int:
-    """Warm up, and measure how many streams could share a step without being late."""
+def _probe(steps: Steps, first_row: int, delay: int) -> int:
+    """Warm up, and measure how many streams could share a step without being late.
+
+    With the usual delay, so that its beginning is ready before the first caller is there.
+    """
     took_ms = {}
     most = min(_PROBE_ROWS, steps.rows - first_row)
     for count in (1, most):
         for row in range(first_row, first_row + count):
-            steps.seat(row, 1)
+            steps.seat(row, delay)
         times = []
-        for _ in range(_PROBE_STEPS):
+        for index in range(_PROBE_STEPS):
             began_s = time.perf_counter()
             pcm = torch.from_numpy(np.zeros((count, TOKEN_SAMPLES + CONTEXT_SAMPLES), np.float32))
             stop = first_row + count
             audio = steps.encode(first_row, stop, pcm.to(steps.device))
             tokens = torch.full((count,), steps.ids.pad, device=steps.device)
-            steps.decode(first_row, stop, audio, tokens).cpu()
+            steps.decode(first_row, stop, audio, tokens, steps.left + index).cpu()
             times.append((time.perf_counter() - began_s) * 1000)
         took_ms[count] = min(times)
     if most == 1:

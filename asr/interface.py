@@ -102,6 +102,10 @@ class AsrEngine(Protocol):
     def info(self) -> AsrInfo:
         """Name, place and limits, for people."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` would refuse one more caller at this moment, as far as is known here."""
+
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> AsrStream:
         """Open a stream for one caller.
 

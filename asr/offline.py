@@ -52,9 +52,8 @@ def step(steps: Steps, listeners: Sequence[Listener], start: int = 0) -> list[bo
     active = None if all(ready) else torch.tensor(ready, device=steps.device)
     audio = steps.encode(start, stop, torch.from_numpy(np.stack(pcm)).to(steps.device), active)
     tokens = torch.tensor([each.input_token for each in listeners], device=steps.device)
-    penalties = [each.penalty for each in listeners]
-    penalty = torch.tensor(penalties, device=steps.device) if any(penalties) else None
-    chosen = steps.decode(start, stop, audio, tokens, active, penalty).cpu().numpy()
+    extent = 1 + max(each.position for each in listeners)
+    chosen = steps.decode(start, stop, audio, tokens, extent, active).cpu().numpy()
     return [
         go and each.decide(decision)
         for go, each, decision in zip(ready, listeners, decisions(chosen), strict=True)

@@ -151,6 +151,11 @@ class SphinxEngine:
             extra={"lm": self._options.lm, "max_streams": str(self._max_streams)},
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` would refuse one more caller at this moment."""
+        return len(self._open) + self._starting >= self._max_streams
+
     async def warm_up(self) -> None:
         """Start one process ahead of the first caller (half a second's work)."""
         if not self._idle and not self._open:
@@ -173,13 +178,16 @@ class SphinxEngine:
             )
         if self._closed:
             raise RemoteError("The pocketsphinx engine is closed.", "Open another.")
-        if len(self._open) + self._starting >= self._max_streams:
+        if self.is_full:
             raise EngineFull(f"All {self._max_streams} pocketsphinx ears are listening.")
         self._starting += 1
         try:
-            worker = self._idle.pop() if self._idle else await self._start()
+            worker = self._living() or await self._start()
         finally:
             self._starting -= 1
+        if self._closed:  # meanwhile
+            await _stop(worker)
+            raise RemoteError("The pocketsphinx engine is closed.", "Open another.")
         stream = SphinxStream(self, worker)
         self._open.add(stream)
         return stream
@@ -193,6 +201,13 @@ class SphinxEngine:
             await _stop(worker)
         self._idle.clear()
 
+    def _living(self) -> asyncio.subprocess.Process | None:
+        """A process that waits for a caller; one that died while waiting is forgotten."""
+        while self._idle:
+            if (worker := self._idle.pop()).returncode is None:
+                return worker
+        return None
+
     async def _start(self) -> asyncio.subprocess.Process:
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -205,7 +220,12 @@ class SphinxEngine:
             start_new_session=True,  # Ctrl-C is for the server, which lets calls finish
         )
         assert worker.stdout is not None
-        if not await worker.stdout.readline():
+        try:
+            ready = await worker.stdout.readline()
+        except asyncio.CancelledError:  # whoever wanted it is gone
+            worker.kill()
+            raise
+        if not ready:
             raise RemoteError("The pocketsphinx process did not start.", _CURE)
         return worker
 

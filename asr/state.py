@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from asr.config import TOKEN_MEL_FRAMES
@@ -31,26 +32,29 @@ class StreamState:
 
     @classmethod
     def allocate(
-        cls, model: VoxtralRealtime, rows: int, max_tokens: int | None = None
+        cls,
+        model: VoxtralRealtime,
+        rows: int,
+        max_tokens: int | None = None,
+        device: torch.device | str | None = None,
     ) -> StreamState:
-        """Empty state beside the model's weights; `max_tokens` caps the decoder's rings."""
+        """Empty state, beside the model's weights if not told; `max_tokens` caps the decoder's rings."""
         weight, config = model.tok_embeddings.weight, model.config.decoder
-        block_frames = BLOCK_TOKENS * TOKEN_MEL_FRAMES // 2
+        device, block_frames = device or weight.device, BLOCK_TOKENS * TOKEN_MEL_FRAMES // 2
         return cls(
-            model.whisper_encoder.new_state(rows, block_frames),
+            model.whisper_encoder.new_state(rows, block_frames, device),
             KvCache.allocate(
-                config, rows, max_tokens=max_tokens, device=weight.device, dtype=weight.dtype
+                config, rows, max_tokens=max_tokens, device=device, dtype=weight.dtype
             ),
-            weight.new_ones(rows, config.n_layers, config.dim),
+            weight.new_ones(rows, config.n_layers, config.dim, device=device),
         )
 
     @property
     def row_bytes(self) -> int:
         """Memory that one more stream costs."""
-        encoder, decoder = self.encoder, self.decoder
-        rings = encoder.cache.rings + decoder.rings
-        tails = (encoder.mel_tail, encoder.conv_tail, self.scale)
-        return sum(tensor[:1].nbytes for tensor in rings + tails)
+        tails = (self.encoder.mel_tail, self.encoder.conv_tail, self.scale)
+        rings = self.encoder.cache.row_bytes + self.decoder.row_bytes
+        return rings + sum(tensor[:1].nbytes for tensor in tails)
 
     def rows(self, start: int, stop: int) -> StreamState:
         """Rows start..stop as views."""

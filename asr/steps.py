@@ -37,7 +37,7 @@ class Steps:
         self.mel = LogMel(model.config.num_mel_bins, model.config.global_log_mel_max, self.device)
         self.state = StreamState.allocate(model, rows)
         self.view = lru_cache(maxsize=256)(self.state.rows)
-        self._beginning = lru_cache(maxsize=30)(self._begin)
+        self._beginnings: dict[int, StreamState] = {}  # by delay
         self._silence: tuple[StreamState, Tensor] | None = None
 
     def seat(self, row: int, delay: int) -> None:
@@ -46,11 +46,9 @@ class Steps:
         All but the last of the `left` tokens of silence are constant for a delay, so they are
         computed once. The last one sees 40 samples of the caller, and is left for the first step.
         """
-        self.state.copy_row(row, self._beginning(delay), 0)
-
-    def set_delay(self, row: int, delay: int) -> None:
-        """Change the delay that a running stream is conditioned on."""
-        self.state.scale[row] = self._scale(delay)[0]
+        if delay not in self._beginnings:
+            self._beginnings[delay] = self._begin(delay)
+        self.state.copy_row(row, self._beginnings[delay], 0)
 
     def encode(self, start: int, stop: int, pcm: Tensor, active: Tensor | None = None) -> Tensor:
         """Encode the same number of tokens of audio for each row of a range.
@@ -73,8 +71,8 @@ class Steps:
         stop: int,
         audio: Tensor,
         tokens: Tensor,
+        extent: int,
         active: Tensor | None = None,
-        penalty: Tensor | None = None,
     ) -> Tensor:
         """Choose the next token of each row of a range.
 
@@ -83,21 +81,19 @@ class Steps:
             stop: One past the last.
             audio: Audio embeddings, [stop - start, 1, dim].
             tokens: The tokens before, int64 [stop - start].
+            extent: An upper bound of the active rows' length after this decision.
             active: bool [stop - start]; rows that are False keep their state. None for all.
-            penalty: Taken off the logit of saying nothing, float32 [stop - start].
 
         Returns:
             float32 [stop - start, 3]: token, its probability, probability of saying nothing.
         """
         state = self.view(start, stop)
         logits = self.model.decode(
-            audio, tokens[:, None], state.scale, state.decoder, active=active
+            audio, tokens[:, None], state.scale, state.decoder, active=active, extent=extent
         )
-        return self._choose(logits[:, 0].float(), penalty)
+        return self._choose(logits[:, 0].float())
 
-    def _choose(self, logits: Tensor, penalty: Tensor | None) -> Tensor:
-        if penalty is not None:
-            logits[:, self.ids.pad] -= penalty
+    def _choose(self, logits: Tensor) -> Tensor:
         token = logits.argmax(-1, keepdim=True)
         probabilities = logits.softmax(-1)
         pad = probabilities[:, self.ids.pad, None]

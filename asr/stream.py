@@ -19,10 +19,6 @@ from asr.words import Decision, StreamingIds, Transcript, aligned_samples
 from backbone.tekken import Tekken
 from common.errors import AudioError
 
-RUT_TOKENS = 200
-"""Sixteen seconds of saying nothing; healthy silences are shorter, ruts last minutes."""
-RUT_PENALTY_STEP = 0.5
-RUT_PENALTY_MAX = 7.0
 MAX_TOKENS = 45_000
 
 
@@ -44,13 +40,12 @@ class Listener:
         delay: int,
         *,
         left: int = 32,
-        break_ruts: bool = False,
     ):
         self.delay = delay
         self.position = left - 1
         self.transcript = Transcript(tekken, ids)
         self.tokens: deque[int] = deque(maxlen=MAX_TOKENS)
-        self._ids, self._left, self._break_ruts = ids, left, break_ruts
+        self._ids, self._left = ids, left
         self._previous = ids.start if left == 1 else ids.pad
         self._inbox: deque[np.ndarray] = deque()
         # The last token of silence before the caller, with the samples its first frame looks back.
@@ -114,14 +109,6 @@ class Listener:
     def input_token(self) -> int:
         """The token before the next decision: the prompt's while it lasts, then the model's own."""
         return self._previous
-
-    @property
-    def penalty(self) -> float:
-        """What to take off the logit of saying nothing when the model seems stuck in a blank rut."""
-        if not self._break_ruts:
-            return 0.0
-        excess = self.transcript.blank_run - RUT_TOKENS
-        return min(max(excess, 0) * RUT_PENALTY_STEP, RUT_PENALTY_MAX)
 
     def decide(self, decision: Decision) -> bool:
         """Take in what the model said at the current position; returns whether a word changed.

@@ -103,6 +103,11 @@ class KvCache:
         """Per layer, [B, ring + 1, kv_heads, head_dim], in ring order."""
         return tuple(ring.chunk(2, 2)[0] for ring in self.rings)
 
+    @property
+    def row_bytes(self) -> int:
+        """Memory that one more row costs."""
+        return sum(ring[:1].nbytes for ring in self.rings)
+
     def rows(self, start: int, stop: int) -> KvCache:
         """Rows start..stop as views: what is written there is written here."""
         rings = tuple(ring[start:stop] for ring in self.rings)
@@ -122,10 +127,6 @@ class KvCache:
             used = min(seen, mine.shape[1] - 1)
             mine[to, :used].copy_(theirs[row, :used])
         self.lengths[to] = source.lengths[row]
-
-    def reset_row(self, row: int) -> None:
-        """Make a row empty; what it held is never seen again."""
-        self.lengths[row] = 0
 
     def order(self, new: int) -> Tensor:
         """Each row's count of tokens before each of its next `new`, int64 [B, new]."""

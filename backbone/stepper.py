@@ -74,25 +74,41 @@ class Stepper:
         """Something new is there for `step` to see. From any thread; returns at once."""
         self._bell.set()
 
-    async def call(self, function: Callable[[], T]) -> T:
+    async def call(
+        self, function: Callable[[], T], *, undo: Callable[[T], None] = lambda result: None
+    ) -> T:
         """Run a function on the thread between two steps and wait for what it returns or raises.
+
+        Args:
+            function: Runs in any case, even when the waiting is cancelled.
+            undo: Then takes back what nobody received; on the thread, too.
 
         Raises:
             ParleyError: The thread has ended.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
+        results: list[T] = []
 
         def run() -> None:
             try:
-                result = function()
+                results.append(function())
             except Exception as error:
                 deliver(loop, _reject, answer, error)
             else:
-                deliver(loop, _resolve, answer, result)
+                deliver(loop, _resolve, answer, results[0])
+
+        def take_back() -> None:
+            for result in results:
+                undo(result)
 
         self.post(run)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            with suppress(ParleyError):
+                self.post(take_back)
+            raise
 
     async def close(self) -> None:
         """Let the current step finish and end the thread. Idempotent."""
@@ -126,7 +142,10 @@ class Stepper:
 
     def _answer_posted(self) -> None:
         while self._posted:
-            self._posted.popleft()()
+            try:
+                self._posted.popleft()()
+            except Exception:  # what one caller wanted must not end it for all
+                logger.exception("{} could not do what was posted", self.name)
 
 
 def on_one_core(function: Callable[P, T]) -> Callable[P, T]:

@@ -229,15 +229,8 @@ class Mouth:
     async def _synthesise(self, reply: Reply) -> None:
         try:
             stream = reply.stream = await self._free_voice(reply)
-        except ParleyError as error:
-            if not reply.cancelled:
-                self._fail(reply, error)
-            reply.end()
-            return
-        if reply.cancelled:
-            stream.cancel()
-            return
-        try:
+            if reply.cancelled:
+                return
             for spoken in reply.backlog:
                 stream.write(spoken)
             self._end_text(reply)
@@ -248,8 +241,12 @@ class Mouth:
                 self._watcher.on_frame(reply)
         except ParleyError as error:
             self._fail(reply, error)
+        except Exception:
+            self._fail(reply, ParleyError("The voice failed.", "See the log."))
+            raise
         finally:
-            stream.cancel()
+            if reply.stream is not None:
+                reply.stream.cancel()
             reply.end()
 
     async def _free_voice(self, reply: Reply) -> SpeechStream:
@@ -264,4 +261,5 @@ class Mouth:
 
     def _fail(self, reply: Reply, error: ParleyError) -> None:
         reply.broken = True
-        self._watcher.on_voice_failure(reply, error)
+        if not reply.cancelled:
+            self._watcher.on_voice_failure(reply, error)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from backbone.checkpoint import load_weights, read_params, shapes_only, weight_files
 from backbone.tekken import Tekken
@@ -66,8 +67,9 @@ def load_units(folder: Path, config: TtsConfig) -> TextUnits:
 
 
 def _has_encoder(files: list[Path]) -> bool:
-    for path in files:
-        with safe_open(path, framework="pt") as shard:
-            if any(name.startswith(f"{_CODEC}encoder_blocks.") for name in shard.keys()):  # noqa: SIM118
-                return True
+    with suppress(SafetensorError, OSError):  # `load_weights` tells of a damaged file
+        for path in files:
+            with safe_open(path, framework="pt") as shard:
+                if any(name.startswith(f"{_CODEC}encoder_blocks.") for name in shard.keys()):  # noqa: SIM118
+                    return True
     return False

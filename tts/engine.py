@@ -18,6 +18,8 @@ from typing import Self
 import torch
 from loguru import logger
 
+from backbone.cache import KvCache
+from backbone.cuda import rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from common.errors import EngineFull, ParleyError
 from tts.alignment import Pace
@@ -25,6 +27,7 @@ from tts.capacity import capacity
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
 from tts.metrics import Meter, TtsMetrics
+from tts.model import TtsModel
 from tts.schedule import FRAME_S, next_turn
 from tts.speaking import SpeakingBatch, Start
 from tts.stream import Item, Speaker, VoxtralSpeechStream
@@ -35,6 +38,8 @@ AHEAD_S = 2.0
 """Audio ahead after which a speaker sits out: what an interruption would throw away."""
 MAX_TOKENS = 2048
 MAX_ROWS = {"cpu": 8, "cuda": 32}
+MEMORY_SHARE = 0.15
+"""Of a GPU's free memory, for speakers nobody asked for: the ears come after and need far more."""
 
 
 class VoxtralTtsEngine:
@@ -89,12 +94,13 @@ class VoxtralTtsEngine:
 
         Raises:
             CheckpointError: The folder does not hold what it promises.
+            ParleyError: The GPU's memory has no room for the speakers.
         """
         folder = Path(folder)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         model = load_model(folder, place)
-        rows = max_streams or MAX_ROWS[place.type]
         tokens = min(model.sizes.max_seq_len, MAX_TOKENS)
+        rows = _rows(model, tokens, max_streams)
         batch = SpeakingBatch(model, rows, max_tokens=tokens)
         units = load_units(folder, model.sizes)
         shelf = VoiceShelf(folder, model.sizes, voices_dir)
@@ -150,7 +156,7 @@ class VoxtralTtsEngine:
             cancel=lambda: self._cancel(speaker),
         )
         speaker = await self._stepper.call(
-            lambda: self._join(voice, seed, lexicon, stream.sender(loop))
+            lambda: self._join(voice, seed, lexicon, stream.sender(loop)), undo=self._leave
         )
         return stream
 
@@ -286,6 +292,21 @@ class VoxtralTtsEngine:
         for speaker in self._speakers:
             speaker.finish(failure)
         self._speakers = []
+
+
+def _rows(model: TtsModel, max_tokens: int, max_streams: int | None) -> int:
+    """Room for as many speakers as asked for, or as memory allows."""
+    weight = model.norm.weight
+    most = max_streams or MAX_ROWS[weight.device.type]
+    if weight.device.type != "cuda":
+        return most
+    free_bytes, _ = torch.cuda.mem_get_info(weight.device)
+    row = KvCache.allocate(
+        model.config, 1, max_tokens=max_tokens, device="meta", dtype=weight.dtype
+    )
+    return rows_that_fit(
+        free_bytes, row.row_bytes, least=max_streams or 1, most=most, share=MEMORY_SHARE
+    )
 
 
 def _settle(answer: Future[None], function: Callable[[], None]) -> None:

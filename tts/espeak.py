@@ -176,6 +176,8 @@ class EspeakStream:
 class EspeakEngine:
     """espeak-ng on a thread of its own; see `tts.interface.TtsEngine`."""
 
+    is_full = False  # hundreds of times faster than real time
+
     def __init__(self) -> None:
         self._library = _Library()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="espeak")

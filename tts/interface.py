@@ -104,6 +104,10 @@ class TtsEngine(Protocol):
     def info(self) -> TtsInfo:
         """Name, place and limits, for people."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `open` would refuse one more speaker at this moment, as far as is known here."""
+
     def voices(self) -> tuple[VoiceInfo, ...]:
         """The voices that `open` accepts; the first is the default."""
 

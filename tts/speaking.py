@@ -110,11 +110,8 @@ class SpeakingBatch:
         self._waiting = [False] * rows  # host copy of `pending`
         self._first = [False] * rows
         state = [self.hidden, self.codes, self.positions, self.pending, self.memory, self.age]
-        self._graphs = (
-            GraphedFrame(self._frame, [*state, self.cache.lengths])
-            if device.type == "cuda"
-            else None
-        )
+        self._state = [*state, self.cache.lengths]
+        self._graphs = GraphedFrame(self._frame, self._state) if device.type == "cuda" else None
         self._extent_step = EXTENT_STEP[device.type]
 
     def add_voice(self, name: str, rows: Tensor) -> None:

@@ -92,6 +92,9 @@ class Speaker:
                 self._texts.extendleft(reversed(list(cut(text, len(text) // 2))))
                 continue
             self.clause, self.begun = clause, False
+        if self.clause is None and self._late_words:
+            # The last words are only known to be over now, and their frame has left already.
+            self._emit(np.zeros(_CLOSING_SAMPLES, np.float32), (), None)
         return self.clause is not None
 
     @property
@@ -132,9 +135,6 @@ class Speaker:
         if self._clause_codes:
             self.said = Said(self.clause.ids, torch.stack(self._clause_codes))
         self.clause, self._clock = None, None
-        if not self.next_clause() and self._late_words:
-            # The last words are only known to be over now, and their frame has left already.
-            self._emit(np.zeros(_CLOSING_SAMPLES, np.float32), (), None)
 
     def finish(self, failure: ParleyError | None = None) -> None:
         """Tell the caller that nothing more will come."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -136,13 +137,13 @@ class VoiceShelf:
         Raises:
             CheckpointError: The voice does not fit this checkpoint.
         """
-        voice = self._all()[name]
+        voice, dim = self._all()[name], self._config.backbone.dim
         if voice.path.suffix == ".pt":
-            return self._checked(_preset_rows(voice.path), name), False
-        held = load_file(voice.path / _TENSORS)
-        if "rows" in held:
-            return self._checked(held["rows"], name), False
-        codes, reference = held["codes"].long(), voice.path / _REFERENCE
+            return _checked(_preset_rows(voice.path), dim, name), False
+        kind, held = _held(voice.path / _TENSORS)
+        if kind == "rows":
+            return _checked(held, dim, name), False
+        codes, reference = held.long(), voice.path / _REFERENCE
         if voice.codec and voice.codec != fingerprint(codec):
             if not (codec.has_encoder and reference.is_file()):
                 raise CheckpointError(
@@ -150,7 +151,7 @@ class VoiceShelf:
                     "Add it again from its recording with `parley voice add`.",
                 )
             codes = encode(codec, read_reference(reference))
-        return codes[: self._config.audio.max_voice_frames], True
+        return self._checked_codes(codes, name)[: self._config.audio.max_voice_frames], True
 
     def add(
         self, name: str, recording: Path, consent: Consent, codec: Codec, **card: str
@@ -234,14 +235,17 @@ class VoiceShelf:
         listed = self._config.voices
         return sorted(paths, key=lambda path: (listed.get(path.stem, len(listed)), path.stem))
 
-    def _checked(self, rows: Tensor, name: str) -> Tensor:
-        if rows.ndim != 2 or rows.shape[1] != self._config.backbone.dim:
+    def _checked_codes(self, codes: Tensor, name: str) -> Tensor:
+        audio = self._config.audio
+        acoustic = [audio.acoustic_codebook_size] * audio.n_acoustic_codebook
+        sizes = torch.tensor([audio.semantic_codebook_size, *acoustic])
+        codes = _checked(codes, audio.n_codebooks, name)
+        if ((codes < 0) | (codes >= sizes)).any():
             raise CheckpointError(
-                f"The voice {name!r} has shape {list(rows.shape)}, this checkpoint needs "
-                f"[N, {self._config.backbone.dim}].",
+                f"The voice {name!r} has codes that this checkpoint does not know.",
                 "It belongs to another checkpoint.",
             )
-        return rows
+        return codes
 
 
 def encode(codec: Codec, reference: Reference) -> Tensor:
@@ -255,10 +259,31 @@ def consent_of(who: str, what_for: str) -> Consent:
     return Consent(who=who, when=date.today().isoformat(), what_for=what_for)
 
 
+def _checked(held: Tensor, width: int, name: str) -> Tensor:
+    if held.ndim != 2 or held.shape[1] != width:
+        raise CheckpointError(
+            f"The voice {name!r} has shape {list(held.shape)}, this checkpoint needs [N, {width}].",
+            "It belongs to another checkpoint.",
+        )
+    return held
+
+
+def _held(path: Path) -> tuple[str, Tensor]:
+    """What a voice's file holds, and under which name: `rows` or `codes`."""
+    try:
+        held = load_file(path)
+        kind = "rows" if "rows" in held else "codes"
+        return kind, held[kind]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is no voice ({error}).", "Add it again with `parley voice add`."
+        ) from error
+
+
 def _preset_rows(path: Path) -> Tensor:
     try:
         rows = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is no preset voice.", "Download it again.") from error
     if not isinstance(rows, Tensor):
         raise CheckpointError(f"{path} is no preset voice.", "It must hold a bare tensor.")

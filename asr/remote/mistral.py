@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from mistralai.client import Mistral
@@ -25,6 +26,8 @@ _IDLE_CODE = 3804
 
 class MistralAsrEngine:
     """See `asr.interface.AsrEngine`. The caller's audio leaves this machine."""
+
+    is_full = False  # that is the server's to say
 
     def __init__(
         self,
@@ -56,6 +59,13 @@ class MistralAsrEngine:
         self, *, delay_ms: int | None = None, language: str | None = None
     ) -> RemoteAsrStream:
         delay_ms = delay_ms or self._delay_ms
+        connect = partial(self._connect, delay_ms, language)
+        return RemoteAsrStream(await connect(), connect, delay_ms=delay_ms)
+
+    async def close(self) -> None:
+        """Nothing is shared between callers."""
+
+    async def _connect(self, delay_ms: int, language: str | None) -> _MistralWire:
         try:
             connection = await self._client.audio.realtime.connect(
                 model=self._model,
@@ -70,10 +80,7 @@ class MistralAsrEngine:
                 f"Mistral's realtime transcription cannot be opened ({error}).",
                 "Check MISTRAL_API_KEY and the network, or use local ears (--asr sphinx).",
             ) from error
-        return RemoteAsrStream(_MistralWire(connection), delay_ms=delay_ms)
-
-    async def close(self) -> None:
-        """Nothing is shared between callers."""
+        return _MistralWire(connection)
 
 
 class _MistralWire:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import numpy as np
+from loguru import logger
 
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis
 from asr.remote.words import ArrivingWords
@@ -35,7 +37,7 @@ class Wire(Protocol):
         """Yield each piece of text, possibly empty.
 
         Raises:
-            RemoteError: The server reported an error or hung up.
+            RemoteError: The server reported an error.
         """
 
     async def close(self) -> None:
@@ -43,10 +45,17 @@ class Wire(Protocol):
 
 
 class RemoteAsrStream:
-    """See `asr.interface.AsrStream`."""
+    """See `asr.interface.AsrStream`. A connection that breaks is replaced, once.
 
-    def __init__(self, wire: Wire, *, delay_ms: int):
-        self._wire = wire
+    Args:
+        wire: The connection.
+        reconnect: Makes another one.
+        delay_ms: How far the server's words lag behind the voice.
+    """
+
+    def __init__(self, wire: Wire, reconnect: Callable[[], Awaitable[Wire]], *, delay_ms: int):
+        self._wire, self._reconnect = wire, reconnect
+        self._replacing, self._replaced = asyncio.Lock(), False
         self._words = ArrivingWords(delay_ms * SAMPLE_RATE_HZ // 1000)
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._events: asyncio.Queue[Hypothesis | RemoteError | None] = asyncio.Queue()
@@ -55,7 +64,10 @@ class RemoteAsrStream:
         self._last_text_s = 0.0
         self._failure: RemoteError | None = None
         self._closed = False
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
+        self._tasks = [
+            asyncio.create_task(self._until_it_fails(direction))
+            for direction in (self._send, partial(self._on_wire, self._receive))
+        ]
 
     def feed(self, pcm: np.ndarray) -> None:
         self._fed_samples += len(pcm)
@@ -73,13 +85,10 @@ class RemoteAsrStream:
     async def flush(self) -> Hypothesis:
         if self._failure is None:
             self._outgoing.put_nowait(None)
-            self._last_text_s = began = time.monotonic()
-            await self._outgoing.join()
-            while self._failure is None:
-                now = time.monotonic()
-                if now - self._last_text_s >= _SETTLED_S or now - began >= _FLUSH_LIMIT_S:
-                    break
-                await asyncio.sleep(_SETTLED_S - (now - self._last_text_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_LIMIT_S):
+                    await self._outgoing.join()
+                    await self._settle()
         return self._words.hypothesis(self._sent_samples, final=True)
 
     def commit(self, upto_samples: int) -> None:
@@ -94,28 +103,62 @@ class RemoteAsrStream:
             await self._wire.close()
         self._events.put_nowait(None)
 
-    async def _send(self) -> None:
-        try:
-            while True:
-                pcm16 = await self._outgoing.get()
-                try:
-                    if pcm16 is None:
-                        await self._wire.flush()
-                    else:
-                        await self._wire.send(pcm16)
-                        self._sent_samples += len(pcm16) // 2
-                finally:
-                    self._outgoing.task_done()
-        except Exception as error:
-            self._fail(_as_remote(error))
+    async def _settle(self) -> None:
+        """Wait until no more words come."""
+        self._last_text_s = now_s = time.monotonic()
+        while self._failure is None and now_s < self._last_text_s + _SETTLED_S:
+            await asyncio.sleep(self._last_text_s + _SETTLED_S - now_s)
+            now_s = time.monotonic()
 
-    async def _receive(self) -> None:
+    async def _send(self) -> None:
+        while True:
+            pcm16 = await self._outgoing.get()
+            try:
+                await self._on_wire(partial(self._put, pcm16))
+            finally:
+                self._outgoing.task_done()
+
+    async def _put(self, pcm16: bytes | None, wire: Wire) -> None:
+        if pcm16 is None:
+            await wire.flush()
+        else:
+            await wire.send(pcm16)
+            self._sent_samples += len(pcm16) // 2
+
+    async def _receive(self, wire: Wire) -> None:
+        async for text in wire.text():
+            if self._words.add(text, self._sent_samples):
+                self._last_text_s = time.monotonic()
+                self._events.put_nowait(self._words.hypothesis(self._sent_samples))
+        raise ConnectionResetError("the server hung up")
+
+    async def _on_wire(self, work: Callable[[Wire], Awaitable[None]]) -> None:
+        """Do what needs the connection; when it breaks, again on the next."""
+        wire = self._wire
         try:
-            async for text in self._wire.text():
-                if self._words.add(text, self._sent_samples):
-                    self._last_text_s = time.monotonic()
-                    self._events.put_nowait(self._words.hypothesis(self._sent_samples))
-            raise RemoteError("The recogniser hung up.", "See the server's log.")
+            await work(wire)
+        except RemoteError:
+            raise  # the server said why: asking another time changes nothing
+        except Exception as error:
+            await self._replace(wire, error)
+            await work(self._wire)
+
+    async def _replace(self, broken: Wire, why: Exception) -> None:
+        async with self._replacing:
+            if self._wire is not broken:
+                return  # the other direction has noticed first
+            if self._replaced or self._closed:
+                raise why
+            self._replaced = True
+            logger.warning("the recogniser's connection broke ({}), connecting anew", why)
+            with suppress(Exception):
+                await broken.close()
+            self._wire = await self._reconnect()
+            self._words.add(" ", self._sent_samples)  # it knows nothing of a word half said
+
+    async def _until_it_fails(self, direction: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await direction()
         except Exception as error:
             self._fail(_as_remote(error))
 

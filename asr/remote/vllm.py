@@ -28,6 +28,8 @@ _TIMEOUT_S = 10.0
 class VllmAsrEngine:
     """See `asr.interface.AsrEngine`."""
 
+    is_full = False  # that is the server's to say
+
     def __init__(self, url: str, *, delay_ms: int = 480):
         """Remember the server.
 
@@ -65,10 +67,18 @@ class VllmAsrEngine:
         self, *, delay_ms: int | None = None, language: str | None = None
     ) -> RemoteAsrStream:
         """Connect one caller; delay and language are the server's to choose, so both are ignored."""
+        return RemoteAsrStream(await self._connect(), self._connect, delay_ms=self._delay_ms)
+
+    async def close(self) -> None:
+        """Nothing is shared between callers."""
+
+    async def _connect(self) -> _VllmWire:
         try:
             self._model = self._model or await self._first_model()
             socket = await connect(self._ws_url, open_timeout=_TIMEOUT_S, max_size=2**20)
-        except InvalidHandshake as error:
+            wire = _VllmWire(socket, self._delay_ms)
+            await wire.start(self._model)
+        except (InvalidHandshake, ConnectionClosed) as error:
             if "503" in str(error) or "429" in str(error):
                 raise EngineFull(f"{self._ws_url} refuses another caller.") from error
             raise RemoteError(
@@ -78,17 +88,17 @@ class VllmAsrEngine:
             raise RemoteError(
                 f"{self._ws_url} cannot be reached ({error}).", "Start the server or check --asr."
             ) from error
-        wire = _VllmWire(socket, self._delay_ms)
-        await wire.start(self._model)
-        return RemoteAsrStream(wire, delay_ms=self._delay_ms)
-
-    async def close(self) -> None:
-        """Nothing is shared between callers."""
+        return wire
 
     async def _first_model(self) -> str:
         async with httpx.AsyncClient(timeout=_TIMEOUT_S) as client:
-            reply = (await client.get(f"{self._http_url}/v1/models")).raise_for_status().json()
-        models = [model["id"] for model in reply.get("data", [])]
+            reply = (await client.get(f"{self._http_url}/v1/models")).raise_for_status()
+        try:
+            models = [model["id"] for model in reply.json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RemoteError(
+                f"{self._http_url} does not list its models ({error!r}).", "Is it a vLLM server?"
+            ) from error
         if not models:
             raise RemoteError(f"{self._http_url} serves no model.", "Name one: ?model=NAME.")
         return str(models[0])
@@ -122,8 +132,6 @@ class _VllmWire:
                         f"vLLM reported {event.get('code')}: {event.get('error')}.",
                         "See the server's log.",
                     )
-        except ConnectionClosed as error:
-            raise RemoteError("vLLM closed the connection.", "See the server's log.") from error
         except json.JSONDecodeError as error:
             raise RemoteError("vLLM sent something that is not JSON.", "Is it vLLM?") from error
 

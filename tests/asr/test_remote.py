@@ -1,15 +1,18 @@
 """Remote ears against servers that speak the real protocols."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from asr.remote.mistral import MistralAsrEngine
+from asr.remote.stream import RemoteAsrStream
 from asr.remote.vllm import VllmAsrEngine
 from asr.remote.words import ArrivingWords
 from common.errors import EngineFull, RemoteError
+from common.pcm import to_pcm16
 from tests.fakes.realtime import SAMPLES_PER_WORD, mistral_app, serving, vllm_app
 
 CHUNK = np.full(1_280, 0.1, np.float32)
@@ -26,14 +29,44 @@ async def collect(stream, into):
         into.append(hypothesis)
 
 
-@pytest.fixture(params=["vllm", "mistral"])
-async def engine(request):
-    app = {"vllm": vllm_app, "mistral": mistral_app}[request.param]()
+@asynccontextmanager
+async def remote(kind, trouble=""):
+    app = {"vllm": vllm_app, "mistral": mistral_app}[kind](trouble)
     async with serving(app) as address:
-        if request.param == "vllm":
+        if kind == "vllm":
             yield await VllmAsrEngine.connect(f"http://{address}")
         else:
             yield MistralAsrEngine("good-key", server_url=f"http://{address}")
+
+
+@pytest.fixture(params=["vllm", "mistral"])
+async def engine(request):
+    async with remote(request.param) as opened:
+        yield opened
+
+
+class FakeWire:
+    """Says a word a moment after a flush. Sending may take its time, and break after some pieces."""
+
+    def __init__(self, send_s=0.0, breaks_after=10**9):
+        self.sent, self._send_s, self._breaks_after = [], send_s, breaks_after
+        self._words = asyncio.Queue()
+
+    async def send(self, pcm16):
+        await asyncio.sleep(self._send_s)
+        if len(self.sent) == self._breaks_after:
+            raise ConnectionResetError("it is gone")
+        self.sent.append(pcm16)
+
+    async def flush(self):
+        asyncio.get_running_loop().call_later(0.1, self._words.put_nowait, " hello")
+
+    async def text(self):
+        while word := await self._words.get():
+            yield word
+
+    async def close(self):
+        self._words.put_nowait("")
 
 
 async def test_words_arrive_while_the_caller_speaks_and_flush_brings_the_rest(engine):
@@ -73,6 +106,52 @@ async def test_word_times_lie_in_the_callers_audio(engine):
     assert words[-1].end_samples <= 4 * SAMPLES_PER_WORD
 
 
+@pytest.mark.parametrize(("send_s", "text"), [(0.0, "hello"), (0.4, "hello"), (9.0, "")])
+async def test_a_flush_waits_for_words_on_a_slow_link_and_not_for_ever(monkeypatch, send_s, text):
+    monkeypatch.setattr("asr.remote.stream._FLUSH_LIMIT_S", 1.0)
+    stream = RemoteAsrStream(FakeWire(send_s), no_other, delay_ms=480)
+    stream.feed(CHUNK)
+    assert (await asyncio.wait_for(stream.flush(), 3)).text == text
+    await stream.close()
+
+
+async def no_other():
+    raise RemoteError("There is no other server.")
+
+
+async def test_audio_not_yet_sent_goes_over_the_next_connection_which_is_the_last():
+    first, second = FakeWire(breaks_after=2), FakeWire(breaks_after=4)
+    others = iter([second])
+
+    async def reconnect():
+        return next(others)
+
+    stream = RemoteAsrStream(first, reconnect, delay_ms=480)
+    chunks = [np.full(160, 0.1 * n, np.float32) for n in range(6)]
+    for chunk in chunks:
+        stream.feed(chunk)
+    final = await stream.flush()
+    assert [*first.sent, *second.sent] == [to_pcm16(chunk) for chunk in chunks]
+    assert (final.text, final.heard_samples) == ("hello", 6 * 160)
+    stream.feed(CHUNK)
+    with pytest.raises(RemoteError, match="it is gone"):
+        await asyncio.wait_for(collect(stream, []), 2)
+    await stream.close()
+
+
+@pytest.mark.parametrize("kind", ["vllm", "mistral"])
+async def test_a_server_that_hangs_up_once_is_called_again(kind):
+    async with remote(kind, "hiccup") as engine:
+        stream = await engine.open()
+        for _ in range(2):
+            await talk(stream, 3 * SAMPLES_PER_WORD)
+            final = await stream.flush()
+        assert final.text.startswith("one")
+        assert final.text.count("one") == 2  # the second server counts from the start
+        assert final.heard_samples == 6 * SAMPLES_PER_WORD
+        await stream.close()
+
+
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [("error", "out of memory"), ("dies", "hung up"), ("junk", "not JSON")],
@@ -109,6 +188,12 @@ async def test_refusals_are_told_apart():
     async with serving(vllm_app("empty")) as address:
         with pytest.raises(RemoteError, match="serves no model"):
             await VllmAsrEngine(f"http://{address}").open()
+    async with serving(vllm_app("html")) as address:
+        with pytest.raises(RemoteError, match="does not list its models"):
+            await VllmAsrEngine(f"http://{address}").open()
+    async with serving(vllm_app("slams")) as address:
+        with pytest.raises(RemoteError, match="1011"):
+            await collect(await VllmAsrEngine(f"http://{address}").open(), [])
     with pytest.raises(RemoteError, match="cannot be reached"):
         await VllmAsrEngine.connect("http://127.0.0.1:9")
 

@@ -44,6 +44,7 @@ async def test_interims_then_one_finalized_uninterruptible_transcript(speech):
     try:
         down, _ = await run_test(
             AsrService(engine=engine),
+            start_timeout=20.0,
             frames_to_send=[
                 *as_frames(speech),
                 SleepFrame(1.0),
@@ -65,6 +66,7 @@ async def test_silence_gives_no_transcript():
     try:
         down, _ = await run_test(
             AsrService(engine=engine),
+            start_timeout=20.0,
             frames_to_send=[
                 *as_frames(np.zeros(SAMPLE_RATE_HZ, np.float32)),
                 VADUserStoppedSpeakingFrame(),

@@ -221,6 +221,7 @@ async def test_engine_streams_flushes_and_reuses_its_process(
             seen.append(hypothesis)
 
     watching = asyncio.create_task(watch())
+    assert engine.is_full
     with pytest.raises(EngineFull):
         await engine.open()
     stream.feed(float_audio(np.concatenate([SILENCE, first, SILENCE])))
@@ -270,6 +271,11 @@ async def test_a_dead_process_is_an_error_not_silence() -> None:
     await stream.close()
     fresh = await engine.open()
     assert (await fresh.flush()).words == ()
+    await fresh.close()
+    (idle,) = engine._idle
+    os.kill(idle.pid, signal.SIGKILL)
+    await idle.wait()
+    assert (await (await engine.open()).flush()).words == ()
     await engine.close()
 
 
@@ -277,4 +283,30 @@ async def test_other_languages_are_refused() -> None:
     engine = SphinxEngine()
     with pytest.raises(ConfigError, match="English"):
         await engine.open(language="fr")
+    await engine.close()
+
+
+def workers() -> set[int]:
+    """Process ids of the recognisers that this process started."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "sphinx_worker"], capture_output=True
+    )
+    return set(map(int, found.stdout.split()))
+
+
+@pytest.mark.parametrize("leave", ["cancel", "close"])
+async def test_a_process_that_nobody_waits_for_any_more_is_ended(leave: str) -> None:
+    engine = SphinxEngine()
+    opening = asyncio.create_task(engine.open())
+    while not (started := workers()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    if leave == "cancel":
+        opening.cancel()
+    else:
+        await engine.close()
+    with pytest.raises((asyncio.CancelledError, RemoteError)):
+        await opening
+    while started & workers():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert not engine.is_full
     await engine.close()

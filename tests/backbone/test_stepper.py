@@ -59,7 +59,20 @@ async def test_errors_of_a_command_reach_its_caller_only():
 
     with pytest.raises(ZeroDivisionError):
         await stepper.call(wrong)
+    stepper.post(wrong)
     assert await stepper.call(lambda: 7) == 7
+    await stepper.close()
+
+
+async def test_what_a_cancelled_caller_did_not_receive_is_taken_back():
+    stepper, taken_back = Stepper("patient", lambda: None, failed=no_failure), []
+    waiting = asyncio.create_task(stepper.call(lambda: 7, undo=taken_back.append))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await stepper.call(lambda: 8, undo=taken_back.append) == 8
+    assert taken_back == [7]
     await stepper.close()
 
 

@@ -6,6 +6,7 @@ pushes it out, so event order and timing are those of the real servers; only the
 
 import base64
 import json
+import math
 from contextlib import asynccontextmanager
 
 from aiohttp import WSMsgType, web
@@ -40,17 +41,24 @@ class WordClock:
 
 def vllm_app(trouble: str = "") -> web.Application:
     """vLLM's `/v1/realtime`: deltas per 80 ms step, most of them empty; no flush."""
+    drops = {"hiccup": 1, "dies": math.inf}.get(trouble, 0)
 
     async def models(_):
+        if trouble == "html":
+            return web.Response(text="<html>hello</html>", content_type="text/html")
         return web.json_response(
             {"data": [{"id": "voxtral-realtime"}] if trouble != "empty" else []}
         )
 
     async def realtime(request):
+        nonlocal drops
         if trouble == "full":
             raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        if trouble == "slams":
+            await socket.close(code=1011)
+            return socket
         await socket.send_json({"type": "session.created", "id": "sess-1", "created": 0})
         clock, model, started = WordClock(7_680), None, False
         async for message in socket:
@@ -69,7 +77,8 @@ def vllm_app(trouble: str = "") -> web.Application:
             elif kind == "input_audio_buffer.append":
                 assert started
                 pcm16 = base64.b64decode(event["audio"])
-                if trouble == "dies" and clock.said:
+                if drops and clock.said:
+                    drops -= 1
                     await socket.close()
                     break
                 if trouble == "junk" and clock.said:
@@ -94,8 +103,10 @@ def vllm_app(trouble: str = "") -> web.Application:
 
 def mistral_app(trouble: str = "") -> web.Application:
     """Mistral's realtime transcription: last words withheld until a flush; unknown events happen."""
+    drops = 1 if trouble == "hiccup" else 0
 
     async def realtime(request):
+        nonlocal drops
         if request.headers.get("Authorization") != "Bearer good-key":
             raise web.HTTPUnauthorized
         socket = web.WebSocketResponse()
@@ -121,6 +132,9 @@ def mistral_app(trouble: str = "") -> web.Application:
                 clock.hear(base64.b64decode(event["audio"]))
                 await socket.send_json({"type": "something.new", "whatever": 1})
                 await say(clock.due())
+                if drops and clock.said:
+                    drops -= 1
+                    await socket.close()
                 if trouble == "idle" and clock.said == 1:
                     await socket.send_json(
                         {"type": "error", "error": {"message": "no audio for 30 s", "code": 3804}}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,9 +220,12 @@ async def test_a_browser_that_lost_its_connection_comes_back_to_its_conversation
         first_id = desk.pc_id
 
         async def again(sdp: str, kind: str) -> dict[str, str]:
-            return await desk.calls.offer(
-                sdp, kind, persona=desk.persona, pc_id=first_id, restart=True
+            answering = asyncio.create_task(
+                desk.calls.offer(sdp, kind, persona=desk.persona, pc_id=first_id, restart=True)
             )
+            await asyncio.sleep(0)  # the old connection is being closed
+            await desk.calls.add_candidates(first_id, [{"candidate": ""}])
+            return await answering
 
         async with Caller(again) as returned:
             await type_text(returned, "hello")
@@ -230,6 +235,27 @@ async def test_a_browser_that_lost_its_connection_comes_back_to_its_conversation
                 "assistant",
                 "user",
             ]
+
+
+async def test_a_browser_that_comes_back_after_the_end_begins_a_new_call(desk):
+    async with desk.caller() as caller:
+        desk.conversation.end("goodbye")
+        offer = caller._pc.localDescription
+        answer = await desk.calls.offer(
+            offer.sdp, offer.type, persona=desk.persona, pc_id=desk.pc_id, restart=True
+        )
+        assert answer["pc_id"] != desk.pc_id
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("closed", "the caller hung up"), ("failed", "the connection failed")]
+)
+async def test_why_the_caller_is_gone_is_told(desk, state, reason, monkeypatch):
+    async with desk.caller():
+        call = desk.calls._calls[desk.pc_id]
+        monkeypatch.setattr(RTCPeerConnection, "connectionState", state)
+        call.peer._on_state(call.peer._pc)
+        assert call.conversation.end_reason == reason
 
 
 async def test_a_client_that_vanishes_frees_its_line(desk, until, monkeypatch):
@@ -260,9 +286,11 @@ async def test_draining_refuses_new_calls_and_waits_for_those_that_run(desk):
     assert desk.calls.active == 0
 
 
-async def test_a_call_that_no_voice_could_greet_is_refused(desk):
-    desk.calls._engines.tts.is_full = True
-    with pytest.raises(EngineFull, match="voices"):
+@pytest.mark.parametrize(("engine", "named"), [("asr", "ears"), ("tts", "voices")])
+async def test_a_call_that_nobody_could_hear_or_greet_is_refused(desk, engine, named):
+    full = replace(desk.calls._engines, **{engine: SimpleNamespace(is_full=True)})
+    desk.calls._engines = full
+    with pytest.raises(EngineFull, match=named):
         desk.calls.admit()
 
 

@@ -100,21 +100,24 @@ async def test_of_a_held_reply_one_clause_is_prepared_and_the_rest_follows_when_
     assert reply.done
 
 
-class Full:
+FULL = EngineFull("All voices are speaking.")
+
+
+class Refusing:
     """An engine that refuses so many times."""
 
-    def __init__(self, engine: TtsEngine, times: int) -> None:
-        self._engine, self._times = engine, times
+    def __init__(self, engine: TtsEngine, times: int, error: Exception = FULL) -> None:
+        self._engine, self._times, self._error = engine, times, error
 
     async def open(self, **given: Any) -> SpeechStream:
         self._times -= 1
         if self._times >= 0:
-            raise EngineFull("All voices are speaking.")
+            raise self._error
         return await self._engine.open(**given)
 
 
 async def test_a_reply_waits_for_a_voice_to_be_free(mouth, engines, monkeypatch):
-    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 5))
+    monkeypatch.setattr(mouth, "_engine", Refusing(engines.tts, 5))
     reply = mouth.say(Reply(1), "Hello there.")
     assert np.abs(await play(mouth)).max() > 0.1
     assert reply.cut(0).heard == "Hello there."
@@ -122,18 +125,28 @@ async def test_a_reply_waits_for_a_voice_to_be_free(mouth, engines, monkeypatch)
 
 
 async def test_nobody_is_told_that_a_reply_given_up_found_no_voice(mouth, engines, monkeypatch):
-    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 1_000))
+    monkeypatch.setattr(mouth, "_engine", Refusing(engines.tts, 1_000))
     mouth.drop(mouth.say(Reply(1), "Hello."))
     await asyncio.sleep(0.2)
     assert not [told for told in mouth.watching.told if told.startswith("failure")]
 
 
-async def test_a_voice_that_stays_full_is_told_and_the_mouth_goes_on(mouth, engines, monkeypatch):
-    monkeypatch.setattr(mouth, "_engine", Full(engines.tts, 1_000))
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FULL, "failure All voices are speaking."),
+        (ZeroDivisionError(), "failure The voice failed."),
+    ],
+)
+async def test_a_voice_that_does_not_open_is_told_and_the_mouth_goes_on(
+    mouth, engines, monkeypatch, error, told
+):
+    monkeypatch.setattr(mouth, "_engine", Refusing(engines.tts, 1_000, error))
     monkeypatch.setattr("pipelines.mouth._FULL_FOR_S", 0.001)
     reply = mouth.say(Reply(1), "Hello.")
     await play(mouth)
-    assert mouth.watching.told[-1] == "failure All voices are speaking."
+    assert mouth.watching.told[-1] == told
+    assert mouth.idle
     assert reply.cut(0).heard == ""
     monkeypatch.setattr(mouth, "_engine", engines.tts)
     mouth.say(Reply(2), "Hello.")

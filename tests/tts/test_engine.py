@@ -32,12 +32,17 @@ async def engine(checkpoint: Path) -> AsyncIterator[VoxtralTtsEngine]:
 
 def always_end(engine: VoxtralTtsEngine) -> None:
     """Make END the model's favourite code."""
+    set_end(engine, 1e4)
+
+
+def set_end(engine: VoxtralTtsEngine, logit: float) -> None:
+    """Give END this logit whatever the model thinks."""
     head = engine._batch.model.acoustic_transformer
     plain = head.semantic_logits
 
     def logits(h: torch.Tensor) -> torch.Tensor:
         out = plain(h)
-        out[:, 1] = 1e4
+        out[:, 1] = logit
         return out
 
     head.semantic_logits = logits  # type: ignore[method-assign]
@@ -47,9 +52,10 @@ async def collect(stream: VoxtralSpeechStream) -> list[SpeechFrame]:
     return [frame async for frame in stream.frames()]
 
 
-async def say(engine: VoxtralTtsEngine, text: str, **kwargs: object) -> tuple[list, np.ndarray]:
+async def say(engine: VoxtralTtsEngine, *texts: str, **kwargs: object) -> tuple[list, np.ndarray]:
     stream = await engine.open(**kwargs)  # type: ignore[arg-type]
-    stream.write(text)
+    for text in texts:
+        stream.write(text)
     stream.end_text()
     return await collect(stream), stream.codes
 
@@ -130,12 +136,11 @@ async def test_end_is_not_believed_before_the_first_frame(engine: VoxtralTtsEngi
 
 
 async def test_a_clause_that_never_ends_is_cut_off(engine: VoxtralTtsEngine) -> None:
-    head = engine._batch.model.acoustic_transformer
-    head.semantic_codebook_output.weight[1] = 0
-    head.semantic_codebook_output.weight[2:66] = 0
-    head.semantic_codebook_output.weight[7] = 1e-3 * torch.sign(torch.randn(32))
+    set_end(engine, -torch.inf)
+    clause = ClausePlanner(engine._units).plan("Hi.")
+    assert clause is not None
     _, codes = await say(engine, "Hi.", seed=0)
-    assert 1 <= len(codes) <= 3 * 3 + 25
+    assert len(codes) == clause.max_frames
 
 
 async def test_cancel_frees_the_slot_at_once_and_full_engines_refuse(checkpoint: Path) -> None:
@@ -219,8 +224,20 @@ async def test_a_caller_who_walks_away_keeps_no_slot(checkpoint: Path) -> None:
     again.cancel()
 
 
+async def test_who_hangs_up_while_a_voice_opens_keeps_no_slot(checkpoint: Path) -> None:
+    engine = await asyncio.to_thread(VoxtralTtsEngine.load, checkpoint, max_streams=1, device="cpu")
+    opening = asyncio.create_task(engine.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await engine.open()
+    await engine.close()
+
+
+@pytest.mark.parametrize("texts", [["Something strange."], ["Hello there.", "Something strange."]])
 async def test_one_strange_text_does_not_silence_the_others(
-    engine: VoxtralTtsEngine, monkeypatch: pytest.MonkeyPatch
+    engine: VoxtralTtsEngine, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
     plan = ClausePlanner.plan
 
@@ -232,7 +249,7 @@ async def test_one_strange_text_does_not_silence_the_others(
     monkeypatch.setattr(ClausePlanner, "plan", fragile)
     other = asyncio.create_task(say(engine, "Quite normal."))
     with pytest.raises(ParleyError, match="no such thing"):
-        await say(engine, "Something strange.")
+        await say(engine, *texts)
     frames, _ = await other
     assert frames
     assert (await engine.metrics()).speakers == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from backbone.cache import KvCache
 from common.errors import CheckpointError
 from tests.tts.sizes import PUBLISHED, toy
+from tts.checkpoint import load_model
 from tts.config import TtsConfig
 from tts.model import TtsModel
 from tts.prompt import prompt_ids, rope_positions
@@ -150,9 +153,22 @@ def test_time_tokens_are_forgotten_when_training_goes_on() -> None:
         assert not torch.allclose(head.draw(h, noise), before)
 
 
-def test_bf16_uses_the_published_time_grid() -> None:
-    grid = torch.linspace(0, 1, 8, dtype=torch.bfloat16)
-    assert grid[6].item() == 0.859375
+@torch.no_grad()
+def test_bf16_uses_the_published_time_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = make_model().bfloat16().acoustic_transformer
+    grid = [0, 0.142578125, 0.28515625, 0.427734375, 0.5703125, 0.71484375, 0.859375, 1]
+    times, velocities = [], iter(torch.eye(7)[6])  # at rest until the last step
+    time_token = head._time
+
+    def noted(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        times.extend(t.tolist())
+        return time_token(t, dtype)
+
+    monkeypatch.setattr(head, "_time", noted)
+    monkeypatch.setattr(head, "_finish", lambda *_: next(velocities).expand(2, 6))
+    drawn = head.draw(torch.zeros(1, 32, dtype=torch.bfloat16), torch.zeros(1, 6))
+    assert times == grid[:-1]
+    torch.testing.assert_close(drawn, torch.full((1, 6), 1 - grid[6]), rtol=0, atol=1e-5)
 
 
 def test_argmax_never_gives_an_impossible_code_and_ends_only_when_allowed() -> None:
@@ -206,6 +222,15 @@ def test_training_reaches_every_parameter() -> None:
         if parameter.grad is None and not name.startswith("audio_tokenizer")
     ]
     assert silent == []
+
+
+@pytest.mark.parametrize("kept", [0, 100, -500])
+def test_damaged_weights_are_told(checkpoint: Path, tmp_path: Path, kept: int) -> None:
+    shutil.copy(checkpoint / "params.json", tmp_path)
+    weights = (checkpoint / "consolidated.safetensors").read_bytes()
+    (tmp_path / "consolidated.safetensors").write_bytes(weights[:kept])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_model(tmp_path, torch.device("cpu"))
 
 
 def test_loading_a_model_does_not_import_torchs_compiler() -> None:

@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from common.audiofile import write_wav
 from common.errors import EngineFull, ParleyError, RemoteError
 from tests.fakes.realtime import serving
 from tests.fakes.speech import (
@@ -120,17 +119,13 @@ async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, mes
         await engine.close()
 
 
-async def test_a_reference_recording_is_sent_with_the_request(tmp_path):
-    write_wav(tmp_path / "me.wav", tone("hello"), 24_000)
+async def test_a_voice_of_the_account_is_asked_for_by_its_id():
     app = mistral_speech_app()
     async with serving(app) as address:
-        engine = await MistralTtsEngine.connect(
-            "good-key", server_url=f"http://{address}", references={"me": tmp_path / "me.wav"}
-        )
-        await speak(engine, "Hello.", voice="me")
+        engine = await MistralTtsEngine.connect("good-key", server_url=f"http://{address}")
+        await speak(engine, "Hello.", voice="paul")
     (request,) = app[REQUESTS]
-    assert request.get("voice_id") is None
-    assert len(request["ref_audio"]) > 10_000
+    assert request["voice_id"] == "id-paul"
 
 
 async def test_no_server_and_no_key_are_clear_errors():

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from backbone.cache import KvCache
+from tests.fakes.graphs import RerunGraphs
 from tests.tts.checkpoints import write_checkpoint
 from tests.tts.sizes import toy
 from tts.alignment import AlignmentProbe, Pace, WordClock
 from tts.checkpoint import load_model
 from tts.config import TtsConfig
+from tts.graphs import GraphedFrame
 from tts.model import TtsModel
 from tts.speaking import Said, SpeakingBatch, Start
 from tts.text import Clause, PlannedWord
@@ -36,9 +38,8 @@ def new_batch(model: TtsModel) -> SpeakingBatch:
 
 
 def voice_rows(model: TtsModel, frames: int) -> torch.Tensor:
-    return model.voice_rows(
-        torch.randint(20, (frames, 7), generator=torch.Generator().manual_seed(3))
-    )
+    codes = torch.randint(20, (frames, 7), generator=torch.Generator().manual_seed(3))
+    return model.voice_rows(codes.to(model.norm.weight.device))
 
 
 def never_ends(model: TtsModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,21 +243,44 @@ def test_bf16_speaks_too() -> None:
     assert (made[0][:, 1:] - made[1][:, 1:]).abs().float().mean() < 1
 
 
+def speak_side_by_side(one: SpeakingBatch, other: SpeakingBatch) -> None:
+    """The outer rows, so that a batch computes the same rows with graphs and without."""
+    for _ in range(8):
+        made, expected = (
+            batch.step([0, 3], [torch.Generator().manual_seed(row) for row in (0, 3)])
+            for batch in (one, other)
+        )
+        for mine, its in zip(made, expected, strict=True):
+            assert torch.equal(mine.codes, its.codes)
+
+
+@torch.inference_mode()
+def test_frames_from_graphs_equal_frames_without(
+    model: TtsModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each replay runs eagerly: buckets, extents, and state as it was before capturing."""
+    never_ends(model, monkeypatch)
+    monkeypatch.setattr("tts.graphs.Graphs", RerunGraphs)
+    graphed, eager = new_batch(model), new_batch(model)
+    for batch in (graphed, eager):
+        batch.begin([Start(0, "a", IDS), Start(3, "b", IDS[::-1])])
+    speak_side_by_side(graphed, eager)  # there is a frame to take in while capturing
+    graphed._graphs, graphed._extent_step = GraphedFrame(graphed._frame, graphed._state), 32
+    graphed.warm_up()
+    speak_side_by_side(graphed, eager)
+    batch_sizes, extents = zip(*graphed._graphs._graphs.captured, strict=True)  # type: ignore[attr-defined]
+    assert set(batch_sizes) == {1, 2, 4}
+    assert set(extents) == set(range(32, 257, 32))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @torch.inference_mode()
-def test_graphs_replay_what_was_captured(model: TtsModel, tmp_path: Path) -> None:
+def test_graphs_replay_what_was_captured(tmp_path: Path) -> None:
     graphed = new_batch(load_model(write_checkpoint(tmp_path / "toy"), torch.device("cuda")))
     graphed.warm_up()
     eager = new_batch(graphed.model)
     eager._graphs = None
     for batch in (graphed, eager):
-        batch.begin([Start(0, "a", IDS), Start(2, "b", IDS[::-1])])
-    for _ in range(8):
-        generators = [[torch.Generator().manual_seed(row) for row in (0, 2)] for _ in range(2)]
-        made, expected = (
-            batch.step([0, 2], each)
-            for batch, each in zip((graphed, eager), generators, strict=True)
-        )
-        for mine, other in zip(made, expected, strict=True):
-            assert torch.equal(mine.codes, other.codes)
+        batch.begin([Start(0, "a", IDS), Start(3, "b", IDS[::-1])])
+    speak_side_by_side(graphed, eager)

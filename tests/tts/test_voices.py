@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save
 
 from backbone.checkpoint import read_params
 from common.audiofile import write_wav
@@ -53,9 +54,35 @@ def test_presets_are_listed_in_published_order_and_loaded_weights_only(
     assert not are_codes
     evil = write_checkpoint(tmp_path / "evil")
     torch.save({"rows": Path("anything but a tensor")}, evil / "voice_embedding" / "bad.pt")
+    (evil / "voice_embedding" / "empty.pt").touch()
     other = VoiceShelf(evil, TtsConfig.from_params(read_params(evil)))
-    with pytest.raises(CheckpointError, match="bad"):
-        other.tensors("bad", codec)
+    for name in ("bad", "empty"):
+        with pytest.raises(CheckpointError, match=name):
+            other.tensors(name, codec)
+
+
+@pytest.mark.parametrize(
+    ("held", "cause"),
+    [
+        (None, "is no voice"),
+        (b"xx", "is no voice"),
+        (save({"others": torch.zeros(5, 7)}), "is no voice"),
+        (save({"rows": torch.zeros(5, 3)}), r"shape \[5, 3\]"),
+        (save({"codes": torch.zeros(5, 3, dtype=torch.int16)}), r"shape \[5, 3\]"),
+        (save({"codes": torch.full((5, 7), 21, dtype=torch.int16)}), "does not know"),
+        (save({"codes": torch.full((5, 7), -1, dtype=torch.int16)}), "does not know"),
+    ],
+)
+def test_a_voice_that_does_not_fit_says_so(
+    shelf: VoiceShelf, codec: Codec, voices_dir: Path, held: bytes | None, cause: str
+) -> None:
+    folder = voices_dir / "zoe"
+    folder.mkdir(parents=True)
+    (folder / "voice.yaml").write_text("name: zoe\n")
+    if held is not None:
+        (folder / "voice.safetensors").write_bytes(held)
+    with pytest.raises(CheckpointError, match=cause):
+        shelf.tensors("zoe", codec)
 
 
 async def test_a_recording_becomes_a_voice_that_speaks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from mistralai.client import Mistral
@@ -22,18 +21,18 @@ _TIMEOUT_MS = 15_000
 class MistralTtsEngine:
     """See `tts.interface.TtsEngine`. What the agent says leaves this machine as text."""
 
+    is_full = False  # that is the server's to say
+
     def __init__(
         self,
         client: Mistral,
         model: str,
         voices: Mapping[str, str],
-        references: Mapping[str, Path],
         server_url: str | None,
     ):
         self._client = client
         self._model = model
         self._voice_ids = dict(voices)
-        self._references = dict(references)
         self._server_url = server_url
 
     @classmethod
@@ -42,7 +41,6 @@ class MistralTtsEngine:
         api_key: str,
         *,
         model: str = DEFAULT_MODEL,
-        references: Mapping[str, Path] | None = None,
         server_url: str | None = None,
     ) -> MistralTtsEngine:
         """Ask the account for its voices.
@@ -50,7 +48,6 @@ class MistralTtsEngine:
         Args:
             api_key: Never logged.
             model: Hosted model.
-            references: Recordings to clone from, by voice name; sent with each request.
             server_url: Another server that speaks the same protocol.
 
         Raises:
@@ -70,16 +67,15 @@ class MistralTtsEngine:
                 f"Mistral's voices cannot be listed ({error}).",
                 "Check MISTRAL_API_KEY and the network, or use a local voice (--tts nano).",
             ) from error
-        return cls(client, model, voices, references or {}, server_url)
+        return cls(client, model, voices, server_url)
 
     @property
     def info(self) -> TtsInfo:
         where = self._server_url or "Mistral's API (the agent's words leave this machine)"
-        return TtsInfo(self._model, where, can_clone=True)
+        return TtsInfo(self._model, where)
 
     def voices(self) -> tuple[VoiceInfo, ...]:
-        hosted = tuple(VoiceInfo(name, licence="Mistral's terms") for name in self._voice_ids)
-        return hosted + tuple(VoiceInfo(name, cloned=True) for name in self._references)
+        return tuple(VoiceInfo(name, licence="Mistral's terms") for name in self._voice_ids)
 
     async def open(
         self, *, voice: str | None = None, seed: int | None = None
@@ -91,25 +87,17 @@ class MistralTtsEngine:
             raise ParleyError(
                 f"The account has no voice {name!r}.", "Choose one of: " + ", ".join(names) + "."
             )
-        ref_audio = None
-        if name in self._references:
-            ref_audio = base64.b64encode(self._references[name].read_bytes()).decode("ascii")
-        return RemoteSpeechStream(
-            lambda text: self._synthesise(text, self._voice_ids.get(name), ref_audio)
-        )
+        return RemoteSpeechStream(lambda text: self._synthesise(text, self._voice_ids[name]))
 
     async def close(self) -> None:
         """The SDK's connections close with the process."""
 
-    async def _synthesise(
-        self, text: str, voice_id: str | None, ref_audio: str | None
-    ) -> AsyncIterator[np.ndarray]:
+    async def _synthesise(self, text: str, voice_id: str) -> AsyncIterator[np.ndarray]:
         try:
             events = await self._client.audio.speech.complete_async(
                 input=text,
                 model=self._model,
                 voice_id=voice_id,
-                ref_audio=ref_audio,
                 response_format="pcm",
                 stream=True,
                 server_url=self._server_url,

@@ -20,6 +20,8 @@ _PUBLISHED_LICENCE = "CC BY-NC 4.0"
 class VllmTtsEngine:
     """See `tts.interface.TtsEngine`. Open one with `connect`."""
 
+    is_full = False  # that is the server's to say
+
     def __init__(self, client: httpx.AsyncClient, model: str, voices: tuple[VoiceInfo, ...]):
         self._client = client
         self._model = model

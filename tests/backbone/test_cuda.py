@@ -1,0 +1,146 @@
+"""What can be known of the GPU without one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asr.config import AsrConfig
+from asr.engine import FORK_ROWS
+from asr.engine import MAX_STREAMS as MOST_CALLERS
+from asr.model import VoxtralRealtime
+from asr.state import StreamState
+from backbone.cache import KvCache
+from backbone.cuda import WARMUP_RUNS, Graphs, rows_that_fit
+from common.errors import ParleyError
+from tests.asr.tiny import params
+from tests.tts.sizes import PUBLISHED
+from tts.config import TtsConfig
+from tts.engine import MAX_TOKENS, _rows
+from tts.model import TtsModel
+
+
+class Stream:
+    def wait_stream(self, other: Stream) -> None:
+        pass
+
+
+class Graph:
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """A CUDA that bears no second capture beside the first; the settings of each capture."""
+    underway, settings = threading.Lock(), []
+
+    @contextmanager
+    def graph(captured, **how):
+        assert underway.acquire(blocking=False), "two captures at once"
+        time.sleep(0.01)
+        settings.append(how)
+        yield
+        underway.release()
+
+    for name, stand_in in {
+        "Stream": Stream,
+        "current_stream": Stream,
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": Graph,
+        "graph_pool_handle": object,
+        "graph": graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return settings
+
+
+def test_one_graph_at_a_time_is_captured_in_the_process(captures):
+    failed = []
+
+    def engine():
+        graphs = Graphs()
+        try:
+            for key in range(5):
+                graphs.capture(key, lambda: None)
+        except AssertionError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=engine) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(captures) == 15
+    assert {how["capture_error_mode"] for how in captures} == {"thread_local"}
+
+
+def test_graphs_share_a_pool_and_replay_what_they_captured(captures):
+    graphs, runs = Graphs(), []
+    for key in ("a", "b"):
+        graphs.capture(key, lambda key=key: runs.append(key) or key)
+    assert runs == ["a"] * (WARMUP_RUNS + 1) + ["b"] * (WARMUP_RUNS + 1)
+    assert (graphs.replay("a"), graphs.replay("b")) == ("a", "b")
+    assert captures[0] == captures[1]  # the same pool and stream
+    with pytest.raises(KeyError):
+        graphs.replay("c")
+
+
+@pytest.mark.parametrize(
+    ("free_gb", "least", "most", "rows"),
+    [(100, 1, 32, 32), (20, 1, 32, 17), (3, 2, 32, 2), (20, 17, 17, 17)],
+)
+def test_there_are_as_many_rows_as_fit(free_gb, least, most, rows):
+    assert rows_that_fit(free_gb * 10**9, 10**9, least=least, most=most) == rows
+
+
+def test_rows_asked_for_may_take_more_than_the_share():
+    assert rows_that_fit(100, 1, least=1, most=32, share=0.15) == 15
+    assert rows_that_fit(100, 1, least=32, most=32, share=0.15) == 32
+
+
+def test_streams_that_do_not_fit_are_refused_with_the_sizes():
+    with pytest.raises(ParleyError, match=r"2\.0 GB free; 3 streams of 1\.0 GB"):
+        rows_that_fit(2 * 10**9, 10**9, least=3, most=130)
+
+
+@pytest.mark.parametrize(("card_gib", "speakers", "callers"), [(23.6, 8, 2), (47.4, 16, 16)])
+def test_the_published_voice_and_ears_fit_one_card(monkeypatch, card_gib, speakers, callers):
+    """By arithmetic only: weights and state, and 0.6 GB for CUDA itself."""
+    sizes = params(
+        dim=3072,
+        layers=26,
+        heads=(32, 8, 128),
+        encoder_dim=1280,
+        encoder_layers=32,
+        encoder_heads=(32, 64),
+    ) | {"hidden_dim": 9216, "vocab_size": 131072}
+    encoder_args = sizes["multimodal"]["whisper_model_args"]["encoder_args"]
+    encoder_args["hidden_dim"] = 5120
+    with torch.device("meta"):
+        ears = VoxtralRealtime(AsrConfig.from_params(sizes)).bfloat16()
+        voice = TtsModel(TtsConfig.from_params(PUBLISHED)).bfloat16()
+    free = int(card_gib * 2**30 - 0.6e9) - weight_bytes(voice)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, card_gib * 2**30))
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
+    loaded = SimpleNamespace(config=voice.config, norm=SimpleNamespace(weight=on_gpu))
+    rows = _rows(loaded, MAX_TOKENS, None)
+    assert rows >= speakers
+    ring = KvCache.allocate(
+        voice.config, 1, max_tokens=MAX_TOKENS, device="meta", dtype=torch.bfloat16
+    )
+    free -= rows * ring.row_bytes + weight_bytes(ears)
+    forks = FORK_ROWS["cuda"]
+    row_bytes = StreamState.allocate(ears, 1).row_bytes
+    rows = rows_that_fit(free, row_bytes, least=1 + forks, most=MOST_CALLERS["cuda"] + forks)
+    assert rows - forks >= callers
+
+
+def weight_bytes(model: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in model.state_dict().values())

@@ -1,0 +1,45 @@
+"""Opening the ears and the voice together."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import pipelines.engines
+from common.errors import CheckpointError
+from pipelines.engines import open_engines
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """What happened, in order; ears of the name `broken` cannot be opened."""
+    seen = []
+
+    def opener(which):
+        async def close():
+            seen.append(f"{which} closed")
+
+        async def open_(spec):
+            seen.append(f"{which} begins")
+            if spec == "broken":
+                raise CheckpointError("No ears.")
+            seen.append(f"{which} ready")
+            return SimpleNamespace(close=close)
+
+        return open_
+
+    monkeypatch.setattr(pipelines.engines, "open_tts", opener("voice"))
+    monkeypatch.setattr(pipelines.engines, "open_asr", opener("ears"))
+    return seen
+
+
+async def test_the_ears_begin_when_the_voice_has_its_memory_and_its_graphs(opened):
+    engines = await open_engines("ears", "voice")
+    assert opened == ["voice begins", "voice ready", "ears begins", "ears ready"]
+    await engines.close()
+    assert set(opened[4:]) == {"voice closed", "ears closed"}
+
+
+async def test_ears_that_cannot_be_opened_leave_no_voice_behind(opened):
+    with pytest.raises(CheckpointError, match="No ears"):
+        await open_engines("broken", "voice")
+    assert opened[-1] == "voice closed"
