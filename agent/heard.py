@@ -33,13 +33,6 @@ class Cut:
         return self.heard + CUT_NOTE
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    text: str
-    start_samples: int
-    end_samples: int
-
-
 @dataclass(slots=True)
 class HeardLedger:
     """One reply: which of its words were heard.
@@ -48,12 +41,12 @@ class HeardLedger:
     heard when at least half of it was.
     """
 
-    _words: list[_Planned] = field(default_factory=list)
+    _middles: list[float] = field(default_factory=list)
     _written: int = 0
 
-    def plan(self, text: str, start_samples: int, end_samples: int) -> None:
-        """A word lies at this place of the reply's audio."""
-        self._words.append(_Planned(text, start_samples, end_samples))
+    def plan(self, start_samples: int, end_samples: int) -> None:
+        """The next word lies at this place of the reply's audio."""
+        self._middles.append((start_samples + end_samples) / 2)
 
     def wrote(self, samples: int) -> None:
         """So many more samples of the reply went out; silence put in between does not count."""
@@ -67,4 +60,4 @@ class HeardLedger:
                 buffer.
         """
         until = max(0, self._written - downstream_samples)
-        return sum((word.start_samples + word.end_samples) / 2 <= until for word in self._words)
+        return sum(middle <= until for middle in self._middles)

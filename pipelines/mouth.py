@@ -65,12 +65,11 @@ class Reply(Utterance):
         self._parts.append(word)
         start, end = self._parts[0].start_samples, self._parts[-1].end_samples
         while self._planned < len(self._words):
-            written = self._words[self._planned]
-            parts = len(written.spoken.split())
+            parts = len(self._words[self._planned].spoken.split())
             if parts > len(self._parts):
                 return
             # What is said as nothing (an emoji) is heard with the word that follows it.
-            self.ledger.plan(written.original, start, end)
+            self.ledger.plan(start, end)
             self._planned += 1
             if parts:
                 self._parts = []

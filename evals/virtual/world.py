@@ -17,7 +17,6 @@ from agent import decisions as d
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from agent.eventlog import EventLog
 from agent.evidence import AgentAudio, AgentThinking, Evidence, Finished, Heard
-from agent.heard import HeardLedger
 from agent.pace import BALANCED, TurnOptions
 from agent.turns import TurnTaking
 from evals.scenario import Scenario
@@ -68,7 +67,6 @@ class Reply:
     ready_at: int
     length: int
     to: str
-    ledger: HeardLedger
     committed: bool = False
     played: int = 0
     interruptible: bool = True
@@ -218,12 +216,8 @@ class World:
                 self._set_audible(False)
 
     def _new_reply(self, text: str, to: str, think_ms: int, *, committed: bool = False) -> Reply:
-        utterance = spoken(text, "turn", self._rng)
-        ledger = HeardLedger()
-        for word in utterance.words:
-            ledger.plan(word.text, word.start_samples, word.end_samples)
-        length = len(utterance.voiced) * FRAME_SAMPLES
-        return Reply(text, self.now + think_ms * SAMPLES_PER_MS, length, to, ledger, committed)
+        length = len(spoken(text, "turn", self._rng).voiced) * FRAME_SAMPLES
+        return Reply(text, self.now + think_ms * SAMPLES_PER_MS, length, to, committed)
 
     def _play_reply(self) -> None:
         reply = self._reply
@@ -234,7 +228,6 @@ class World:
         if not self._audible:
             self._set_audible(True, reply)
         reply.played += FRAME_SAMPLES
-        reply.ledger.wrote(FRAME_SAMPLES)
         if reply.played >= reply.length:
             self._reply = None
             self._set_audible(False)

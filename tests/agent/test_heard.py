@@ -15,8 +15,8 @@ TEXT = "The doctor is free on Tuesday."
 def _ledger() -> HeardLedger:
     """Each word takes half a second."""
     ledger = HeardLedger()
-    for i, word in enumerate(TEXT.split()):
-        ledger.plan(word, i * RATE_HZ // 2, (i + 1) * RATE_HZ // 2)
+    for i in range(len(TEXT.split())):
+        ledger.plan(i * RATE_HZ // 2, (i + 1) * RATE_HZ // 2)
     return ledger
 
 

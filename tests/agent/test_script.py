@@ -255,7 +255,7 @@ def test_small_talk_closes_what_small_talk_asked():
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve"
 
 
-@pytest.mark.parametrize(("digits", "number"), enumerate(NUMBERS.split(), 1))
+@pytest.mark.parametrize(("digits", "number"), list(enumerate(NUMBERS.split(), 1)))
 def test_every_number_answers_every_question_that_takes_one(digits, number):
     talk = Talk("restaurant")
     talk.say("book a table")

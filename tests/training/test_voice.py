@@ -92,7 +92,8 @@ def front_end():
             return True
 
         def __getitem__(self, word: str) -> str:
-            return " ".join(pronounce(word))
+            # "to" and its like come without the stress that vowels have.
+            return " ".join(p if p in UNITS else f"{p}0" for p in pronounce(word))
 
     return Phonemes(UNITS, FIRST_ID, Asked(), LetterRules({}))
 

@@ -35,10 +35,10 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   model in `training/ears`, random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
   spectrogram, anew each time: longer and shorter throats, pitch, sharper and blunter sounds,
-  noise from 3 dB up, babble, microphone colour, band limits, gaps, level.
+  noise from 3 dB up, babble, colour, another speaker's colour, band limits, gaps, level.
 - Never trained on: festival's kal and ked, the espeak variants of `HELD_OUT_VARIANTS`, the
-  hand-written test sentences, any recording of a person; in the last run the grammar's held-out
-  sentences.
+  hand-written test sentences, any recording of a person. A few of the grammar's held-out sentences
+  were said in clips made before these were kept apart.
 
 ## Trained
 Seed {seed}; {steps} steps, {minutes:.0f} minutes of one CPU core; stages, in minutes of each worker:
