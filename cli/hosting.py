@@ -163,6 +163,8 @@ def _load(name: str) -> Verifier:
         found: Verifier = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"--verify {name}: {error}.", "Name an importable module and an async function in it."
+            f"--verify {name}: {error}.",
+            "Name an importable module and an async function in it; for a module in this folder "
+            "set PYTHONPATH=. in the environment.",
         ) from error
     return found
