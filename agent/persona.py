@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script, SomeLines
+from agent.tools import find_tool
 from common.errors import ConfigError
 from common.yamlfile import StrictModel, load_yaml
 
@@ -112,13 +113,12 @@ def load_persona(name_or_path: str | Path) -> Persona:
 
 
 def _check_tools(names: list[str], path: Path) -> None:
-    from agent.tools import ToolBox  # brings pipecat, which takes seconds
-
     folder = str(path.parent.absolute())
     if any(":" in name for name in names) and folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing there hides an installed module
     try:
-        ToolBox.of(names)
+        for name in names:
+            find_tool(name)
     except ConfigError as error:
         raise ConfigError(f"{path}, tools: {error.cause}", error.cure) from error
 

@@ -1,34 +1,26 @@
 """Tools: typed Python functions that a language model may call while it talks.
 
 The function's signature becomes the schema the model sees, and what the model sends is checked
-against it before the function runs. A tool has a time limit, and while a slow one runs the caller
-hears a few words instead of silence. No tool runs before the caller's turn is committed: pipecat's
-`SpeculationGate` withdraws a speculative reply that asks for one.
+against it before the function runs, within a time limit. `agent.toolbox` gives them to a conversation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import importlib
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from loguru import logger
-from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
-from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import FunctionCallResultProperties, TTSSpeakFrame
-from pipecat.services.llm_service import FunctionCallParams
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from common.errors import ConfigError
 
-FILLER_AFTER_S = 0.7
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = "Give every parameter a name and a plain type such as str, int or Literal."
 
@@ -185,60 +177,3 @@ def find_tool(name: str) -> Tool:
     except Exception as error:  # importing runs somebody else's code
         raise ConfigError(f"There is no tool '{name}': {error}.", known) from error
     return as_tool(found)
-
-
-class ToolBox:
-    """The tools of one conversation, as pipecat wants them.
-
-    Args:
-        tools: What the model may call.
-        on_end: Awaited when the model ends the call; it lets the last words be heard first.
-    """
-
-    def __init__(self, tools: Sequence[Tool], on_end: Callable[[], Awaitable[None]] | None = None):
-        self._tools = tuple(tools)
-        self._on_end = on_end
-
-    @classmethod
-    def of(
-        cls, names: Sequence[str], on_end: Callable[[], Awaitable[None]] | None = None
-    ) -> ToolBox:
-        """The tools a persona names.
-
-        Raises:
-            ConfigError: There is no such tool, or it cannot be one.
-        """
-        return cls([find_tool(name) for name in names], on_end)
-
-    def schema(self) -> ToolsSchema:
-        """For `LLMContext(tools=…)`; the handlers register themselves."""
-        return ToolsSchema([self._schema_of(tool) for tool in self._tools])
-
-    def _schema_of(self, tool: Tool) -> FunctionSchema:
-        schema = tool.arguments.model_json_schema()
-        return FunctionSchema(
-            tool.name,
-            tool.description,
-            schema.get("properties", {}),
-            schema.get("required", []),
-            handler=functools.partial(self._handle, tool),
-        )
-
-    async def _handle(self, tool: Tool, params: FunctionCallParams) -> None:
-        filler = asyncio.create_task(_say_after_a_moment(tool.options.filler, params))
-        try:
-            told, done = await tool.run(dict(params.arguments))
-        finally:
-            filler.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await filler
-        follows = None if tool.options.answer_follows or not done else False
-        await params.result_callback(told, properties=FunctionCallResultProperties(run_llm=follows))
-        if done and tool.name == "end_call" and self._on_end is not None:
-            await self._on_end()
-
-
-async def _say_after_a_moment(filler: str, params: FunctionCallParams) -> None:
-    await asyncio.sleep(FILLER_AFTER_S)
-    if filler:
-        await params.llm.push_frame(TTSSpeakFrame(filler, append_to_context=False))

@@ -32,7 +32,7 @@ from agent.manners import Manners
 from agent.pace import options_for
 from agent.persona import Persona
 from agent.service import AgentTurn
-from agent.tools import ToolBox
+from agent.toolbox import ToolBox
 from agent.turns import State, TurnTaking
 from common.errors import ParleyError
 from pipelines.assembly import SpokenTurn, assemble

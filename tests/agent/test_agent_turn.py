@@ -34,7 +34,8 @@ from agent.llm_script import ScriptModel
 from agent.persona import Persona, load_persona
 from agent.service import MAX_TOOL_ROUNDS, AgentTurn, tool_rounds
 from agent.summary import summary_settings
-from agent.tools import Tool, ToolBox, as_tool, find_tool, tool
+from agent.toolbox import ToolBox
+from agent.tools import Tool, as_tool, find_tool, tool
 
 PERSONA = Persona(name="ann", instructions="You are Ann.", failure="My head is empty, sorry.")
 ONCE = LlmOptions(attempts=1)

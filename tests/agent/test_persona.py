@@ -5,7 +5,7 @@ import pytest
 from agent.llm_script import ScriptModel
 from agent.persona import list_personas, load_persona
 from agent.scriptbook import all_rules
-from agent.tools import ToolBox
+from agent.toolbox import ToolBox
 from common.errors import ConfigError
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 
 from agent.builtin_tools import end_call
 from agent.persona import load_persona
-from agent.tools import ToolBox, as_tool, find_tool, tool
+from agent.toolbox import ToolBox
+from agent.tools import as_tool, find_tool, tool
 from common.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from asr.config import AsrConfig
 from asr.frontend import LogMel
 from asr.model import VoxtralRealtime
 from tests.asr.reference import generate, reference
-from tests.asr.tiny import params, random_model, speechlike
+from tests.asr.tiny import params, published_params, random_model, speechlike
 
 SIZES = {
     "small windows": params(window=40, encoder_window=30),
@@ -74,18 +74,8 @@ def test_greedy_tokens_of_transformers(size, seconds, delay):
 
 
 def test_the_published_size_has_the_published_tensors():
-    published = params(
-        dim=3072,
-        layers=26,
-        heads=(32, 8, 128),
-        encoder_dim=1280,
-        encoder_layers=32,
-        encoder_heads=(32, 64),
-    )
-    published |= {"hidden_dim": 9216, "vocab_size": 131072}
-    published["multimodal"]["whisper_model_args"]["encoder_args"]["hidden_dim"] = 5120
     with torch.device("meta"):
-        model = VoxtralRealtime(AsrConfig.from_params(published))
+        model = VoxtralRealtime(AsrConfig.from_params(published_params()))
     shapes = {published_name(n).name: list(t.shape) for n, t in model.state_dict().items()}
     assert shapes == manifest()
     assert len(shapes) == 711

@@ -95,6 +95,20 @@ def params(
     }
 
 
+def published_params() -> dict:
+    """`params.json` of the published checkpoint's sizes."""
+    sizes = params(
+        dim=3072,
+        layers=26,
+        heads=(32, 8, 128),
+        encoder_dim=1280,
+        encoder_layers=32,
+        encoder_heads=(32, 64),
+    )
+    sizes["multimodal"]["whisper_model_args"]["encoder_args"]["hidden_dim"] = 5120
+    return sizes | {"hidden_dim": 9216, "vocab_size": 131072}
+
+
 def tekken() -> dict:
     """A small `tekken.json`: every byte, a few pieces, the two streaming tokens."""
     vocab = [bytes([i]) for i in range(256)] + PIECES

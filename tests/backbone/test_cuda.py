@@ -18,7 +18,7 @@ from asr.state import StreamState
 from backbone.cache import KvCache
 from backbone.cuda import WARMUP_RUNS, Graphs, rows_that_fit
 from common.errors import ParleyError
-from tests.asr.tiny import params
+from tests.asr.tiny import published_params
 from tests.tts.sizes import PUBLISHED
 from tts.config import TtsConfig
 from tts.engine import MAX_TOKENS, _rows
@@ -113,18 +113,8 @@ def test_streams_that_do_not_fit_are_refused_with_the_sizes():
 @pytest.mark.parametrize(("card_gib", "speakers", "callers"), [(23.6, 8, 2), (47.4, 16, 16)])
 def test_the_published_voice_and_ears_fit_one_card(monkeypatch, card_gib, speakers, callers):
     """By arithmetic only: weights and state, and 0.6 GB for CUDA itself."""
-    sizes = params(
-        dim=3072,
-        layers=26,
-        heads=(32, 8, 128),
-        encoder_dim=1280,
-        encoder_layers=32,
-        encoder_heads=(32, 64),
-    ) | {"hidden_dim": 9216, "vocab_size": 131072}
-    encoder_args = sizes["multimodal"]["whisper_model_args"]["encoder_args"]
-    encoder_args["hidden_dim"] = 5120
     with torch.device("meta"):
-        ears = VoxtralRealtime(AsrConfig.from_params(sizes)).bfloat16()
+        ears = VoxtralRealtime(AsrConfig.from_params(published_params())).bfloat16()
         voice = TtsModel(TtsConfig.from_params(PUBLISHED)).bfloat16()
     free = int(card_gib * 2**30 - 0.6e9) - weight_bytes(voice)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, card_gib * 2**30))

@@ -257,13 +257,20 @@ def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[
     expect(page.get_by_role("alert")).to_contain_text("found no way out to the network")
 
 
-def test_every_lost_connection_is_tried_once_more(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
+@pytest.fixture
+def losable(stand_in: StandIn, new_page: Callable[..., Page]) -> tuple[Page, StandInCalls]:
+    """A call whose connection a test can lose, and the server's calls."""
     url, calls = stand_in
     page = new_page()
     page.add_init_script(LOSABLE)
     live(page, url)
+    return page, calls
+
+
+def test_every_lost_connection_is_tried_once_more(
+    losable: tuple[Page, StandInCalls],
+) -> None:
+    page, calls = losable
     (first,) = calls.calls
     for _ in range(2):
         assert page.evaluate(LOSE) == "reconnecting"
@@ -275,12 +282,9 @@ def test_every_lost_connection_is_tried_once_more(
 
 
 def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(
-    stand_in: StandIn, new_page: Callable[..., Page]
+    losable: tuple[Page, StandInCalls],
 ) -> None:
-    url, calls = stand_in
-    page = new_page()
-    page.add_init_script(LOSABLE)
-    live(page, url)
+    page, calls = losable
     page.get_by_label("Type a message").fill("A berth for tonight?")
     page.keyboard.press("Enter")
     expect(page.locator('[data-turn="1"] .said')).to_be_visible()

@@ -212,7 +212,7 @@ def never_said(texts: Iterable[str], corpus: Path) -> set[str]:
             for lines in shard["words"]:
                 said.append(" ".join(line.split("\t")[0] for line in str(lines).splitlines()))
     everything = f" {' | '.join(said)} "
-    return {text for text in texts if f" {text} " not in everything}
+    return {text for text in texts if f" {' '.join(spoken(text))} " not in everything}
 
 
 def main(
