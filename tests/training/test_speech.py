@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from common.errors import ParleyError
-from training.speech import augment, festival
+from training.speech import augment, strangers
+from training.speech.align import like
 from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import THROATS, Foreign, ForeignManner, Throat
 from training.speech.ours import Ours
+from training.speech.rhvoice import ABROAD, ENGLISH, Model, Rhvoice, RhvoiceManner
 from training.speech.utterance import PHONES, Utterance
 from training.text.conversation import Conversation, spoken
 from training.voice.flite import Manner
@@ -92,6 +94,43 @@ def test_foreign_voices_say_what_espeak_would_and_when(espeak: Espeak, throat: T
     assert said.seconds == pytest.approx(model.phones[-1].end_s / 1.1, abs=0.05)
 
 
+def test_times_moved_from_one_speaker_to_another_lie_where_the_other_has_them(flite: Flite) -> None:
+    talk = Conversation(3)
+    misses_s = []
+    for text in (talk.say("caller") for _ in range(12)):
+        slow = flite.say(text, Manner("rms", 104.0, slowness=1.1))
+        quick = flite.say(text, Manner("slt", 172.0, slowness=0.85))
+        if slow and quick:
+            moved = like(slow.pcm, quick)
+            pairs = zip(moved.words, slow.words, strict=True)
+            misses_s += [abs(here.end_s - true.end_s) for here, true in pairs]
+    assert len(misses_s) > 40
+    assert np.mean(misses_s) < 0.04
+    assert np.percentile(misses_s, 95) < 0.12
+
+
+@pytest.fixture(scope="module")
+def rhvoice(flite: Flite) -> Rhvoice:
+    try:
+        return Rhvoice(flite)
+    except ParleyError as error:
+        pytest.skip(error.cause)
+
+
+@pytest.mark.parametrize("model", [*ENGLISH, *ABROAD], ids=lambda model: model.name)
+def test_rhvoice_says_what_flite_would(rhvoice: Rhvoice, flite: Flite, model: Model) -> None:
+    text = "Could you book a table for twenty-two people?"
+    try:
+        said = rhvoice.say(text, RhvoiceManner(model, 0.9, 1.1, 1.05, accent=2))
+    except ParleyError as error:
+        pytest.skip(error.cause)
+    assert said
+    check(said, text)
+    like_it = flite.say(text, Manner(*model.like))
+    assert like_it
+    assert [phone.text for phone in said.phones] == [phone.text for phone in like_it.phones]
+
+
 def test_a_blend_has_the_times_of_one_and_nears_the_sound_of_the_other(flite: Flite) -> None:
     text = "My sister wants to know when the train leaves."
     one, other = (
@@ -123,7 +162,9 @@ def away(one: Utterance, other: Utterance) -> float:
 
 
 def test_the_voices_of_the_test_are_no_ones_teacher() -> None:
-    assert not {throat.name for throat in THROATS} & set(festival.VOICES)
+    taught = {throat.name.removesuffix("_diphone") for throat in THROATS}
+    taught |= {model.name for model in (*ENGLISH, *ABROAD)}
+    assert not taught & set(strangers.VOICES)
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ Families:
     foreign   the same for festival's foreign voices, whose accents are as heavy as in training
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
-    kal, ked  festival's diphone voices, a synthesiser and speakers never trained on
+    kal, ked  festival's diphone voices of two Americans, never trained on
+    pico      SVOX Pico's statistical American and British woman: a synthesiser never trained on
+    mbrola    MBROLA's diphone voices of four people: another
     people    eight two-word recordings of a person, from Debian's alsa-utils
 
 All but the first two say sentences written by hand (`natural.txt`), so no grammar of ours has an
@@ -25,7 +27,7 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from training.speech import festival
+from training.speech import strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
 from training.speech.flite import Flite
@@ -33,9 +35,10 @@ from training.speech.foreign import Foreign, random_foreigner
 from training.text.conversation import Conversation, held_out, spoken
 from training.voice.speakers import held_out_speakers, passers_by
 
-FAMILIES = ("trained", "foreign", "espeak", "flite", "kal", "ked", "people")
+FAMILIES = ("trained", "foreign", "espeak", "flite", "kal", "ked", "pico", "mbrola", "people")
 CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
 PEOPLE = Path("/usr/share/sounds/alsa")
+_PICO, _MBROLA = ("pico", "pico-gb"), ("us1", "us2", "us3", "en1")
 _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
@@ -110,8 +113,10 @@ def _voices(espeak: Espeak, flite: Flite) -> dict[str, Callable[[str, int], np.n
     return {
         "espeak": by_espeak,
         "flite": by_flite,
-        "kal": lambda text, _: festival.say(text, "kal_diphone"),
-        "ked": lambda text, _: festival.say(text, "ked_diphone"),
+        "kal": lambda text, _: strangers.say(text, "kal"),
+        "ked": lambda text, _: strangers.say(text, "ked"),
+        "pico": lambda text, number: strangers.say(text, _PICO[number % len(_PICO)]),
+        "mbrola": lambda text, number: strangers.say(text, _MBROLA[number % len(_MBROLA)]),
     }
 
 
@@ -124,7 +129,7 @@ def make(path: Path) -> None:
             clips.append(_clip(family, text, say(text, number)))
     for recording in sorted(PEOPLE.glob("*_*.wav")):
         clips.append(
-            _clip("people", recording.stem.replace("_", " "), festival.read_wave(recording))
+            _clip("people", recording.stem.replace("_", " "), strangers.read_wave(recording))
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(

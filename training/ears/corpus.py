@@ -28,6 +28,7 @@ from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, ForeignManner, random_foreigner
 from training.speech.ours import Ours
+from training.speech.rhvoice import Rhvoice, RhvoiceManner, random_rhvoice
 from training.speech.utterance import PHONES, Utterance
 from training.text.conversation import Conversation, held_out
 from training.voice.flite import Manner
@@ -47,9 +48,10 @@ _PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
 class CorpusOptions:
     """What a corpus is made of."""
 
-    flite_share: float = 0.25  # of the speakers,
-    foreign_share: float = 0.25  # festival's of other languages,
-    ours_share: float = 0.12  # our own voice's; the rest are espeak's
+    flite_share: float = 0.2  # of the speakers,
+    rhvoice_share: float = 0.25  # RHVoice's,
+    foreign_share: float = 0.2  # festival's of other countries,
+    ours_share: float = 0.08  # our own voice's; the rest are espeak's
     plain_flite_share: float = 0.25  # of those, flite's own voices as they are
     blend_share: float = 0.35  # of all but our own: somebody between two speakers
     caller_share: float = 0.35  # of the sentences: from the grammar's callers,
@@ -62,10 +64,10 @@ class CorpusOptions:
     @property
     def human_share(self) -> float:
         """Of the speakers: those whose voice was a person's."""
-        return self.foreign_share + self.flite_share
+        return self.foreign_share + self.flite_share + self.rhvoice_share
 
 
-Person = Manner | ForeignManner | EspeakManner
+Person = Manner | ForeignManner | RhvoiceManner | EspeakManner
 
 
 class Talk:
@@ -135,6 +137,7 @@ class Crowd:
         self._talk, self._chance, self._options = talk, chance, options
         self._espeak, self._flite = Espeak(), Flite()
         self._foreign = Foreign(self._espeak)
+        self._rhvoice = Rhvoice(self._flite) if options.rhvoice_share else None
         self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
     def close(self) -> None:
@@ -157,11 +160,14 @@ class Crowd:
             return self._human()
         return random_manner(self._chance)
 
-    def _human(self) -> ForeignManner | Manner:
+    def _human(self) -> ForeignManner | RhvoiceManner | Manner:
         """Somebody whose voice was a person's."""
         chance, options = self._chance, self._options
-        if chance.random() * options.human_share < options.foreign_share:
+        draw = chance.random() * options.human_share
+        if draw < options.foreign_share:
             return random_foreigner(chance)
+        if draw < options.foreign_share + options.rhvoice_share:
+            return random_rhvoice(chance)
         if chance.random() < options.plain_flite_share:
             base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))
             return Manner(base, pitch_hz, slowness=chance.uniform(0.85, 1.15))
@@ -184,6 +190,9 @@ class Crowd:
                 return self._flite.say(text, person)
             case ForeignManner():
                 return self._foreign.say(text, person)
+            case RhvoiceManner():
+                assert self._rhvoice
+                return self._rhvoice.say(text, person)
             case EspeakManner():
                 return self._espeak.say(text, person)
 
@@ -268,10 +277,11 @@ def main(
     ),
     shards: Annotated[int, typer.Option(help="How many.")] = 16,
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
-    flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.25,
-    foreign_share: Annotated[float, typer.Option(help="festival's of other languages.")] = 0.25,
+    flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.2,
+    rhvoice_share: Annotated[float, typer.Option(help="RHVoice's.")] = 0.25,
+    foreign_share: Annotated[float, typer.Option(help="festival's of other countries.")] = 0.2,
     blend_share: Annotated[float, typer.Option(help="Between two speakers.")] = 0.35,
-    ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.12,
+    ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.08,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
     clips: Annotated[int, typer.Option(help="Per shard, of 9.6 s.")] = 400,
     processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
@@ -280,6 +290,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     options = CorpusOptions(
         flite_share=flite_share,
+        rhvoice_share=rhvoice_share,
         foreign_share=foreign_share,
         blend_share=blend_share,
         ours_share=ours_share,

@@ -226,8 +226,12 @@ def main(
         "runs/ears/evaluation.json"
     ),
     limit: Annotated[int, typer.Option(help="Clips per family; 0 for all.")] = 0,
-    conditions: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
-    families: Annotated[list[str] | None, typer.Option(help="Some only.")] = None,
+    conditions: Annotated[
+        list[str] | None, typer.Option(help="One only; can be given several times.")
+    ] = None,
+    families: Annotated[
+        list[str] | None, typer.Option(help="One only; can be given several times.")
+    ] = None,
     not_in: Annotated[
         Path | None, typer.Option(help="Only sentences that no clip of this corpus says.")
     ] = None,
@@ -235,6 +239,9 @@ def main(
 ) -> None:
     """Judge recognisers side by side and print a table; figures are added to OUT."""
     torch.set_num_threads(1)
+    for given, known in ((families, FAMILIES), (conditions, CONDITIONS)):
+        if unknown := set(given or ()) - set(known):
+            raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}.")
     every = read(clips)
     if not_in:
         new = never_said((clip.text for clip in every), not_in)

@@ -1,8 +1,9 @@
-"""English through throats from abroad: festival's diphone voices of other languages.
+"""English through throats from abroad: festival's diphone voices of other countries.
 
-They were cut from recordings of people, as the voices of the test were, but of other people: nine
-Czechs, Finns, Italians and an Indian. espeak-ng says what phones a sentence has and when; each
-becomes the nearest sound of the voice's language, as in a strong accent; festival joins the
+They were cut from recordings of people, as some voices of the test were, but of other people: nine
+Czechs, Finns, Italians and an Indian, and a Briton (Debian contrib's `festvox-rablpc16k`; his
+pronunciation dictionary is not free and not used). espeak-ng says what phones a sentence has and
+when; each becomes the nearest sound of the voice, as in a strong accent; festival joins the
 diphones. So the labels are exact, and what is heard is a person's spectrum.
 """
 
@@ -41,6 +42,11 @@ _INDIAN = (
     "ae:eh ah:a ao:oo,oh aw:aw d:D er:a+r ey:ee hh:h jh:j ng:n+g ow:oo,oh oy:oh+ih t:T z:s,j "
     "w:v,w zh:sh sil:pau"
 )
+_BRITISH = (
+    "aa:aa,o ae:a ah:uh,@ ao:oo aw:au ay:ai eh:e er:@@,@@+r ey:ei hh:h ih:i iy:ii jh:jh ng:ng ow:ou "
+    "oy:oi uw:uu zh:zh sil:#"
+)
+_NO_DICTIONARY = '(define (setup_oald_lex) t)(lex.create "oald")(lex.set.phoneset "mrpa")'
 _PLAIN = (
     "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "w", "y", "aa", "ay",
     "ch", "dh", "eh", "ih", "iy", "sh", "th", "uh", "uw",
@@ -59,12 +65,16 @@ class Throat:
         folder: Below festival's voices.
         pitch_hz: The person's own.
         sounds: English phone to sounds of the language; several choices after commas.
+        share: How often it is drawn.
+        first: What festival must be told before it can have the voice.
     """
 
     name: str
     folder: str
     pitch_hz: float
     sounds: str
+    share: float = 1.0
+    first: str = ""
 
 
 THROATS = (
@@ -77,6 +87,7 @@ THROATS = (
     Throat("hy_fi_mv_diphone", "finnish/hy_fi_mv_diphone", 110, _FINNISH),
     Throat("suo_fi_lj_diphone", "finnish/suo_fi_lj_diphone", 190, _FINNISH),
     Throat("hindi_NSK_diphone", "hindi/hindi_NSK_diphone", 125, _INDIAN),
+    Throat("rab_diphone", "english/rab_diphone", 105, _BRITISH, 3.0, _NO_DICTIONARY),
 )
 
 
@@ -104,7 +115,7 @@ class ForeignManner:
 def random_foreigner(chance: random.Random) -> ForeignManner:
     """Draw a speaker."""
     return ForeignManner(
-        throat=chance.choice(THROATS),
+        throat=chance.choices(THROATS, [throat.share for throat in THROATS])[0],
         words_per_minute=chance.randint(120, 190),
         pitch=chance.uniform(0.8, 1.25),
         liveliness=chance.uniform(0.0, 0.15),
@@ -197,7 +208,7 @@ class _Mouth:
         count = int(header.split(b"NumEntries")[1].split()[0])
         self._pairs = {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
         self._wave = Path(tempfile.mkdtemp()) / "said.wav"
-        self._ask(f"(voice_{throat.name})")
+        self._ask(f"{throat.first}(voice_{throat.name})")
 
     def close(self) -> None:
         """End the festival."""
