@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ParleyError
 
 SHOW_PROGRESS_AFTER_S = 1.0
 LISTED_DIFFERENCES = 8
@@ -174,6 +174,7 @@ def load_weights(
 
     Raises:
         CheckpointError: A file is damaged, or a tensor is missing, superfluous or mis-shaped.
+        ParleyError: They do not fit into the device's memory.
     """
     files = list(files)
     wanted = {own: (naming(own), tensor) for own, tensor in module.state_dict().items()}
@@ -194,6 +195,13 @@ def load_weights(
         names = ", ".join(str(path) for path in files)
         raise CheckpointError(
             f"{names} cannot be read: {error}.", "Is the download complete?"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise ParleyError(
+            f"The {total / 1e9:.2g} billion weights of {files[0].parent} do not fit into the "
+            f"memory that {device} has left.",
+            "Stop what else uses the GPU (nvidia-smi tells), or run the ears and the voice on "
+            "different machines.",
         ) from error
 
 

@@ -78,7 +78,7 @@ class SipServer(asyncio.DatagramProtocol):
         self._allowed = allowed
         self._transport: asyncio.DatagramTransport | None = None
         self._answers: dict[str, bytes] = {}
-        self._starting: set[str] = set()
+        self._starting: dict[str, asyncio.Task[SipCall]] = {}  # by Call-ID
         self._tasks = Tasks()
         self.calls: dict[str, SipCall] = {}
         self.host, self.port = "", 0
@@ -139,8 +139,11 @@ class SipServer(asyncio.DatagramProtocol):
                     call.goodbye_heard.set()
                     await call.hang_up()
             case "CANCEL":
-                self._reply(request, addr, 200 if call else 481)
-                if call is not None and not call.acknowledged.is_set():
+                starting = self._starting.pop(request.get("call-id"), None)
+                self._reply(request, addr, 200 if call or starting else 481)
+                if starting is not None:
+                    starting.cancel()
+                elif call is not None and not call.acknowledged.is_set():
                     call.goodbye_heard.set()
                     await call.hang_up()
             case "OPTIONS":
@@ -171,16 +174,21 @@ class SipServer(asyncio.DatagramProtocol):
 
     async def _take_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> bytes:
         call_id = request.get("call-id")
-        self._starting.add(call_id)
+        starting = asyncio.create_task(self._open_call(request, addr, offer))
+        self._starting[call_id] = starting
         try:
-            call = self.calls[call_id] = await self._open_call(request, addr, offer)
+            call = self.calls[call_id] = await starting
+        except asyncio.CancelledError:
+            if call_id in self._starting:  # not by the caller: we are closing
+                raise
+            return self._reply(request, addr, 487)
         except ParleyError as error:
             return self._refuse(request, addr, error)
         except Exception:
             logger.exception("a phone call could not be taken")
             return self._reply(request, addr, 500)
         finally:
-            self._starting.discard(call_id)
+            self._starting.pop(call_id, None)
         answer = self._reply(request, addr, 200, call.description, call.tag)
         self._tasks.start(call.run(answer), "phone call")
         return answer
@@ -242,6 +250,7 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     481: "Call/Transaction Does Not Exist",
+    487: "Request Terminated",
     488: "Not Acceptable Here",
     500: "Server Internal Error",
     503: "Service Unavailable",

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from asr.checkpoint import load_model
 from asr.config import AsrConfig
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ParleyError
 from tests.asr.reference import hugging_face_tensors
 from tests.asr.tiny import checkpoint, params, random_model
 
@@ -126,3 +126,12 @@ def test_loading_shows_a_bar_only_when_it_takes_noticeable_time(folder, slow, ca
         monkeypatch.setattr("backbone.checkpoint.SHOW_PROGRESS_AFTER_S", 0.0)
     load_model(folder)
     assert ("loading weights" in capsys.readouterr().err) == slow
+
+
+def test_weights_that_do_not_fit_say_so(folder, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    with pytest.raises(ParleyError, match=f"{folder} do not fit into the memory that cpu has left"):
+        load_model(folder)

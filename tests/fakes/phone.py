@@ -86,6 +86,10 @@ class Phone:
         """End the call."""
         self._send("BYE", cseq=2)
 
+    def give_up(self):
+        """Hang up before anybody answered."""
+        self._send("CANCEL")
+
     def junk(self):
         """Send what is neither SIP nor RTP."""
         for data in (b"", b"\0", b"\xff" * 40, b"INVITE x\r\n\r\n", struct.pack("!BB", 0x80, 8)):

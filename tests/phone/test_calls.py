@@ -144,6 +144,28 @@ async def test_a_second_invite_while_the_call_is_set_up_opens_no_other(exchange,
     assert office.conversations[0].ended.is_set()
 
 
+async def test_a_caller_who_hangs_up_while_it_rings_leaves_nothing_behind(
+    exchange, office, monkeypatch
+):
+    begun = asyncio.Event()
+
+    async def never_ready(_conversation):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Conversation, "start", never_ready)
+    async with Phone((exchange.host, exchange.port)) as phone:
+        phone.invite()
+        await begun.wait()
+        phone.give_up()
+        await until(lambda: 487 in phone.answers)
+        assert phone.answers == [100, 200, 487]
+        phone.give_up()
+        await until(lambda: phone.answers[-1] == 481)
+    assert office.conversations[0].ended.is_set()
+    assert not exchange.calls
+
+
 async def test_a_call_that_cannot_be_set_up_is_given_up_whole(exchange, office, monkeypatch):
     async def fail(_conversation):
         raise ConnectionResetError("the recogniser is gone")
