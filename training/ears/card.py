@@ -61,9 +61,9 @@ One stream on one CPU thread: {rtf} of real time, final words {flush} ms after a
 Weights: Apache-2.0, as the project. Teachers: espeak-ng (GPL-3.0-or-later; a program's output is
 not covered by its licence), flite and its CMU ARCTIC voices (free for any use, Carnegie Mellon
 University), festival with Debian's Italian, Czech and Hindi voices (GPL), Finnish ones (LGPL) and
-rab (free for any use, University of Edinburgh), RHVoice and those of its voices that are
-LGPL-2.1-or-later; nothing of them is in the checkpoint but what was learnt from listening. The text sampler is derived
-from the language model in the pocketsphinx wheel (BSD).
+rab (free for any use, University of Edinburgh), RHVoice and voices of it that are LGPL-2.1-or-later
+by Debian's account; nothing of them is in the checkpoint but what was learnt from listening. The
+text sampler is derived from the language model in the pocketsphinx wheel (BSD).
 
 ## Files
 {hashes}

@@ -8,7 +8,7 @@ Families:
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
     kal, ked  festival's diphone voices of two Americans, never trained on
     pico      SVOX Pico's statistical American and British woman: a synthesiser never trained on
-    mbrola    MBROLA's diphone voices of four people: another
+    mbrola    MBROLA's diphone voices of three Americans: another
     people    eight two-word recordings of a person, from Debian's alsa-utils
 
 All but the first two say sentences written by hand (`natural.txt`), so no grammar of ours has an
@@ -20,6 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,8 @@ import numpy as np
 import typer
 from rich.progress import track
 
+from asr.interface import SAMPLE_RATE_HZ
+from common.audiofile import read_audio
 from training.speech import strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
@@ -38,7 +41,13 @@ from training.voice.speakers import held_out_speakers, passers_by
 FAMILIES = ("trained", "foreign", "espeak", "flite", "kal", "ked", "pico", "mbrola", "people")
 CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
 PEOPLE = Path("/usr/share/sounds/alsa")
-_PICO, _MBROLA = ("pico", "pico-gb"), ("us1", "us2", "us3", "en1")
+# Voices never trained on, by turns.
+_STRANGERS = {
+    "kal": ("kal",),
+    "ked": ("ked",),
+    "pico": ("pico", "pico-gb"),
+    "mbrola": ("us1", "us2", "us3"),
+}
 _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
@@ -110,14 +119,11 @@ def _voices(espeak: Espeak, flite: Flite) -> dict[str, Callable[[str, int], np.n
         assert said is not None
         return said.pcm
 
-    return {
-        "espeak": by_espeak,
-        "flite": by_flite,
-        "kal": lambda text, _: strangers.say(text, "kal"),
-        "ked": lambda text, _: strangers.say(text, "ked"),
-        "pico": lambda text, number: strangers.say(text, _PICO[number % len(_PICO)]),
-        "mbrola": lambda text, number: strangers.say(text, _MBROLA[number % len(_MBROLA)]),
-    }
+    def by_stranger(voices: tuple[str, ...], text: str, number: int) -> np.ndarray:
+        return strangers.say(text, voices[number % len(voices)])
+
+    others = {family: partial(by_stranger, voices) for family, voices in _STRANGERS.items()}
+    return {"espeak": by_espeak, "flite": by_flite, **others}
 
 
 def make(path: Path) -> None:
@@ -128,9 +134,8 @@ def make(path: Path) -> None:
         for number, text in enumerate(track(texts, family)):
             clips.append(_clip(family, text, say(text, number)))
     for recording in sorted(PEOPLE.glob("*_*.wav")):
-        clips.append(
-            _clip("people", recording.stem.replace("_", " "), strangers.read_wave(recording))
-        )
+        pcm = read_audio(recording, SAMPLE_RATE_HZ)
+        clips.append(_clip("people", recording.stem.replace("_", " "), pcm))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,

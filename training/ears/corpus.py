@@ -67,6 +67,7 @@ class CorpusOptions:
         return self.foreign_share + self.flite_share + self.rhvoice_share
 
 
+_USUAL = CorpusOptions()
 Person = Manner | ForeignManner | RhvoiceManner | EspeakManner
 
 
@@ -277,13 +278,17 @@ def main(
     ),
     shards: Annotated[int, typer.Option(help="How many.")] = 16,
     first_seed: Annotated[int, typer.Option(help="Seed of the first shard.")] = 1000,
-    flite_share: Annotated[float, typer.Option(help="Of the speakers: flite's.")] = 0.2,
-    rhvoice_share: Annotated[float, typer.Option(help="RHVoice's.")] = 0.25,
-    foreign_share: Annotated[float, typer.Option(help="festival's of other countries.")] = 0.2,
-    blend_share: Annotated[float, typer.Option(help="Between two speakers.")] = 0.35,
-    ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = 0.08,
+    flite_share: Annotated[
+        float, typer.Option(help="Of the speakers: flite's.")
+    ] = _USUAL.flite_share,
+    rhvoice_share: Annotated[float, typer.Option(help="RHVoice's.")] = _USUAL.rhvoice_share,
+    foreign_share: Annotated[
+        float, typer.Option(help="festival's of other countries.")
+    ] = _USUAL.foreign_share,
+    blend_share: Annotated[float, typer.Option(help="Between two speakers.")] = _USUAL.blend_share,
+    ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = _USUAL.ours_share,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
-    clips: Annotated[int, typer.Option(help="Per shard, of 9.6 s.")] = 400,
+    clips: Annotated[int, typer.Option(help="Per shard, of 9.6 s.")] = _USUAL.clips,
     processes: Annotated[int, typer.Option(help="Made side by side.")] = 1,
 ) -> None:
     """Make every missing shard."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from asr.frontend import LogMel
+from asr.interface import SAMPLE_RATE_HZ
 from training.speech.utterance import Timed, Utterance
 
 _FRAME_S = 0.01
@@ -38,7 +39,7 @@ def like(pcm: NDArray[np.float32], model: Utterance) -> Utterance:
     own_s = np.arange(len(own)) * _FRAME_S
     # Where the model stands still the last moment counts: `theirs_s` must grow to be read backwards.
     grows = np.append(np.diff(theirs_s) > 0, True)
-    end_s = len(pcm) / 16_000
+    end_s = len(pcm) / SAMPLE_RATE_HZ
 
     def moved(parts: tuple[Timed, ...]) -> tuple[Timed, ...]:
         times = [t for part in parts for t in (part.start_s, part.end_s)]
@@ -51,7 +52,7 @@ def like(pcm: NDArray[np.float32], model: Utterance) -> Utterance:
 
 def _cepstra(pcm: NDArray[np.float32]) -> NDArray:
     """Cepstra and their slopes [frames, 2 x _CEPSTRA], each of unit variance over the sentence."""
-    mel = LogMel(_BINS, _FLOOR).clip(torch.from_numpy(np.ascontiguousarray(pcm))[None])[0].numpy()
+    mel = LogMel(_BINS, _FLOOR).clip(torch.from_numpy(pcm)[None])[0].numpy()
     static = dct(mel.T, norm="ortho")[:, :_CEPSTRA]
     both = np.concatenate([static, np.gradient(static, axis=0)], axis=1)
     return (both - both.mean(0)) / (both.std(0) + 1e-6)

@@ -254,13 +254,17 @@ class _Mouth:
         return rate_hz, wave
 
 
+def accent(table: str, chance: random.Random) -> dict[str, str]:
+    """English phone to what a speaker makes of it, from a table like `"dh:d,z th:t"`."""
+    entries = (entry.partition(":") for entry in table.split())
+    return {phone: chance.choice(choices.split(",")) for phone, _, choices in entries}
+
+
 def _sounds(table: str, chance: random.Random) -> dict[str, list[str]]:
     """English phone to a speaker's sounds; phones that are not in the table are themselves."""
-    drawn = {phone: [phone] for phone in _PLAIN}
-    for entry in table.split():
-        phone, _, choices = entry.partition(":")
-        drawn[phone] = [s for s in chance.choice(choices.split(",")).split("+") if s]
-    return drawn
+    drawn = accent(table, chance)
+    own = {phone: [s for s in sounds.split("+") if s] for phone, sounds in drawn.items()}
+    return {phone: [phone] for phone in _PLAIN} | own
 
 
 def _shared(phone: Timed, sounds: list[str]) -> Iterator[tuple[str, float]]:

@@ -1,11 +1,11 @@
-"""RHVoice: hidden Markov models of thirteen people, forty times real time on one core.
+"""RHVoice: hidden Markov models of thirteen people.
 
 Four speak English; Russians, Ukrainians, Kyrgyz and a speaker of Esperanto read it from their own
 letters, which write what is heard: a heavy accent. All come from Debian's non-free `rhvoice-english`,
-`-russian`, `-ukrainian`, `-kyrgyz` and `-esperanto`; library and these voices are LGPL-2.1-or-later,
-others, which may not be changed or sold, are left out, and nothing is shipped. The library tells
-where words are only to a tenth of a second, so flite's most similar voice says the same, and its
-times are moved over.
+`-russian`, `-ukrainian`, `-kyrgyz` and `-esperanto`; by Debian's account library and these voices are
+LGPL-2.1-or-later. Voices with a licence of their own are left out, and nothing is shipped. The
+library tells where words are only to a tenth of a second, so flite's most similar voice says the
+same, and its times are moved over.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from common.errors import ParleyError
 from training.speech.align import like
 from training.speech.espeak import resampled
 from training.speech.flite import Flite
+from training.speech.foreign import accent
 from training.speech.utterance import Utterance
 from training.voice.flite import Manner
 
@@ -217,11 +218,7 @@ class Rhvoice:
 
 def _in_letters(said: Utterance, letters: str, chance: random.Random) -> str:
     """What was said as it sounds to somebody who writes with these letters."""
-    table = {}
-    for entry in letters.split():
-        phone, _, choices = entry.partition(":")
-        table[phone] = chance.choice(choices.split(","))
-    words = []
+    table, words = accent(letters, chance), []
     for word in said.words:
         within = [p for p in said.phones if word.start_s - 1e-6 <= p.start_s < word.end_s - 1e-6]
         words.append("".join(table.get(phone.text, "") for phone in within))
