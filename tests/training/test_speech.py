@@ -16,6 +16,7 @@ from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import THROATS, Foreign, ForeignManner, Throat
 from training.speech.ours import Ours
+from training.speech.readers import READERS, Reader, ReaderManner, Readers
 from training.speech.rhvoice import ABROAD, ENGLISH, Model, Rhvoice, RhvoiceManner
 from training.speech.utterance import PHONES, Utterance
 from training.text.conversation import Conversation, spoken
@@ -127,6 +128,22 @@ def test_rhvoice_says_what_flite_would(rhvoice: Rhvoice, flite: Flite, model: Mo
     assert said
     check(said, text)
     like_it = flite.say(text, Manner(*model.like))
+    assert like_it
+    assert [phone.text for phone in said.phones] == [phone.text for phone in like_it.phones]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_readers_say_what_flite_would(flite: Flite, reader: Reader) -> None:
+    text = "Could you book a table for twenty-two people?"
+    readers = Readers(flite)
+    try:
+        said = readers.say(text, ReaderManner(reader, tract=1.05, accent=2))
+    except ParleyError as error:
+        pytest.skip(error.cause)
+    readers.close()
+    assert said
+    check(said, text)
+    like_it = flite.say(text, Manner(*reader.like))
     assert like_it
     assert [phone.text for phone in said.phones] == [phone.text for phone in like_it.phones]
 

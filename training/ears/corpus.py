@@ -28,6 +28,7 @@ from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, ForeignManner, random_foreigner
 from training.speech.ours import Ours
+from training.speech.readers import ReaderManner, Readers, random_reader
 from training.speech.rhvoice import Rhvoice, RhvoiceManner, random_rhvoice
 from training.speech.utterance import PHONES, Utterance
 from training.text.conversation import Conversation, held_out
@@ -51,6 +52,7 @@ class CorpusOptions:
     flite_share: float = 0.2  # of the speakers,
     rhvoice_share: float = 0.25  # RHVoice's,
     foreign_share: float = 0.2  # festival's of other countries,
+    reader_share: float = 0.08  # festival's that only read,
     ours_share: float = 0.08  # our own voice's; the rest are espeak's
     plain_flite_share: float = 0.25  # of those, flite's own voices as they are
     blend_share: float = 0.35  # of all but our own: somebody between two speakers
@@ -64,11 +66,11 @@ class CorpusOptions:
     @property
     def human_share(self) -> float:
         """Of the speakers: those whose voice was a person's."""
-        return self.foreign_share + self.flite_share + self.rhvoice_share
+        return self.foreign_share + self.reader_share + self.flite_share + self.rhvoice_share
 
 
 _USUAL = CorpusOptions()
-Person = Manner | ForeignManner | RhvoiceManner | EspeakManner
+Person = Manner | ForeignManner | ReaderManner | RhvoiceManner | EspeakManner
 
 
 class Talk:
@@ -137,13 +139,14 @@ class Crowd:
     ) -> None:
         self._talk, self._chance, self._options = talk, chance, options
         self._espeak, self._flite = Espeak(), Flite()
-        self._foreign = Foreign(self._espeak)
+        self._foreign, self._readers = Foreign(self._espeak), Readers(self._flite)
         self._rhvoice = Rhvoice(self._flite) if options.rhvoice_share else None
         self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
     def close(self) -> None:
         """End the programs and models that speak."""
         self._foreign.close()
+        self._readers.close()
         if self._ours:
             self._ours.close()
 
@@ -161,14 +164,19 @@ class Crowd:
             return self._human()
         return random_manner(self._chance)
 
-    def _human(self) -> ForeignManner | RhvoiceManner | Manner:
+    def _human(self) -> Person:
         """Somebody whose voice was a person's."""
         chance, options = self._chance, self._options
         draw = chance.random() * options.human_share
-        if draw < options.foreign_share:
-            return random_foreigner(chance)
-        if draw < options.foreign_share + options.rhvoice_share:
-            return random_rhvoice(chance)
+        draws = (
+            (options.foreign_share, random_foreigner),
+            (options.reader_share, random_reader),
+            (options.rhvoice_share, random_rhvoice),
+        )
+        for share, someone in draws:
+            if draw < share:
+                return someone(chance)
+            draw -= share
         if chance.random() < options.plain_flite_share:
             base, pitch_hz = chance.choice((("slt", 172.0), ("rms", 104.0), ("awb", 128.0)))
             return Manner(base, pitch_hz, slowness=chance.uniform(0.85, 1.15))
@@ -191,6 +199,8 @@ class Crowd:
                 return self._flite.say(text, person)
             case ForeignManner():
                 return self._foreign.say(text, person)
+            case ReaderManner():
+                return self._readers.say(text, person)
             case RhvoiceManner():
                 assert self._rhvoice
                 return self._rhvoice.say(text, person)
@@ -285,6 +295,9 @@ def main(
     foreign_share: Annotated[
         float, typer.Option(help="festival's of other countries.")
     ] = _USUAL.foreign_share,
+    reader_share: Annotated[
+        float, typer.Option(help="festival's that read English in other letters.")
+    ] = _USUAL.reader_share,
     blend_share: Annotated[float, typer.Option(help="Between two speakers.")] = _USUAL.blend_share,
     ours_share: Annotated[float, typer.Option(help="Our own voice's; slow.")] = _USUAL.ours_share,
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
@@ -297,6 +310,7 @@ def main(
         flite_share=flite_share,
         rhvoice_share=rhvoice_share,
         foreign_share=foreign_share,
+        reader_share=reader_share,
         blend_share=blend_share,
         ours_share=ours_share,
         clips=clips,

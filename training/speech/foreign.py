@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import math
 import random
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.io import wavfile
 
-from common.errors import ParleyError
+from training.speech.accents import accent
 from training.speech.espeak import Espeak, EspeakManner, resampled
+from training.speech.festival import VOICES, Festival
 from training.speech.utterance import Timed, Utterance
 
-_HOME = Path("/usr/share/festival/voices")
 _ITALIAN = (
     "aa:a1 ae:E1,a1 ah:a ao:O1 aw:a1+u ay:a1+i ch:tS dh:d,v,z eh:E1 er:E1+r ey:e1+i hh: ih:i "
     "iy:i1 jh:dZ ng:ng,n+g ow:o1+u oy:O1+i sh:S th:t,f,s uh:u uw:u1 y:j zh:Z sil:#"
@@ -168,7 +164,7 @@ class Foreign:
         spelled = mouth.joinable(spelled, sounds["sil"][0])
         tune = _tune(spelled, text, throat.pitch_hz * manner.pitch, manner.liveliness, chance)
         try:
-            rate_hz, wave = mouth.speak(spelled, tune)
+            rate_hz, wave = mouth.join(spelled, tune)
         except BrokenPipeError:
             self._mouths.pop(throat.name).close()
             return None
@@ -184,45 +180,15 @@ class Foreign:
         )
 
 
-class _Mouth:
-    """One festival, one voice, what diphones it has."""
+class _Mouth(Festival):
+    """A festival with diphones, and which of them it has."""
 
     def __init__(self, throat: Throat) -> None:
-        folder = _HOME / throat.folder / "group"
-        try:
-            index = next(folder.glob("*.group")).read_bytes()
-            self._festival = subprocess.Popen(
-                ["festival", "--pipe"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # it tells of every pair of sounds it lacks
-                text=True,
-            )
-        except (OSError, StopIteration) as error:
-            raise ParleyError(
-                f"festival's voice {throat.name} is not there.",
-                "Install Debian's festival and the festvox packages that "
-                "training/speech/foreign.py names.",
-            ) from error
+        super().__init__(throat.name, throat.folder, throat.first)
+        index = next((VOICES / throat.folder / "group").glob("*.group")).read_bytes()
         header, _, body = index.partition(b"EST_Header_End\n")
         count = int(header.split(b"NumEntries")[1].split()[0])
         self._pairs = {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
-        self._wave = Path(tempfile.mkdtemp()) / "said.wav"
-        self._ask(f"{throat.first}(voice_{throat.name})")
-
-    def close(self) -> None:
-        """End the festival."""
-        self._festival.kill()
-        self._festival.communicate()
-
-    def _ask(self, command: str) -> None:
-        assert self._festival.stdin
-        assert self._festival.stdout
-        self._festival.stdin.write(command + '\n(format t "\\ndone\\n")(fflush nil)\n')
-        self._festival.stdin.flush()
-        while (line := self._festival.stdout.readline().strip()) != "done":
-            if not line and self._festival.poll() is not None:
-                raise BrokenPipeError("festival gave up")
 
     def joinable(self, spelled: list[_Sound], silence: str) -> list[_Sound]:
         """Put a stop of 10 ms between sounds that no word of the language has side by side."""
@@ -240,24 +206,13 @@ class _Mouth:
             out.append(sound)
         return out
 
-    def speak(self, spelled: list[_Sound], tune: list[float]) -> tuple[int, np.ndarray]:
-        """Rate and int16 samples."""
+    def join(self, spelled: list[_Sound], tune: list[float]) -> tuple[int, np.ndarray]:
+        """Rate and int16 samples of sounds with these F0s in their middles."""
         rows = (
             f"({name} {length:.4f} ({length / 2:.4f} {f0:.1f}))"
             for (name, length, _), f0 in zip(spelled, tune, strict=True)
         )
-        self._ask(
-            f"(utt.save.wave (utt.synth (Utterance Segments ({' '.join(rows)})))"
-            f' "{self._wave}" \'riff)'
-        )
-        rate_hz, wave = wavfile.read(self._wave)
-        return rate_hz, wave
-
-
-def accent(table: str, chance: random.Random) -> dict[str, str]:
-    """English phone to what a speaker makes of it, from a table like `"dh:d,z th:t"`."""
-    entries = (entry.partition(":") for entry in table.split())
-    return {phone: chance.choice(choices.split(",")) for phone, _, choices in entries}
+        return self.speak(f"(Utterance Segments ({' '.join(rows)}))")
 
 
 def _sounds(table: str, chance: random.Random) -> dict[str, list[str]]:

@@ -18,35 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import ParleyError
+from training.speech.accents import ESPERANTO, KYRGYZ, RUSSIAN, UKRAINIAN, in_letters
 from training.speech.align import like
 from training.speech.espeak import resampled
 from training.speech.flite import Flite
-from training.speech.foreign import accent
 from training.speech.utterance import Utterance
 from training.voice.flite import Manner
 
 _MAN, _WOMAN, _SCOT = ("rms", 104.0), ("slt", 172.0), ("awb", 128.0)
-# Phones to letters; several choices after commas.
-_RUSSIAN = (
-    "aa:а ae:э,а ah:а ao:о aw:ау ay:ай b:б ch:ч d:д dh:з,д,в eh:э er:эр,ёр ey:эй f:ф g:г hh:х ih:ы,и iy:и "
-    "jh:дж k:к l:л m:м n:н ng:нг,н ow:оу oy:ой p:п r:р s:с sh:ш t:т th:с,т,ф uh:у uw:у v:в w:у,в y:й z:з "
-    "zh:ж"
-)
-_UKRAINIAN = (
-    "aa:а ae:е,а ah:а ao:о aw:ау ay:ай b:б ch:ч d:д dh:з,д,в eh:е er:ер ey:ей f:ф g:ґ hh:х,г ih:и iy:і "
-    "jh:дж k:к l:л m:м n:н ng:нг,н ow:оу oy:ой p:п r:р s:с sh:ш t:т th:с,т,ф uh:у uw:у v:в w:в,у y:й z:з "
-    "zh:ж"
-)
-_KYRGYZ = (
-    "aa:а ae:э,а ah:а,ы ao:о aw:ау ay:ай b:б ch:ч d:д dh:з,д eh:э er:эр,өр ey:эй f:ф g:г hh:х ih:и,ы "
-    "iy:и jh:ж k:к l:л m:м n:н ng:ң ow:оу oy:ой p:п r:р s:с sh:ш t:т th:с,т uh:у uw:у,ү v:в w:у,в y:й z:з "
-    "zh:ж"
-)
-_ESPERANTO = (
-    "aa:a ae:e,a ah:a ao:o aw:aŭ ay:aj b:b ch:ĉ d:d dh:d,z eh:e er:er ey:ej f:f g:g hh:h ih:i iy:i "
-    "jh:ĝ k:k l:l m:m n:n ng:ng,n ow:o,oŭ oy:oj p:p r:r s:s sh:ŝ t:t th:t,s uh:u uw:u v:v w:v,ŭ y:j z:z "
-    "zh:ĵ"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +45,15 @@ class Model:
 
 ENGLISH = (Model("bdl", _MAN), Model("clb", _WOMAN), Model("slt", _WOMAN), Model("alan", _SCOT))
 ABROAD = (
-    Model("aleksandr", _MAN, _RUSSIAN),
-    Model("anna", _WOMAN, _RUSSIAN),
-    Model("elena", _WOMAN, _RUSSIAN),
-    Model("irina", _WOMAN, _RUSSIAN),
-    Model("anatol", _MAN, _UKRAINIAN),
-    Model("natalia", _WOMAN, _UKRAINIAN),
-    Model("azamat", _MAN, _KYRGYZ),
-    Model("nazgul", _WOMAN, _KYRGYZ),
-    Model("spomenka", _WOMAN, _ESPERANTO),
+    Model("aleksandr", _MAN, RUSSIAN),
+    Model("anna", _WOMAN, RUSSIAN),
+    Model("elena", _WOMAN, RUSSIAN),
+    Model("irina", _WOMAN, RUSSIAN),
+    Model("anatol", _MAN, UKRAINIAN),
+    Model("natalia", _WOMAN, UKRAINIAN),
+    Model("azamat", _MAN, KYRGYZ),
+    Model("nazgul", _WOMAN, KYRGYZ),
+    Model("spomenka", _WOMAN, ESPERANTO),
 )
 _ABROAD_SHARE = 0.4
 _PLAIN_TEXT, _FREE_RATE = 0, 1
@@ -195,8 +174,9 @@ class Rhvoice:
             return None
         written = text.replace("-", " ")
         if manner.model.letters:
-            written = _in_letters(model, manner.model.letters, random.Random(manner.accent))
-            written += text[-1] if text[-1] in ".?" else ""
+            written = in_letters(
+                model, manner.model.letters, random.Random(manner.accent), text[-1]
+            )
         relative = (c_double * 3)(manner.rate, manner.pitch, 1.0)
         params = _Params(
             manner.model.name.encode(), (c_double * 3)(), relative, 0, None, 0, _FREE_RATE
@@ -214,12 +194,3 @@ class Rhvoice:
             return None
         wave = np.concatenate(self._pieces)
         return like(resampled(wave, self._rate_hz * manner.tract), model)
-
-
-def _in_letters(said: Utterance, letters: str, chance: random.Random) -> str:
-    """What was said as it sounds to somebody who writes with these letters."""
-    table, words = accent(letters, chance), []
-    for word in said.words:
-        within = [p for p in said.phones if word.start_s - 1e-6 <= p.start_s < word.end_s - 1e-6]
-        words.append("".join(table.get(phone.text, "") for phone in within))
-    return " ".join(words)
