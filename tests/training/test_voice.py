@@ -254,7 +254,6 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     from tts.config import TtsConfig
     from tts.engine import VoxtralTtsEngine
 
-    torch.set_num_threads(1)
     for minutes in (0.03, 0.06):
         settings, run = codec.read_config(config_file(tmp_path, minutes))
         codec.train(tmp_path / "codec", settings, run, corpus, corpus)
@@ -301,6 +300,17 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     assert names == [voice.name for voice in SHIPPED]
     assert frames
     assert all(np.isfinite(frame.pcm).all() for frame in frames)
+
+    export.unpack(tmp_path / "made", tmp_path / "again")
+    unpacked, unpacked_args = export.load_codec(tmp_path / "again" / "codec" / "state.pt")
+    assert unpacked_args == codec_args
+    own, theirs = unpacked.state_dict(), trained.state_dict()
+    for name in theirs:
+        torch.testing.assert_close(own[name], theirs[name].float(), rtol=0.01, atol=0.01)
+    run = speech.SpeechRun(core_minutes=0.01, batch=2, guided_layers=(1,))
+    begun = tmp_path / "again" / "before" / "state.pt"
+    speech.train(tmp_path / "further", params, run, again, again, {}, start_from=begun)
+    assert logged(tmp_path / "further")[0]["val_semantic"] < first["val_semantic"]
 
 
 def test_a_missing_word_list_names_its_package(tmp_path):

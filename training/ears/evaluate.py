@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import typer
 from pydantic import BaseModel
+from rapidfuzz.distance import Levenshtein
 from rich.progress import track
 
 from asr.config import TOKEN_SAMPLES, delay_tokens
@@ -129,18 +130,11 @@ def _heard(said: Hypothesis, chunk_s: list[float], flush_s: float) -> Heard:
     return Heard(spoken(said.text), chunk_s, flush_s, last)
 
 
-def word_errors(reference: Sequence[str], heard: Sequence[str]) -> int:
-    """Substitutions, insertions and deletions (Levenshtein distance over words)."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(reference, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1]
-
-
 def error_rate(pairs: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
-    """Word error rate in percent of (errors, words) per sentence, and its 90 % interval."""
+    """Word error rate in percent of (wrong words, words) per sentence, and its 90 % interval.
+
+    Wrong words are counted by Levenshtein distance: replaced, missing and invented ones.
+    """
     chance = random.Random(0)
 
     def rate(chosen: Sequence[tuple[int, int]]) -> float:
@@ -156,7 +150,7 @@ def judge(ear: Ear, clips: Sequence[TestClip], condition: str) -> dict[str, floa
     for number, clip in enumerate(clips):
         heard = ear.hear(spoiled(clip, condition, number))
         reference = clip.text.split()
-        pairs.append((word_errors(reference, heard.words), len(reference)))
+        pairs.append((Levenshtein.distance(reference, heard.words), len(reference)))
         chunks += heard.chunk_s
         flushes.append(heard.flush_s)
         audio_s += len(clip.pcm) / 16_000

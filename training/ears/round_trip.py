@@ -15,12 +15,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from rapidfuzz.distance import Levenshtein
 from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
 from common.resample import resample
 from training.ears.clips import grammar_sentences
-from training.ears.evaluate import error_rate, never_said, open_ear, word_errors
+from training.ears.evaluate import error_rate, never_said, open_ear
 from training.text.conversation import spoken
 from training.voice.evaluate import say
 from tts.engine import VoxtralTtsEngine
@@ -69,7 +70,7 @@ def main(
         heard[name] = []
         for text, pcm in zip(track(texts, name), clips, strict=True):
             said, words = spoken(text), ear.hear(pcm).words
-            pairs.append((word_errors(said, words), len(said)))
+            pairs.append((Levenshtein.distance(said, words), len(said)))
             heard[name].append((" ".join(said), " ".join(words)))
         rate, low, high = error_rate(pairs)
         typer.echo(

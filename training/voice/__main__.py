@@ -1,7 +1,8 @@
 """`python -m training.voice STEP`: make the nano voice, one step after the other.
 
 corpus → front-end → codec → encode → speech → decoder → export → evaluate → card. Every step reads and
-writes the work folder (default `build/voice`) and goes on where it was interrupted.
+writes the work folder (default `build/voice`) and goes on where it was interrupted. `unpack` puts what a
+checkpoint was made of there, so that one may begin with encode or speech.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from training.voice.corpus import CorpusOptions, build
 from training.voice.evaluate import evaluate as evaluate_checkpoint
 from training.voice.export import export as export_checkpoint
 from training.voice.export import load_codec, published_params, reference
+from training.voice.export import unpack as unpack_checkpoint
 from training.voice.lexicon import letter_rules, save_front_end, words_and_phones
 from training.voice.picture import losses
 from training.voice.speakers import SHIPPED
@@ -67,6 +69,12 @@ def codec(
     codec_training.train(
         work / "codec", settings, run, work / "train", work / "unseen", start_from=start_from
     )
+
+
+@app.command()
+def unpack(folder: Path, work: Work = BUILD) -> None:
+    """Take the codec, the front end and the speech model (`before/state.pt`) out of FOLDER."""
+    unpack_checkpoint(folder, work)
 
 
 @app.command()

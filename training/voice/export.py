@@ -1,4 +1,4 @@
-"""Turn a trained codec and speech model into a checkpoint folder the engine opens."""
+"""Turn a trained codec and speech model into a checkpoint folder the engine opens, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from backbone.checkpoint import save_checkpoint
+from backbone.checkpoint import load_weights, read_params, save_checkpoint, weight_files
 from training.voice.corpus import speak
 from training.voice.flite import Teacher
 from training.voice.speakers import SHIPPED, Shipped
@@ -22,6 +22,7 @@ from tts.voices import VoiceCard, fingerprint
 
 VOICE_TEXT = "Hello, I would like to tell you how my day has been, and what we could do tomorrow."
 """What every shipped voice says in its reference."""
+_FRONT_END = ("phonemes.json", "lexicon.json.xz")
 _VOICE_LICENCE = "Made with flite from a CMU ARCTIC voice (free for any use)."
 
 
@@ -37,6 +38,32 @@ def load_codec(state_path: Path) -> tuple[Codec, dict[str, Any]]:
     codec.eval().fold_semantic_norm()
     config["semantic_norm"] = False
     return codec, config
+
+
+def unpack(folder: Path, work: Path) -> None:
+    """Lay out a checkpoint as the states and the front end it was exported from, to train on.
+
+    Args:
+        folder: The checkpoint, encoder included.
+        work: Gets `codec/state.pt`, `before/state.pt` (the speech model's) and `front-end`.
+    """
+    params = read_params(folder)
+    model = TtsModel(TtsConfig.from_params(params), encoder=True)
+    load_weights(model, weight_files(folder), dtype=torch.float32)
+    codec = params["multimodal"]["audio_tokenizer_args"]
+    del codec["voice"]
+    weights, own = model.state_dict(), "audio_tokenizer."
+    of_codec = {f"codec.{k.removeprefix(own)}": v for k, v in weights.items() if own in k}
+    of_speech = {k: v for k, v in weights.items() if own not in k}
+    for name, state in (
+        ("codec", {"config": codec, "model": of_codec}),
+        ("before", {"model": of_speech}),
+    ):
+        (work / name).mkdir(parents=True, exist_ok=True)
+        torch.save(state, work / name / "state.pt")
+    (work / "front-end").mkdir(exist_ok=True)
+    for name in _FRONT_END:
+        shutil.copy(folder / name, work / "front-end" / name)
 
 
 def published_params(params: dict[str, Any], codec: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +93,7 @@ def export(
     model.to(torch.bfloat16)
     model.audio_tokenizer.quantizer.float()
     save_checkpoint(folder, params, model)
-    for name in ("phonemes.json", "lexicon.json.xz"):
+    for name in _FRONT_END:
         shutil.copy(front_end / name, folder / name)
     save_voices(folder / "voices", model.audio_tokenizer.float())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pocketsphinx
 import torch
+from rapidfuzz.distance import Levenshtein
 from scipy.signal import resample_poly
 
 from training.voice.losses import log_mel
@@ -79,23 +80,12 @@ def plain_words(text: str) -> list[str]:
     return re.sub(r"[^a-z' ]", " ", text.lower().replace("mm-hm", "")).split()
 
 
-def errors(said: list[str], heard: list[str]) -> int:
-    """Word edits between what was said and what was heard."""
-    row = list(range(len(heard) + 1))
-    for i, a in enumerate(said):
-        new = [i + 1]
-        for j, b in enumerate(heard):
-            new.append(min(new[j] + 1, row[j + 1] + 1, row[j] + (a != b)))
-        row = new
-    return row[-1]
-
-
 def word_errors(pairs: list[tuple[str, np.ndarray]], *, ours: bool) -> np.ndarray:
     """int64 [pairs, 2]: word edits and words of each (text, audio) pair."""
     counted = []
     for text, pcm in pairs:
         said = plain_words(text)
-        counted.append((errors(said, hear(pcm, ours=ours)), len(said)))
+        counted.append((Levenshtein.distance(said, hear(pcm, ours=ours)), len(said)))
     return np.array(counted)
 
 
