@@ -44,13 +44,15 @@ class Festival:
             )
         except OSError as error:
             raise missing from error
-        self._wave = Path(tempfile.mkdtemp()) / "said.wav"
+        self._folder = tempfile.TemporaryDirectory()
+        self._wave = Path(self._folder.name) / "said.wav"
         self._ask(f"{first}(voice_{voice})")
 
     def close(self) -> None:
         """End the program."""
         self._program.kill()
         self._program.communicate()
+        self._folder.cleanup()
 
     def speak(self, utterance: str) -> tuple[int, np.ndarray]:
         """Rate and int16 samples of an utterance in Scheme, as `(Utterance Text "hello")`.
@@ -59,7 +61,11 @@ class Festival:
             BrokenPipeError: It was too much for festival.
         """
         self._ask(f'(utt.save.wave (utt.synth {utterance}) "{self._wave}" \'riff)')
-        rate_hz, wave = wavfile.read(self._wave)
+        try:
+            rate_hz, wave = wavfile.read(self._wave)
+        except FileNotFoundError as error:
+            raise BrokenPipeError(f"festival cannot say {utterance}") from error
+        self._wave.unlink()
         return rate_hz, wave
 
     def _ask(self, command: str) -> None:
