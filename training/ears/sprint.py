@@ -3,8 +3,8 @@
 All cores but one speak while the GPU learns from what was said so far. At the end the run, its
 checkpoint included, lies in pieces that can be sent home one by one; joined
 (`cat pieces/* | tar x`) it is the folder of a run, to be evaluated, shipped or trained on. The
-synthesisers must be there: `training/speech/foreign.py` and `rhvoice.py` name their packages.
-Without a GPU it works too, a hundred times slower.
+synthesisers must be there: `training/speech/foreign.py`, `readers.py` and `rhvoice.py` name their
+packages. Without a GPU it works too, a hundred times slower.
 """
 
 from __future__ import annotations
