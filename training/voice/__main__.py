@@ -154,7 +154,7 @@ def card(
     ] = None,
 ) -> None:
     """Write the model card of the checkpoint in FOLDER from its runs and its evaluation."""
-    runs = tuple(run for run in (work / "codec", work / "decoder") if run.exists())
+    runs = tuple(work / run for run in ("codec", "decoder") if (work / run / "log.jsonl").exists())
     write_card(
         folder, work / "train", runs, work / "speech", flite=flite, notes=notes, before=before
     )

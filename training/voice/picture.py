@@ -12,14 +12,15 @@ from matplotlib import pyplot
 
 
 def losses(codec_log: Path, speech_log: Path, picture: Path) -> None:
-    """Draw what the two runs logged: training dotted, validation drawn through."""
-    figure, panels = pyplot.subplots(1, 4, figsize=(15, 3.2))
-    wanted = (
+    """Draw what the runs logged, training dotted, validation drawn through; an unpacked codec has no log."""
+    wanted = [
         (codec_log, "spectra", "codec: spectral distance"),
         (codec_log, "phones", "codec: phone cross-entropy"),
         (speech_log, "semantic", "speech: semantic cross-entropy"),
         (speech_log, "flow", "speech: flow error"),
-    )
+    ]
+    wanted = [panel for panel in wanted if panel[0].exists()]
+    figure, panels = pyplot.subplots(1, len(wanted), figsize=(3.75 * len(wanted), 3.2))
     for panel, (log, name, title) in zip(panels, wanted, strict=True):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         lines = [line for line in lines if name in line]
