@@ -28,6 +28,7 @@ from common.errors import ParleyError
 from training.ears.arpa import BackoffModel
 from training.ears.batches import Batch, Corpus
 from training.ears.card import card
+from training.ears.clips import TestClip as Clip
 from training.ears.clips import grammar_sentences
 from training.ears.corpus import (
     MEL_BINS,
@@ -37,7 +38,7 @@ from training.ears.corpus import (
     CorpusOptions,
     Talk,
 )
-from training.ears.evaluate import WEIGHTS, Evaluation, error_rate, never_said, sha256
+from training.ears.evaluate import WEIGHTS, Evaluation, Heard, error_rate, judge, never_said, sha256
 from training.ears.export import average
 from training.ears.noise import _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
@@ -224,6 +225,18 @@ def test_sampled_sentences_follow_the_model() -> None:
     first = Counter(sentence[0] for _ in range(2000) if (sentence := lm.sample(chance)))
     not_empty = 1 - lm.p(("<s>",), "</s>")
     assert first["a"] / first.total() == pytest.approx(lm.p(("<s>",), "a") / not_empty, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("heard", "wrong"), [("a b c", 0), ("a x c d", 2), ("", 3), ("a b c d", 1)]
+)
+def test_words_replaced_missing_and_invented_are_wrong(heard: str, wrong: int) -> None:
+    class Says:
+        def hear(self, pcm: np.ndarray) -> Heard:
+            return Heard(heard.split(), [0.0])
+
+    clip = Clip("trained", "a b c", np.zeros(16_000, np.float32), 1.0)
+    assert judge(Says(), [clip], "clean")["wer"] == pytest.approx(100 * wrong / 3, abs=0.05)
 
 
 def test_an_error_rate_lies_within_its_interval() -> None:

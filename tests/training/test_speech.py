@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.speech import augment, strangers
 from training.speech.align import like
 from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
+from training.speech.festival import Festival
 from training.speech.flite import Flite
 from training.speech.foreign import THROATS, Foreign, ForeignManner, Throat
 from training.speech.ours import Ours
@@ -36,6 +38,32 @@ def espeak() -> Espeak:
 @pytest.fixture(scope="module")
 def flite() -> Flite:
     return Flite()
+
+
+@pytest.fixture
+def festival() -> Iterator[Festival]:
+    festival = Festival()
+    yield festival
+    festival.close()
+
+
+def test_what_festival_cannot_say_is_nothing_and_what_is_not_there_an_error(
+    festival: Festival,
+) -> None:
+    throat = THROATS[0]
+    sound = "(# 0.2 (0.1 120))"
+
+    def say(utterance: str) -> tuple[int, np.ndarray] | None:
+        return festival.speak(throat.name, throat.folder, utterance)
+
+    try:
+        assert say(f"(Utterance Segments ({sound}))")
+    except ParleyError as error:
+        pytest.skip(error.cause)
+    assert say("(nonsense)") is None
+    assert say(f"(Utterance Segments ({sound}))")
+    with pytest.raises(ParleyError, match="nobody is not there"):
+        festival.speak("nobody", "nowhere", "(nonsense)")
 
 
 def check(said: Utterance, text: str) -> None:
@@ -80,11 +108,13 @@ def test_flite_words_lie_where_the_sound_is(flite: Flite) -> None:
 
 
 @pytest.mark.parametrize("throat", THROATS, ids=lambda throat: throat.name)
-def test_foreign_voices_say_what_espeak_would_and_when(espeak: Espeak, throat: Throat) -> None:
+def test_foreign_voices_say_what_espeak_would_and_when(
+    espeak: Espeak, festival: Festival, throat: Throat
+) -> None:
     manner = ForeignManner(throat, 150, pitch=1.1, liveliness=0.1, tract=1.1, accent=3)
     text = "Could you say that again, please?"
     try:
-        said = Foreign(espeak).say(text, manner)
+        said = Foreign(espeak, festival).say(text, manner)
     except ParleyError as error:
         pytest.skip(error.cause)
     assert said is not None
@@ -133,14 +163,12 @@ def test_rhvoice_says_what_flite_would(rhvoice: Rhvoice, flite: Flite, model: Mo
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-def test_readers_say_what_flite_would(flite: Flite, reader: Reader) -> None:
+def test_readers_say_what_flite_would(flite: Flite, festival: Festival, reader: Reader) -> None:
     text = "Could you book a table for twenty-two people?"
-    readers = Readers(flite)
     try:
-        said = readers.say(text, ReaderManner(reader, tract=1.05, accent=2))
+        said = Readers(flite, festival).say(text, ReaderManner(reader, tract=1.05, accent=2))
     except ParleyError as error:
         pytest.skip(error.cause)
-    readers.close()
     assert said
     check(said, text)
     like_it = flite.say(text, Manner(*reader.like))

@@ -33,14 +33,12 @@ from common.audiofile import read_audio
 from training.speech import strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
+from training.speech.festival import Festival
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, random_foreigner
 from training.text.conversation import Conversation, held_out, spoken
 from training.voice.speakers import held_out_speakers, passers_by
 
-FAMILIES = ("trained", "foreign", "espeak", "flite", "kal", "ked", "pico", "mbrola", "people")
-CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
-PEOPLE = Path("/usr/share/sounds/alsa")
 # Voices never trained on, by turns.
 _STRANGERS = {
     "kal": ("kal",),
@@ -48,6 +46,9 @@ _STRANGERS = {
     "pico": ("pico", "pico-gb"),
     "mbrola": ("us1", "us2", "us3"),
 }
+FAMILIES = ("trained", "foreign", "espeak", "flite", *_STRANGERS, "people")
+CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
+PEOPLE = Path("/usr/share/sounds/alsa")
 _SENTENCES = Path(__file__).with_name("natural.txt")
 _SILENCE_SAMPLES = 8_000  # before and after: half a second, as callers leave
 _SEED = 77
@@ -90,7 +91,8 @@ def grammar_sentences(count: int) -> list[str]:
 
 
 def _as_in_training(espeak: Espeak, flite: Flite) -> list[TestClip]:
-    clips, foreign = [], Foreign(espeak)
+    clips, festival = [], Festival()
+    foreign = Foreign(espeak, festival)
     for number, text in enumerate(track(grammar_sentences(_GRAMMAR_SENTENCES), "as in training")):
         chance = random.Random(f"{_GRAMMAR_SEED} {number}")
         family = "foreign" if number % 3 == 2 else "trained"
@@ -102,7 +104,7 @@ def _as_in_training(espeak: Espeak, flite: Flite) -> list[TestClip]:
             said = espeak.say(text, random_manner(chance))
         assert said is not None
         clips.append(_clip(family, text, said.pcm))
-    foreign.close()
+    festival.close()
     return clips
 
 

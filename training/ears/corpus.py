@@ -25,6 +25,7 @@ from training.ears.arpa import BackoffModel
 from training.speech.augment import spoil
 from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
+from training.speech.festival import Festival
 from training.speech.flite import Flite
 from training.speech.foreign import Foreign, ForeignManner, random_foreigner
 from training.speech.ours import Ours
@@ -70,7 +71,8 @@ class CorpusOptions:
 
 
 _USUAL = CorpusOptions()
-Person = Manner | ForeignManner | ReaderManner | RhvoiceManner | EspeakManner
+Human = Manner | ForeignManner | ReaderManner | RhvoiceManner  # whose voice was a person's
+Person = Human | EspeakManner
 
 
 class Talk:
@@ -139,14 +141,15 @@ class Crowd:
     ) -> None:
         self._talk, self._chance, self._options = talk, chance, options
         self._espeak, self._flite = Espeak(), Flite()
-        self._foreign, self._readers = Foreign(self._espeak), Readers(self._flite)
+        self._festival = Festival()
+        self._foreign = Foreign(self._espeak, self._festival)
+        self._readers = Readers(self._flite, self._festival)
         self._rhvoice = Rhvoice(self._flite) if options.rhvoice_share else None
         self._ours = Ours(voice, talk.text, chance) if options.ours_share else None
 
     def close(self) -> None:
         """End the programs and models that speak."""
-        self._foreign.close()
-        self._readers.close()
+        self._festival.close()
         if self._ours:
             self._ours.close()
 
@@ -164,8 +167,7 @@ class Crowd:
             return self._human()
         return random_manner(self._chance)
 
-    def _human(self) -> Person:
-        """Somebody whose voice was a person's."""
+    def _human(self) -> Human:
         chance, options = self._chance, self._options
         draw = chance.random() * options.human_share
         draws = (

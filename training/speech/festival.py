@@ -1,4 +1,4 @@
-"""A festival that stays open with one of its voices."""
+"""festival's voices, each in a program that stays open."""
 
 from __future__ import annotations
 
@@ -12,28 +12,61 @@ from scipy.io import wavfile
 from common.errors import ParleyError
 
 VOICES = Path("/usr/share/festival/voices")
+_CURE = (
+    "Install Debian's festival and the festvox packages that training/speech/foreign.py and "
+    "readers.py name."
+)
 
 
 class Festival:
-    """One program, one voice; it holds up to 400 MB until it is closed.
+    """All voices asked for: each is begun when it first speaks and holds up to 400 MB."""
 
-    Args:
-        voice: What festival calls it.
-        folder: Below `VOICES`.
-        first: What festival must be told before it can have the voice.
+    def __init__(self) -> None:
+        self._programs: dict[str, _Program] = {}
 
-    Raises:
-        ParleyError: festival or the voice is not installed.
-    """
+    def close(self) -> None:
+        """End every program."""
+        for program in self._programs.values():
+            program.close()
+        self._programs.clear()
 
-    def __init__(self, voice: str, folder: str, first: str = "") -> None:
-        missing = ParleyError(
-            f"festival's voice {voice} is not there.",
-            "Install Debian's festival and the festvox packages that training/speech/foreign.py and "
-            "readers.py name.",
-        )
+    def speak(
+        self, voice: str, folder: str, utterance: str, first: str = ""
+    ) -> tuple[int, np.ndarray] | None:
+        """Say an utterance in Scheme, as `(Utterance Text "hello")`.
+
+        Args:
+            voice: What festival calls it.
+            folder: Below `VOICES`.
+            utterance: Without what synthesises it.
+            first: What festival must be told before it can have the voice.
+
+        Returns:
+            Rate and int16 samples; None where festival gives up on it.
+
+        Raises:
+            ParleyError: festival or the voice is not installed.
+        """
+        if voice not in self._programs:
+            self._programs[voice] = _Program(voice, folder, first)
+        try:
+            return self._programs[voice].speak(utterance)
+        except BrokenPipeError:
+            self._programs.pop(voice).close()
+            return None
+
+
+def not_there(voice: str) -> ParleyError:
+    """The error for a voice that is not installed."""
+    return ParleyError(f"festival's voice {voice} is not there.", _CURE)
+
+
+class _Program:
+    """One voice."""
+
+    def __init__(self, voice: str, folder: str, first: str) -> None:
         if not (VOICES / folder).is_dir():
-            raise missing
+            raise not_there(voice)
         try:
             self._program = subprocess.Popen(
                 ["festival", "--pipe"],
@@ -43,23 +76,18 @@ class Festival:
                 text=True,
             )
         except OSError as error:
-            raise missing from error
+            raise not_there(voice) from error
         self._folder = tempfile.TemporaryDirectory()
         self._wave = Path(self._folder.name) / "said.wav"
         self._ask(f"{first}(voice_{voice})")
 
     def close(self) -> None:
-        """End the program."""
         self._program.kill()
         self._program.communicate()
         self._folder.cleanup()
 
     def speak(self, utterance: str) -> tuple[int, np.ndarray]:
-        """Rate and int16 samples of an utterance in Scheme, as `(Utterance Text "hello")`.
-
-        Raises:
-            BrokenPipeError: It was too much for festival.
-        """
+        """Rate and int16 samples; BrokenPipeError if it was too much for festival."""
         self._ask(f'(utt.save.wave (utt.synth {utterance}) "{self._wave}" \'riff)')
         try:
             rate_hz, wave = wavfile.read(self._wave)

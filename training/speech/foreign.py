@@ -19,7 +19,7 @@ import numpy as np
 
 from training.speech.accents import accent
 from training.speech.espeak import Espeak, EspeakManner, resampled
-from training.speech.festival import VOICES, Festival
+from training.speech.festival import VOICES, Festival, not_there
 from training.speech.utterance import Timed, Utterance
 
 _ITALIAN = (
@@ -129,45 +129,47 @@ class _Sound(NamedTuple):
 
 
 class Foreign:
-    """All of them; each voice is a festival that stays open. One instance per process.
+    """All of them. One instance per process.
 
     Args:
         espeak: The one of this process.
+        festival: The one of this process.
     """
 
-    def __init__(self, espeak: Espeak) -> None:
-        self._espeak = espeak
-        self._mouths: dict[str, _Mouth] = {}
-
-    def close(self) -> None:
-        """End every festival: each holds 400 MB."""
-        for mouth in self._mouths.values():
-            mouth.close()
-        self._mouths.clear()
+    def __init__(self, espeak: Espeak, festival: Festival) -> None:
+        self._espeak, self._festival = espeak, festival
+        self._pairs: dict[str, set[str]] = {}
 
     def say(self, text: str, manner: ForeignManner) -> Utterance | None:
-        """Say a text; None where festival gives up on it."""
+        """Say a text; None where festival gives up on it.
+
+        Raises:
+            ParleyError: festival or the voice is not installed.
+        """
         said = self._espeak.say(text, EspeakManner("en-us", manner.words_per_minute))
         if said is None:
             return None
         chance = random.Random(manner.accent)
         sounds = _sounds(manner.throat.sounds, chance)
         throat = manner.throat
-        if throat.name not in self._mouths:
-            self._mouths[throat.name] = _Mouth(throat)
-        mouth = self._mouths[throat.name]
+        if throat.name not in self._pairs:
+            self._pairs[throat.name] = _pairs(throat)
         spelled = [
             _Sound(sound, length, phone.text)
             for phone in said.phones
             for sound, length in _shared(phone, sounds[phone.text])
         ]
-        spelled = mouth.joinable(spelled, sounds["sil"][0])
+        spelled = _joinable(spelled, sounds["sil"][0], self._pairs[throat.name])
         tune = _tune(spelled, text, throat.pitch_hz * manner.pitch, manner.liveliness, chance)
-        try:
-            rate_hz, wave = mouth.join(spelled, tune)
-        except BrokenPipeError:
-            self._mouths.pop(throat.name).close()
+        rows = " ".join(
+            f"({name} {length:.4f} ({length / 2:.4f} {f0:.1f}))"
+            for (name, length, _), f0 in zip(spelled, tune, strict=True)
+        )
+        utterance = f"(Utterance Segments ({rows}))"
+        spoken = self._festival.speak(throat.name, throat.folder, utterance, throat.first)
+        if spoken is None:
             return None
+        rate_hz, wave = spoken
         squeeze = 1.0 / manner.tract
 
         def squeezed(timed: Timed) -> Timed:
@@ -180,39 +182,32 @@ class Foreign:
         )
 
 
-class _Mouth(Festival):
-    """A festival with diphones, and which of them it has."""
-
-    def __init__(self, throat: Throat) -> None:
-        super().__init__(throat.name, throat.folder, throat.first)
+def _pairs(throat: Throat) -> set[str]:
+    """The diphones that a voice has, as `"a-b"`."""
+    try:
         index = next((VOICES / throat.folder / "group").glob("*.group")).read_bytes()
-        header, _, body = index.partition(b"EST_Header_End\n")
-        count = int(header.split(b"NumEntries")[1].split()[0])
-        self._pairs = {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
+    except (OSError, StopIteration) as error:
+        raise not_there(throat.name) from error
+    header, _, body = index.partition(b"EST_Header_End\n")
+    count = int(header.split(b"NumEntries")[1].split()[0])
+    return {line.split()[0].decode() for line in body.split(b"\n", count)[:count]}
 
-    def joinable(self, spelled: list[_Sound], silence: str) -> list[_Sound]:
-        """Put a stop of 10 ms between sounds that no word of the language has side by side."""
-        out = spelled[:1]
-        for sound in spelled[1:]:
-            before = out[-1].name
-            twin = _VOICELESS.get(before, before)
-            if f"{before}-{sound.name}" in self._pairs:
-                pass
-            elif f"{twin}-{sound.name}" in self._pairs:
-                out[-1] = out[-1]._replace(name=twin)
-            elif sound.length_s > 2 * _STOP_S:
-                out.append(_Sound(silence, _STOP_S, "sil"))
-                sound = sound._replace(length_s=sound.length_s - _STOP_S)
-            out.append(sound)
-        return out
 
-    def join(self, spelled: list[_Sound], tune: list[float]) -> tuple[int, np.ndarray]:
-        """Rate and int16 samples of sounds with these F0s in their middles."""
-        rows = (
-            f"({name} {length:.4f} ({length / 2:.4f} {f0:.1f}))"
-            for (name, length, _), f0 in zip(spelled, tune, strict=True)
-        )
-        return self.speak(f"(Utterance Segments ({' '.join(rows)}))")
+def _joinable(spelled: list[_Sound], silence: str, pairs: set[str]) -> list[_Sound]:
+    """Put a stop of 10 ms between sounds that no word of the language has side by side."""
+    out = spelled[:1]
+    for sound in spelled[1:]:
+        before = out[-1].name
+        twin = _VOICELESS.get(before, before)
+        if f"{before}-{sound.name}" in pairs:
+            pass
+        elif f"{twin}-{sound.name}" in pairs:
+            out[-1] = out[-1]._replace(name=twin)
+        elif sound.length_s > 2 * _STOP_S:
+            out.append(_Sound(silence, _STOP_S, "sil"))
+            sound = sound._replace(length_s=sound.length_s - _STOP_S)
+        out.append(sound)
+    return out
 
 
 def _sounds(table: str, chance: random.Random) -> dict[str, list[str]]:

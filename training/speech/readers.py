@@ -69,17 +69,11 @@ class Readers:
 
     Args:
         flite: The one of this process.
+        festival: The one of this process.
     """
 
-    def __init__(self, flite: Flite) -> None:
-        self._flite = flite
-        self._open: dict[str, Festival] = {}
-
-    def close(self) -> None:
-        """End every festival."""
-        for festival in self._open.values():
-            festival.close()
-        self._open.clear()
+    def __init__(self, flite: Flite, festival: Festival) -> None:
+        self._flite, self._festival = flite, festival
 
     def say(self, text: str, manner: ReaderManner) -> Utterance | None:
         """Say a text; None when flite reads some of it as something else, or festival gives up.
@@ -91,12 +85,10 @@ class Readers:
         model = self._flite.say(text, Manner(*reader.like))
         if model is None:
             return None
-        if reader.name not in self._open:
-            self._open[reader.name] = Festival(reader.name, reader.folder)
         written = in_letters(model, reader.letters, random.Random(manner.accent), text[-1])
-        try:
-            rate_hz, wave = self._open[reader.name].speak(f'(Utterance Text "{written}")')
-        except BrokenPipeError:
-            self._open.pop(reader.name).close()
+        utterance = f'(Utterance Text "{written}")'
+        spoken = self._festival.speak(reader.name, reader.folder, utterance)
+        if spoken is None:
             return None
+        rate_hz, wave = spoken
         return like(resampled(wave, rate_hz * manner.tract), model)

@@ -53,8 +53,8 @@ def unpack(folder: Path, work: Path) -> None:
     codec = params["multimodal"]["audio_tokenizer_args"]
     del codec["voice"]
     weights, own = model.state_dict(), "audio_tokenizer."
-    of_codec = {f"codec.{k.removeprefix(own)}": v for k, v in weights.items() if own in k}
-    of_speech = {k: v for k, v in weights.items() if own not in k}
+    of_codec = {f"codec.{k.removeprefix(own)}": v for k, v in weights.items() if k.startswith(own)}
+    of_speech = {k: v for k, v in weights.items() if not k.startswith(own)}
     for name, state in (
         ("codec", {"config": codec, "model": of_codec}),
         ("before", {"model": of_speech}),
