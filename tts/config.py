@@ -192,6 +192,7 @@ class AudioConfig:
         text_units: "tekken" as published, or "phonemes": text goes through a phone front end.
         max_text_chars: Longer texts are spoken as several clauses; also the most text units.
         max_voice_frames: Of a reference; what lies beyond is not used.
+        repeat_short_voices: The reference of a voice added here is repeated until it is that long.
         carry_on: Whether a clause is spoken as the continuation of the frames before it, where both
             fit `max_text_chars`; otherwise it starts afresh from the voice.
         restart_positions_at_audio: The last BEGIN_AUDIO takes the RoPE position of the first text
@@ -209,6 +210,7 @@ class AudioConfig:
     text_units: Literal["tekken", "phonemes"] = "tekken"
     max_text_chars: int = 500
     max_voice_frames: int = 320
+    repeat_short_voices: bool = False
     carry_on: bool = True
     restart_positions_at_audio: bool = False
     alignment_heads: tuple[tuple[int, int], ...] = ()

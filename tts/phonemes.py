@@ -2,8 +2,9 @@
 
 A word is looked up; failing that it is taken apart (hyphens, possessives, plurals, initials); failing
 that its letters are sounded out by rules learnt from the dictionary. Punctuation stays as units of its
-own, because it is what pauses and rising questions are made of. Every unit knows the characters it
-stands for, so that words can be timed.
+own, because it is what pauses and rising questions are made of; a front end that has the unit "¿" also
+says it for the gap before a question's last word, where the rise begins. Every unit knows the characters
+it stands for, so that words can be timed.
 
 A checkpoint folder holds `phonemes.json` (units and where everything comes from) and `lexicon.json.xz`
 (words and letter rules).
@@ -16,13 +17,14 @@ import lzma
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import CheckpointError
 
 Span = tuple[int, int]
 GAP = " "
+ASKING_GAP = "¿"
 MARKS = ",.?!"
 _SAME_MARK = str.maketrans({";": ",", ":": ",", "—": ",", "–": ",", "…": ".", "。": ".", "¿": ","})
 _STRENGTH = {GAP: 0, ",": 1, ".": 2, "!": 3, "?": 4}
@@ -123,7 +125,7 @@ class Phonemes:
         Returns:
             Ids, and for each the span of characters it stands for.
         """
-        units = list(self._units(text))
+        units = self._units(text)
         return [self._ids[u.name] for u in units], [(u.start, u.end) for u in units]
 
     def names(self, text: str) -> list[str]:
@@ -145,7 +147,20 @@ class Phonemes:
                 return phones + (_plural(phones[-1]) if "s" in ending else [])
         return self._letter_rules(lower.replace("'", ""))
 
-    def _units(self, text: str) -> Iterator[_Unit]:
+    def _units(self, text: str) -> list[_Unit]:
+        """As `_words_and_marks`, with the gap before the last word of a question told apart."""
+        units = list(self._words_and_marks(text))
+        gap: int | None = None  # the last one since the last mark
+        for i, unit in enumerate(units):
+            if unit.name == "?" and gap is not None and ASKING_GAP in self._ids:
+                units[gap] = replace(units[gap], name=ASKING_GAP)
+            if unit.name in MARKS:
+                gap = None
+            elif unit.name == GAP:
+                gap = i
+        return units
+
+    def _words_and_marks(self, text: str) -> Iterator[_Unit]:
         """Words with exactly one gap or mark between them, and a mark at the end if there is one."""
         between: _Unit | None = None
         begun = False

@@ -151,7 +151,10 @@ class VoiceShelf:
                     "Add it again from its recording with `parley voice add`.",
                 )
             codes = encode(codec, read_reference(reference))
-        return self._checked_codes(codes, name)[: self._config.audio.max_voice_frames], True
+        codes, audio = self._checked_codes(codes, name), self._config.audio
+        if audio.repeat_short_voices and voice.path.parent == self.own:
+            codes = codes.repeat(-(-audio.max_voice_frames // len(codes)), 1)
+        return codes[: audio.max_voice_frames], True
 
     def add(
         self, name: str, recording: Path, consent: Consent, codec: Codec, **card: str
@@ -260,7 +263,7 @@ def consent_of(who: str, what_for: str) -> Consent:
 
 
 def _checked(held: Tensor, width: int, name: str) -> Tensor:
-    if held.ndim != 2 or held.shape[1] != width:
+    if held.ndim != 2 or held.shape[1] != width or not len(held):
         raise CheckpointError(
             f"The voice {name!r} has shape {list(held.shape)}, this checkpoint needs [N, {width}].",
             "It belongs to another checkpoint.",

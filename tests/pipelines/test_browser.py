@@ -110,10 +110,13 @@ async def test_a_caller_is_answered_interrupts_and_is_answered_again(desk, flite
     async with desk.caller() as caller:
         try:
             await hold_a_conversation(caller, flite, until)
-        except AssertionError:
-            if caller.health().ok:
-                raise
-            pytest.skip("this machine is too busy for a conversation in real time")
+        except Exception as error:
+            if not caller.health().ok:
+                pytest.skip("this machine is too busy for a conversation in real time")
+            told = [f"{at_s:6.2f} {m['data']}" for at_s, m in caller.events if "data" in m]
+            raise AssertionError(
+                "\n".join([str(error), "the call, as it was told:", *told])
+            ) from error
         for latency in events(caller, "latency"):
             assert sum(p["ms"] for p in latency["parts"]) == pytest.approx(
                 latency["total_ms"], abs=1

@@ -40,6 +40,14 @@ def test_marks_stand_where_pauses_are(phonemes):
     assert phonemes.names("Hello — cat…") == ["hh", "ax0", "l", "ow1", ",", "k", "ae1", "t", "."]
 
 
+def test_the_gap_before_the_last_word_of_a_question_tells_where_it_rises():
+    units = list(dict.fromkeys([*UNITS, "ax0", "¿"]))
+    names = Phonemes(units, 64, LEXICON, RULES).names
+    assert "".join(names("cat cat cat? bus bus.")).replace("ae1", "a") == "kat kat¿kat?bah1s bah1s."
+    assert "¿" not in names("Cat, bus?")
+    assert "¿" not in names("cat? cat bus")
+
+
 def test_the_stronger_of_two_marks_wins_and_leading_ones_are_silent(phonemes):
     assert phonemes.names(", cat.?") == ["k", "ae1", "t", "?"]
     assert phonemes.names("...") == []

@@ -69,6 +69,7 @@ def test_presets_are_listed_in_published_order_and_loaded_weights_only(
         (save({"others": torch.zeros(5, 7)}), "is no voice"),
         (save({"rows": torch.zeros(5, 3)}), r"shape \[5, 3\]"),
         (save({"codes": torch.zeros(5, 3, dtype=torch.int16)}), r"shape \[5, 3\]"),
+        (save({"codes": torch.zeros(0, 7, dtype=torch.int16)}), r"shape \[0, 7\]"),
         (save({"codes": torch.full((5, 7), 21, dtype=torch.int16)}), "does not know"),
         (save({"codes": torch.full((5, 7), -1, dtype=torch.int16)}), "does not know"),
     ],
@@ -106,6 +107,9 @@ async def test_a_recording_becomes_a_voice_that_speaks(
     assert codes.shape == (-(-len(reference.pcm) // 1920), 7)
     shelf._config = replace(shelf._config, audio=replace(shelf._config.audio, max_voice_frames=20))
     assert torch.equal(shelf.tensors("maria", codec)[0], codes[:20])
+    at_length = replace(shelf._config.audio, max_voice_frames=80, repeat_short_voices=True)
+    shelf._config = replace(shelf._config, audio=at_length)
+    assert torch.equal(shelf.tensors("maria", codec)[0], torch.cat([codes, codes])[:80])
     info = shelf.infos()[-1]
     assert (info.name, info.language, info.cloned) == ("maria", "pt", True)
     engine = VoxtralTtsEngine.load(checkpoint, max_streams=1, device="cpu")

@@ -20,10 +20,10 @@ from training.voice.data import SpokenCorpus
 from training.voice.flite import Segment
 from training.voice.lexicon import FIRST_ID, UNITS, VOWELS
 from tts.codec import Codec
-from tts.phonemes import Phonemes
+from tts.phonemes import ASKING_GAP, GAP, MARKS, Phonemes
 
 FRAME_S = 0.08
-_MARKS = set(" ,.?!")
+_MARKS = {GAP, ASKING_GAP, *MARKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,14 @@ def align(utterance: Utterance, front_end: Phonemes) -> tuple[np.ndarray, np.nda
         segments = spoken[token]
         units, cuts = _match(by_token[token], segments)
         if out and out[-1] not in _MARKS:
-            out.append(" ")
+            out.append(GAP)
             times.append((times[-1][1], times[-1][1]))
         if times:  # a gap or mark lasts until the next word begins
             times[-1] = (times[-1][0], segments[0][1])
         out += units
         times += cuts
         mark = after.get(token)
-        if mark and (mark != " " or token != last):
+        if mark and (mark != GAP or token != last):
             out.append(mark)
             times.append((times[-1][1], times[-1][1]))
     times[0] = (0.0, times[0][1])

@@ -145,7 +145,7 @@ def _facts(report: dict[str, Any]) -> list[str]:
     length, ended, clone = report["length_ratio"], report["ended"], report["cloning"]
     words, levels = report["word_end_error_ms"], report["levels"]
     pauses, rise = report["pauses_ms"], report["final_rise_semitones"]
-    asked, told = rise["questions"], rise["statements"]
+    asked, told, strangers = rise["questions"], rise["statements"], clone["with_strangers"]
     return [
         f"Ended by itself: {ended['share']:.1%} of {ended['of']} sentences.",
         f"Length against the teacher's: {length['mean']:.2f} ± {length['sd']:.2f}.",
@@ -155,9 +155,10 @@ def _facts(report: dict[str, Any]) -> list[str]:
         f"{words['of_teacher_within_80_ms']:.0%}.",
         f"First frame {report['first_frame_ms']:.0f} ms, real-time factor "
         f"{report['real_time_factor']:.2f}, on one (shared) core.",
-        f"Cloning: {clone['closest_to_own']} of {clone['of']} held-out speakers' clones were closest "
-        f"to their own speaker among {clone['against']} (pitch and spectral statistics); ranks "
-        f"{clone['ranks']}.",
+        f"Cloning, {clone['takes']} takes: {_joined(clone['closest_to_own'])} of {clone['of']} held-out "
+        f"speakers' clones were closest to their own speaker among {clone['against']} (pitch and "
+        f"spectral statistics); with {strangers['against'] - clone['against']} made strangers more, "
+        f"{_joined(strangers['closest_to_own'])}.",
         f"The last 0.3 s lie {asked['nano']:+.1f} semitones from the mean pitch in questions (teacher "
         f"{asked['teacher']:+.1f}), {told['nano']:+.1f} in statements (teacher {told['teacher']:+.1f}).",
         f"Silence at the end {pauses['nano']:.0f} ms (teacher {pauses['teacher']:.0f} ms).",
@@ -184,3 +185,7 @@ def _differences(params: dict[str, Any]) -> list[str]:
         f"- Sampling: {acoustic['n_decoding_steps']} Euler steps, noise {acoustic['noise_scale']}, "
         f"guidance {acoustic['cfg_alpha']}.",
     ]
+
+
+def _joined(counts: list[int]) -> str:
+    return ", ".join(map(str, counts))

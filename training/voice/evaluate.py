@@ -7,7 +7,6 @@ spoken by the teacher, so each figure has the teacher's beside it.
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from rich.progress import track
-from safetensors.torch import save_file
 
+from backbone.checkpoint import read_params
+from common.audiofile import write_wav
 from training.text.conversation import Conversation, held_out
 from training.voice.corpus import speak
 from training.voice.flite import Manner, Segment, Teacher
@@ -35,15 +35,17 @@ from training.voice.judge import (
 )
 from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
 from tts.checkpoint import load_codec
-from tts.codec import Codec
+from tts.config import TtsConfig
 from tts.engine import VoxtralTtsEngine
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord
+from tts.voices import VoiceShelf, consent_of
 
 _SEED = 20_261_121
 FRAME_MS = 80
 _TOGETHER = 4
 RUNAWAY_FRAMES_PER_CHARACTER = 1.6
 """Speech takes about 0.9; a clause cut off by the engine's own limit has taken 3."""
+_CLONE_TAKES = 5
 _CLONE_TEXT = (
     "Thank you for calling. I have found your order, and it will arrive on Thursday morning."
 )
@@ -79,9 +81,9 @@ def sentences(count: int) -> list[str]:
     return found
 
 
-async def say(engine: VoxtralTtsEngine, voice: str, text: str) -> Spoken:
+async def say(engine: VoxtralTtsEngine, voice: str, text: str, seed: int = 1) -> Spoken:
     """Speak one text to its end."""
-    stream = await engine.open(voice=voice, seed=1)
+    stream = await engine.open(voice=voice, seed=seed)
     began_s = time.perf_counter()
     stream.write(text)
     stream.end_text()
@@ -238,48 +240,51 @@ async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[st
 
     Traits are compared as a speaker recogniser would: what codec and model do to every voice is
     learnt from the shipped voices (shift and spread between them and their teachers) and allowed
-    for. `raw_ranks` are without that, each trait weighed by its spread over speakers alone.
+    for. A speaker is known by the mean of several readings, for the teacher's breath is random; each
+    take of a clone has a recording and a seed of its own.
     """
+    shelf = VoiceShelf(folder, TtsConfig.from_params(read_params(folder)), own)
     codec, manners = load_codec(folder), held_out_speakers()
-    shipped = [voice.manner for voice in SHIPPED]
-    strangers = training_speakers(24)[len(SHIPPED) :]
-    references = np.stack([_traits(_CLONE_TEXT, m) for m in [*manners, *shipped, *strangers]])
-    taught = references[len(manners) : len(manners) + len(shipped)]
-    made = [speaker_traits((await say(engine, v.name, _CLONE_TEXT)).pcm) for v in SHIPPED]
-    between = references.std(0) + 1e-3
-    shift, within = (made - taught).mean(0), np.hypot((made - taught).std(0), 0.1 * between)
-    few = len(manners) + len(shipped)
-    ranks, ranks_of_all, raw = [], [], []
-    for index, manner in enumerate(manners):
-        pcm, _ = speak(Teacher(manner.base), _REFERENCE_TEXT, manner)
-        name = f"heldout{index}"
-        _lend_voice(codec, own / name, pcm)
-        clone = speaker_traits((await say(engine, name, _CLONE_TEXT)).pcm)
-        far = np.linalg.norm((clone - shift - references) / within, axis=1)
-        ranks.append(int((far[:few] < far[index]).sum()) + 1)
-        ranks_of_all.append(int((far < far[index]).sum()) + 1)
-        far = np.linalg.norm((clone - references) / between, axis=1)
-        raw.append(int((far < far[index]).sum()) + 1)
+    speakers = [*manners, *(voice.manner for voice in SHIPPED)]
+    few, takes = len(speakers), range(1, _CLONE_TAKES + 1)
+    speakers += training_speakers(24)[len(SHIPPED) :]
+    readings = [[_traits(_CLONE_TEXT, manner) for manner in speakers] for _ in takes]
+    references = np.mean(readings, axis=0)
+    made = [[await _said_traits(engine, voice.name, take) for voice in SHIPPED] for take in takes]
+    off = (np.array(made) - references[len(manners) : few]).reshape(-1, references.shape[1])
+    shift, within = off.mean(0), np.hypot(off.std(0), 0.1 * references.std(0) + 1e-4)
+    ranks: list[list[int]] = [[] for _ in takes]
+    ranks_of_all: list[list[int]] = [[] for _ in takes]
+    for take in takes:
+        for index, manner in enumerate(manners):
+            pcm, _ = speak(Teacher(manner.base), _REFERENCE_TEXT, manner)
+            write_wav(recording := own / "recording.wav", pcm, SAMPLE_RATE_HZ)
+            name = f"heldout{index}-{take}"
+            shelf.add(name, recording, consent_of("nobody", "to be measured"), codec)
+            clone = await _said_traits(engine, name, take)
+            far = np.linalg.norm((clone - shift - references) / within, axis=1)
+            closer = far < far[index]
+            ranks[take - 1].append(int(closer[:few].sum()) + 1)
+            ranks_of_all[take - 1].append(int(closer.sum()) + 1)
     return {
-        "closest_to_own": sum(rank == 1 for rank in ranks),
         "of": len(manners),
-        "against": few,
-        "ranks": ranks,
-        "with_strangers": {"against": len(references), "ranks": ranks_of_all, "raw_ranks": raw},
+        "takes": _CLONE_TAKES,
+        **_firsts(few, ranks),
+        "with_strangers": _firsts(len(references), ranks_of_all),
     }
+
+
+def _firsts(against: int, ranks: list[list[int]]) -> dict[str, Any]:
+    """How many clones of each take were closest to their own speaker."""
+    return {"closest_to_own": [row.count(1) for row in ranks], "against": against, "ranks": ranks}
+
+
+async def _said_traits(engine: VoxtralTtsEngine, voice: str, seed: int) -> np.ndarray:
+    return speaker_traits((await say(engine, voice, _CLONE_TEXT, seed)).pcm)
 
 
 def _traits(text: str, manner: Manner) -> np.ndarray:
     return speaker_traits(speak(Teacher(manner.base), text, manner)[0])
-
-
-def _lend_voice(codec: Codec, home: Path, pcm: np.ndarray) -> None:
-    """Put a voice made from float32 audio into the folder `home`."""
-    home.mkdir(parents=True)
-    with torch.inference_mode():
-        codes = codec.encode(torch.from_numpy(pcm)[None])[0]
-    save_file({"codes": codes.to(torch.int16)}, home / "voice.safetensors")
-    (home / "voice.yaml").write_text(json.dumps({"name": home.name}))
 
 
 def _r(value: float | np.floating[Any]) -> float:

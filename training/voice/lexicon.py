@@ -21,7 +21,15 @@ from loguru import logger
 
 from training.voice.data import PHONES
 from training.voice.flite import pronounce
-from tts.phonemes import GAP, LETTER_REACH, MARKS, LetterRules, compacted, neighbourhoods
+from tts.phonemes import (
+    ASKING_GAP,
+    GAP,
+    LETTER_REACH,
+    MARKS,
+    LetterRules,
+    compacted,
+    neighbourhoods,
+)
 
 FIRST_ID = 64
 VOWELS = (
@@ -33,6 +41,7 @@ UNITS = (
     *MARKS,
     *(p for p in PHONES if p != "pau" and p not in VOWELS),
     *(vowel + stress for vowel in VOWELS for stress in "01"),
+    ASKING_GAP,
 )
 # What people say and dictionaries leave out.
 _EXTRA = {

@@ -28,10 +28,11 @@ from training.voice.optimise import Schedule, optimisers
 from training.voice.timed_run import TimedRun, best_device, mean_terms
 from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
 from tts.model import TtsModel
+from tts.phonemes import MARKS
 from tts.prompt import prompt_ids, rope_positions
 
 _PLAIN = ("semantic_codebook_output", "acoustic_codebook_output", "input_projection")
-_MARKS = [FIRST_ID + UNITS.index(mark) for mark in ",.?!"]
+_MARKS = [FIRST_ID + UNITS.index(mark) for mark in MARKS]
 VALIDATION_BATCH = 24
 
 
