@@ -35,6 +35,7 @@ from training.voice.judge import (
 )
 from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
 from tts.checkpoint import load_codec
+from tts.codec import Codec
 from tts.config import TtsConfig
 from tts.engine import VoxtralTtsEngine
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord
@@ -172,7 +173,7 @@ async def _evaluate(
     report["levels"] = {key: _r(np.mean([m[key] for m in marks])) for key in marks[0]}
     report["levels"]["highest_peak"] = _r(max(m["peak"] for m in marks))
     report["levels"]["spread_db"] = _r(np.std([m["dbfs"] for m in marks]))
-    report["cloning"] = await _cloning(engine, folder, own)
+    report["cloning"] = await _cloning(engine, codec, folder, own)
     endings = [row["ours"].ended for row in rows]
     rest = texts[len(jobs) :]
     for first in track(range(0, len(rest), _TOGETHER), description="ending"):
@@ -236,7 +237,9 @@ def _rises(
     }
 
 
-async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[str, Any]:
+async def _cloning(
+    engine: VoxtralTtsEngine, codec: Codec, folder: Path, own: Path
+) -> dict[str, Any]:
     """Clone the ten held-out speakers from one sentence each; who is each clone closest to?
 
     Traits are compared as a speaker recogniser would: what codec and model do to every voice is
@@ -245,7 +248,7 @@ async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[st
     take of a clone has a recording and a seed of its own.
     """
     shelf = VoiceShelf(folder, TtsConfig.from_params(read_params(folder)), own)
-    codec, manners = load_codec(folder), held_out_speakers()
+    manners = held_out_speakers()
     speakers = [*manners, *(voice.manner for voice in SHIPPED)]
     few, takes = len(speakers), range(1, _CLONE_TAKES + 1)
     speakers += training_speakers(24)[len(SHIPPED) :]
@@ -254,8 +257,7 @@ async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[st
     made = [[await _said_traits(engine, voice.name, take) for voice in SHIPPED] for take in takes]
     off = (np.array(made) - references[len(manners) : few]).reshape(-1, references.shape[1])
     shift, within = off.mean(0), np.hypot(off.std(0), 0.1 * references.std(0) + 1e-4)
-    ranks: list[list[int]] = [[] for _ in takes]
-    ranks_of_all: list[list[int]] = [[] for _ in takes]
+    closer = np.zeros((len(takes), len(manners), len(speakers)), bool)
     for take in takes:
         for index, manner in enumerate(manners):
             pcm, _ = speak(Teacher(manner.base), _REFERENCE_TEXT, manner)
@@ -264,20 +266,23 @@ async def _cloning(engine: VoxtralTtsEngine, folder: Path, own: Path) -> dict[st
             shelf.add(name, recording, consent_of("nobody", "to be measured"), codec)
             clone = await _said_traits(engine, name, take)
             far = np.linalg.norm((clone - shift - references) / within, axis=1)
-            closer = far < far[index]
-            ranks[take - 1].append(int(closer[:few].sum()) + 1)
-            ranks_of_all[take - 1].append(int(closer.sum()) + 1)
+            closer[take - 1, index] = far < far[index]
     return {
         "of": len(manners),
         "takes": _CLONE_TAKES,
-        **_firsts(few, ranks),
-        "with_strangers": _firsts(len(references), ranks_of_all),
+        **_ranked(closer[:, :, :few]),
+        "with_strangers": _ranked(closer),
     }
 
 
-def _firsts(against: int, ranks: list[list[int]]) -> dict[str, Any]:
-    """How many clones of each take were closest to their own speaker."""
-    return {"closest_to_own": [row.count(1) for row in ranks], "against": against, "ranks": ranks}
+def _ranked(closer: np.ndarray) -> dict[str, Any]:
+    """Where each clone's own speaker came; from bool [takes, clones, speakers], who was closer."""
+    ranks = closer.sum(2) + 1
+    return {
+        "closest_to_own": (ranks == 1).sum(1).tolist(),
+        "against": closer.shape[2],
+        "ranks": ranks.tolist(),
+    }
 
 
 async def _said_traits(engine: VoxtralTtsEngine, voice: str, seed: int) -> np.ndarray:
