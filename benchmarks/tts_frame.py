@@ -63,7 +63,7 @@ def _cpu(folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     model = load_model(folder, torch.device("cpu"))
     units = load_units(folder, model.sizes)
-    shelf = VoiceShelf(folder, model.sizes)
+    shelf = VoiceShelf(folder)
     tensor, are_codes = shelf.tensors(shelf.find(None).name, model.audio_tokenizer)
     voice = model.voice_rows(tensor) if are_codes else tensor
     ids = tuple(units.encode(TEXT)[0])

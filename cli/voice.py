@@ -122,9 +122,6 @@ def _folder(checkpoint: Path | None) -> Path:
 
 
 def _shelf(checkpoint: Path | None) -> VoiceShelf:
-    from backbone.checkpoint import read_params
-    from tts.config import TtsConfig
     from tts.voices import VoiceShelf
 
-    folder = _folder(checkpoint)
-    return VoiceShelf(folder, TtsConfig.from_params(read_params(folder)))
+    return VoiceShelf(_folder(checkpoint))

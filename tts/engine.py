@@ -103,7 +103,7 @@ class VoxtralTtsEngine:
         rows = _rows(model, tokens, max_streams)
         batch = SpeakingBatch(model, rows, max_tokens=tokens)
         units = load_units(folder, model.sizes)
-        shelf = VoiceShelf(folder, model.sizes, voices_dir)
+        shelf = VoiceShelf(folder, voices_dir)
         return cls(
             batch,
             units,

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from backbone.checkpoint import read_params
 from common.audiofile import write_wav
 from common.errors import CheckpointError, ParleyError
 from common.yamlfile import StrictModel, load_yaml
@@ -90,12 +91,15 @@ class VoiceShelf:
 
     Args:
         checkpoint: Its folder.
-        config: Its sizes.
         own: Folder of voices added on this machine; None is the user's.
+
+    Raises:
+        CheckpointError: There is no checkpoint in that folder.
     """
 
-    def __init__(self, checkpoint: Path, config: TtsConfig, own: Path | None = None):
-        self._checkpoint, self._config = checkpoint, config
+    def __init__(self, checkpoint: Path, own: Path | None = None):
+        self._checkpoint = checkpoint
+        self._config = TtsConfig.from_params(read_params(checkpoint))
         self.own = own or user_voices_dir()
         self._roots = (checkpoint / "voices", self.own)
         self._stamp: tuple[int, ...] = ()

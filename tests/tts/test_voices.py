@@ -11,13 +11,11 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from backbone.checkpoint import read_params
 from common.audiofile import write_wav
 from common.errors import AudioError, CheckpointError, ConfigError, ParleyError
 from tests.tts.checkpoints import write_checkpoint
 from tts.checkpoint import load_codec
 from tts.codec import Codec
-from tts.config import TtsConfig
 from tts.engine import VoxtralTtsEngine
 from tts.reference import LEVEL_DBFS, prepare, read_reference
 from tts.voices import VoiceShelf, consent_of, encode
@@ -36,7 +34,7 @@ def speech(seconds: float, level: float = 0.1, rate_hz: int = 24_000) -> np.ndar
 
 @pytest.fixture
 def shelf(checkpoint: Path) -> VoiceShelf:
-    return VoiceShelf(checkpoint, TtsConfig.from_params(read_params(checkpoint)))
+    return VoiceShelf(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,7 @@ def test_presets_are_listed_in_published_order_and_loaded_weights_only(
     evil = write_checkpoint(tmp_path / "evil")
     torch.save({"rows": Path("anything but a tensor")}, evil / "voice_embedding" / "bad.pt")
     (evil / "voice_embedding" / "empty.pt").touch()
-    other = VoiceShelf(evil, TtsConfig.from_params(read_params(evil)))
+    other = VoiceShelf(evil)
     for name in ("bad", "empty"):
         with pytest.raises(CheckpointError, match=name):
             other.tensors(name, codec)
@@ -141,7 +139,7 @@ def test_another_codec_encodes_the_reference_anew(
 
 def test_without_an_encoder_cloning_says_what_to_do(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "closed", encoder=False)
-    shelf = VoiceShelf(folder, TtsConfig.from_params(read_params(folder)))
+    shelf = VoiceShelf(folder)
     write_wav(tmp_path / "a.wav", speech(4), 24_000)
     with pytest.raises(CheckpointError, match="preset voices"):
         shelf.add("a", tmp_path / "a.wav", CONSENT, load_codec(folder))

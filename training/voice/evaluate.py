@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from backbone.checkpoint import read_params
 from common.audiofile import write_wav
 from training.text.conversation import Conversation, held_out
 from training.voice.corpus import speak
@@ -36,7 +35,6 @@ from training.voice.judge import (
 from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
 from tts.checkpoint import load_codec
 from tts.codec import Codec
-from tts.config import TtsConfig
 from tts.engine import VoxtralTtsEngine
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord
 from tts.voices import VoiceShelf, consent_of
@@ -247,7 +245,7 @@ async def _cloning(
     for. A speaker is known by the mean of several readings, for the teacher's breath is random; each
     take of a clone has a recording and a seed of its own.
     """
-    shelf = VoiceShelf(folder, TtsConfig.from_params(read_params(folder)), own)
+    shelf = VoiceShelf(folder, own)
     manners = held_out_speakers()
     speakers = [*manners, *(voice.manner for voice in SHIPPED)]
     few, takes = len(speakers), range(1, _CLONE_TAKES + 1)
