@@ -25,7 +25,7 @@ _Checkpoint = Annotated[
 @codec.command("encode")
 def encode(
     recording: Annotated[Path, typer.Argument(help="Any audio file.")],
-    codes: Annotated[Path, typer.Argument(help="The .npy to write: int16 [frames, codebooks].")],
+    codes: Annotated[Path, typer.Argument(help="The .npy to write: int16, frames by codebooks.")],
     checkpoint: _Checkpoint = None,
 ) -> None:
     """Turn a recording into raw codes, 12.5 frames a second.
@@ -65,7 +65,7 @@ def encode(
 
 @codec.command("decode")
 def decode(
-    codes: Annotated[Path, typer.Argument(help="A .npy of raw codes, [frames, codebooks].")],
+    codes: Annotated[Path, typer.Argument(help="A .npy of raw codes, frames by codebooks.")],
     out: Annotated[Path, typer.Argument(help="The 24 kHz wav to write.")],
     checkpoint: _Checkpoint = None,
 ) -> None:
@@ -110,7 +110,9 @@ def _read_codes(path: Path, model: Codec) -> np.ndarray:
     try:
         codes: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise AudioError(f"{path} holds no codes: {error}.", "Give a .npy of integers.") from error
+        raise AudioError(
+            f"{path} holds no codes.", "Give a .npy of integers, as `parley codec encode` writes."
+        ) from error
     if codes.ndim != 2 or codes.shape[1] != want or codes.dtype.kind not in "iu" or not len(codes):
         raise AudioError(
             f"{path} holds {codes.dtype} {list(codes.shape)}; this codec needs [frames, {want}].",

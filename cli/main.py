@@ -10,12 +10,11 @@ from importlib.metadata import version
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from cli.log import set_up_log
+from cli.output import show_error
 from common.errors import ParleyError
 
 # name → module, attribute, one line for the overview (the command's own docstring says the rest)
@@ -109,10 +108,7 @@ def main() -> None:
     try:
         app()
     except ParleyError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]parley:[/bold red] {escape(error.cause)}")
-        if error.cure:
-            console.print(f"        {escape(error.cure)}")
+        show_error(error)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from common.errors import AudioError, ParleyError
+
+
+def show_error(error: ParleyError) -> None:
+    """Say on stderr what went wrong, and how to mend it."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]parley:[/bold red] {escape(error.cause)}")
+    if error.cure:
+        console.print(f"        {escape(error.cure)}")
 
 
 def check_writable(path: Path) -> None:

@@ -38,7 +38,10 @@ def say(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder of a Voxtral TTS checkpoint.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed says it the same way.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="The same seed says it the same way."),
+    ] = None,
     codes: Annotated[
         Path | None, typer.Option(help="Also write the codes, as `parley codec decode` reads them.")
     ] = None,
@@ -72,6 +75,8 @@ async def _say(
 
     if not text.strip():
         raise ParleyError("There is nothing to say.", "Give a text, or send one to stdin.")
+    if out.suffix.lower() != ".wav":
+        raise ParleyError(f"{out} is no name for a wav.", "End it in .wav.")
     for path in (out, codes):
         if path is not None:
             check_writable(path)
@@ -84,13 +89,18 @@ async def _say(
     finally:
         await engine.close()
     if not spoken.frames:
-        raise ParleyError("Nothing in this text can be spoken.", "Give it some words.")
+        raise ParleyError(
+            "Nothing in this text can be spoken.", "Give words of the voice's language."
+        )
     if codes is not None and spoken.codes is None:
         raise ParleyError(f"{engine.info.name} has no codes.", "Use a Voxtral TTS checkpoint.")
     write_wav(out, spoken.pcm, SAMPLE_RATE_HZ)
     if codes is not None and spoken.codes is not None:
         _save_codes(codes, spoken.codes)
     seconds = len(spoken.pcm) / SAMPLE_RATE_HZ
+    silent = [word.text for word in spoken.words if word.start_samples == word.end_samples]
+    if unsaid := [text for text in silent if any(map(str.isalnum, text))]:
+        typer.echo(f"Not said, for want of a way to say it: {' '.join(unsaid)}", err=True)
     if as_json:
         report = _report(spoken, seconds) | {"voice": voice, "load_s": round(load_s, 3)}
         typer.echo(json.dumps({"file": str(out), "tts": engine.info.name, **report}))

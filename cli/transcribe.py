@@ -59,7 +59,10 @@ def transcribe(
     ] = False,
     tokens: Annotated[
         bool,
-        typer.Option("--tokens", help="Add the raw token ids, one per 80 ms, on a line below."),
+        typer.Option(
+            "--tokens",
+            help="Add the raw token ids, one per 80 ms, on a line below; nano's by default.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per file instead of text.")
@@ -89,14 +92,27 @@ async def _transcribe_all(
     as_json: bool,
 ) -> None:
     from asr.interface import SAMPLE_RATE_HZ
+    from cli.output import show_error
     from common.audiofile import read_audio
+    from common.errors import AudioError, ParleyError
     from pipelines.engines import DEFAULT_ASR, open_asr
 
-    clips = [read_audio(path, SAMPLE_RATE_HZ) for path in files]
     spec = str(checkpoint) if checkpoint else asr or ("nano" if tokens else DEFAULT_ASR)
     engine = await open_asr(spec, delay_ms=delay_ms, max_streams=1)
+    unread = 0
     try:
-        for path, pcm in zip(files, clips, strict=True):
+        if delay_ms and not engine.info.delay_ms:
+            raise ParleyError(
+                f"The words of {engine.info.name} have no delay to choose.",
+                "Leave out --delay-ms, or name other ears with --asr.",
+            )
+        for path in files:
+            try:
+                pcm = read_audio(path, SAMPLE_RATE_HZ)
+            except AudioError as error:  # the others are no worse for it
+                show_error(error)
+                unread += 1
+                continue
             show = _ignore if as_json else _Live().show
             result = await _transcribe(engine, pcm, delay_ms, realtime, tokens, show)
             if as_json:
@@ -107,6 +123,8 @@ async def _transcribe_all(
                 typer.echo(" ".join(map(str, result.tokens)))
     finally:
         await engine.close()
+    if unread:
+        raise typer.Exit(1)
 
 
 async def _transcribe(

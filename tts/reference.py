@@ -82,7 +82,9 @@ def prepare(pcm: np.ndarray, name: str) -> Reference:
     snr_db = float(np.percentile(levels, 90) - np.percentile(levels, 5))
     remarks = []
     if np.mean(np.abs(pcm) > 0.999) > CLIPPED_SHARE:
-        remarks.append("It is clipped: record it again at a lower level.")
+        remarks.append(
+            "It is clipped: recorded again at a lower level it would make a better voice."
+        )
     if snr_db < MIN_SNR_DB:
         remarks.append("There is noise behind the speech, and the voice will have it too.")
     gain = 10 ** ((LEVEL_DBFS - speech_dbfs) / 20)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from loguru import logger
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -175,27 +176,34 @@ class VoiceShelf:
         Raises:
             AudioError: The recording is of no use; the message says why.
             CheckpointError: The checkpoint has no codec encoder.
-            ParleyError: The name is taken or impossible.
+            ParleyError: The name is taken or impossible, or voices cannot be kept here.
         """
         if not _NAME.fullmatch(name):
             raise ParleyError(
                 f"{name!r} cannot be a voice's name.", "Use lower-case letters, digits, - and _."
             )
-        if name in self._all():
+        folder, making = self.own / name, self.own / f".{name}"
+        if name in self._all() or folder.exists():
             raise ParleyError(
                 f"There is a voice {name!r} already.", "Choose another name, or remove it first."
             )
         reference = read_reference(recording)
         codes = encode(codec, reference)
-        folder, making = self.own / name, self.own / f".{name}"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
         made = VoiceCard(name=name, consent=consent, codec=fingerprint(codec), **card)
-        write_wav(making / _REFERENCE, reference.pcm, SAMPLE_RATE_HZ)
-        save_file({"codes": codes.to(torch.int16)}, making / _TENSORS)
         text = yaml.safe_dump(made.model_dump(), sort_keys=False, allow_unicode=True)
-        (making / _CARD).write_text(text, encoding="utf-8")
-        making.rename(folder)  # a running engine sees all of it or nothing
+        try:
+            shutil.rmtree(making, ignore_errors=True)
+            self.own.mkdir(parents=True, exist_ok=True)
+            making.mkdir(mode=0o700)  # somebody's voice
+            write_wav(making / _REFERENCE, reference.pcm, SAMPLE_RATE_HZ)
+            save_file({"codes": codes.to(torch.int16)}, making / _TENSORS)
+            (making / _CARD).write_text(text, encoding="utf-8")
+            making.rename(folder)  # a running engine sees all of it or nothing
+        except OSError as error:
+            raise ParleyError(
+                f"Voices cannot be kept in {self.own}: {error.strerror}.",
+                "Free that folder, or name another in PARLEY_VOICES.",
+            ) from error
         return folder, reference
 
     def remove(self, name: str) -> Path:
@@ -204,13 +212,17 @@ class VoiceShelf:
         Raises:
             ParleyError: There is none, or it belongs to the checkpoint.
         """
-        voice = self._all()[self.find(name).name]
-        if voice.path.parent != self.own:
+        folder = self.own / name
+        if not (
+            _NAME.fullmatch(name) and (folder / _CARD).is_file()
+        ):  # one that is damaged is there
+            folder = self._all()[self.find(name).name].path
+        if folder.parent != self.own:
             raise ParleyError(
                 f"The voice {name!r} is part of {self._checkpoint}.", "Only added voices go."
             )
-        shutil.rmtree(voice.path)
-        return voice.path
+        shutil.rmtree(folder)
+        return folder
 
     def _all(self) -> dict[str, _Voice]:
         """All voices by name; read again only when a folder of voices has changed."""
@@ -226,7 +238,11 @@ class VoiceShelf:
             for folder in self._sorted(root.glob("[!.]*")):
                 if not (card_path := folder / _CARD).is_file():
                     continue
-                card = load_yaml(card_path, VoiceCard)
+                try:
+                    card = load_yaml(card_path, VoiceCard)
+                except ParleyError as error:  # no reason for the others not to speak
+                    logger.warning("The voice {} is left out: {}", folder.name, error)
+                    continue
                 info = VoiceInfo(
                     card.name,
                     card.language,
@@ -283,7 +299,8 @@ def _held(path: Path) -> tuple[str, Tensor]:
         return kind, held[kind]
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is no voice ({error}).", "Add it again with `parley voice add`."
+            f"{path} is no voice ({error}).",
+            "Remove it with `parley voice remove`, and add it again.",
         ) from error
 
 

@@ -80,10 +80,20 @@ def test_what_is_no_checkpoint_or_no_recording_is_said(folder, recording, tmp_pa
     (tmp_path / "text.wav").write_text("hello")
     for arguments, cause in (
         (("--checkpoint", tmp_path, recording), "params.json"),
-        (("--checkpoint", folder, tmp_path / "text.wav"), "cannot be read as audio"),
-        (("--checkpoint", folder, tmp_path / "none.wav"), "no file"),
         (("--asr", "sphinx", "--tokens", recording), "no tokens"),
+        (("--asr", "sphinx", "--delay-ms", 480, recording), "no delay"),
     ):
         error = run(*arguments).exception
         assert isinstance(error, ParleyError)
         assert cause in str(error)
+
+
+def test_a_recording_that_cannot_be_read_costs_the_others_nothing(folder, recording, tmp_path):
+    (tmp_path / "text.wav").write_text("hello")
+    alone = run("--checkpoint", folder, recording).stdout
+    none = tmp_path / "none.wav"
+    result = run("--checkpoint", folder, tmp_path / "text.wav", none, recording)
+    assert result.exit_code == 1
+    assert "text.wav cannot be read as audio" in result.stderr
+    assert "no file" in result.stderr
+    assert result.stdout == alone

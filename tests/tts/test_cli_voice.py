@@ -111,3 +111,17 @@ def test_a_voice_comes_and_goes(
     assert code == 0
     code, _, _ = parley(capsys, "voice", "add", "maria", wav, *at)
     assert code == 2  # no consent given
+
+
+def test_words_that_no_one_can_say_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, error = parley(capsys, "say", "Yes, привет! - okay", "-o", tmp_path / "a.wav")
+    assert code == 0
+    assert error.strip().endswith(": привет!")
+    code, _, error = parley(capsys, "say", "привет", "-o", tmp_path / "b.wav")
+    assert code == 1
+    assert "voice's language" in error
+    code, _, error = parley(capsys, "say", "Yes.", "-o", tmp_path / "c.mp3")
+    assert code == 1
+    assert ".wav" in error

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from loguru import logger
 from safetensors.torch import save
 
 from common.audiofile import write_wav
-from common.errors import AudioError, CheckpointError, ConfigError, ParleyError
+from common.errors import AudioError, CheckpointError, ParleyError
 from tests.tts.checkpoints import write_checkpoint
 from tts.checkpoint import load_codec
 from tts.codec import Codec
@@ -173,8 +174,30 @@ def test_no_audio_at_all(tmp_path: Path) -> None:
         read_reference(tmp_path / "empty.wav")
 
 
-def test_a_card_with_an_unknown_key_names_it(shelf: VoiceShelf, voices_dir: Path) -> None:
+def test_a_damaged_voice_is_named_left_out_and_can_be_removed(
+    shelf: VoiceShelf, codec: Codec, tmp_path: Path, voices_dir: Path
+) -> None:
     (voices_dir / "x").mkdir(parents=True)
     (voices_dir / "x" / "voice.yaml").write_text("name: x\ncolour: blue\n")
-    with pytest.raises(ConfigError, match="colour"):
-        shelf.infos()
+    told: list[str] = []
+    sink = logger.add(told.append)
+    assert [info.name for info in shelf.infos()] == ["casual_female", "casual_male", "pt_male"]
+    logger.remove(sink)
+    assert "colour" in "".join(told)
+    write_wav(tmp_path / "a.wav", speech(4), 24_000)
+    with pytest.raises(ParleyError, match="already"):
+        shelf.add("x", tmp_path / "a.wav", CONSENT, codec)
+    shelf.remove("x")
+    folder, _ = shelf.add("x", tmp_path / "a.wav", CONSENT, codec)
+    assert folder.stat().st_mode & 0o777 == 0o700  # somebody's voice
+    with pytest.raises(ParleyError, match="no voice"):
+        shelf.remove("../x")
+
+
+def test_where_voices_cannot_be_kept_is_said(
+    checkpoint: Path, codec: Codec, tmp_path: Path
+) -> None:
+    write_wav(tmp_path / "a.wav", speech(4), 24_000)
+    shelf = VoiceShelf(checkpoint, tmp_path / "a.wav")
+    with pytest.raises(ParleyError, match="cannot be kept"):
+        shelf.add("x", tmp_path / "a.wav", CONSENT, codec)
