@@ -10,14 +10,16 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     Field,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
-from agent.persona import Persona, list_personas, load_persona
-from common.errors import ConfigError
-from common.yamlfile import StrictModel, load_yaml
+from agent.llm_choice import check_llm
+from agent.persona import Language, Persona, list_personas, load_persona, refuse_namesakes
+from common.errors import ConfigError, ParleyError
+from common.yamlfile import StrictModel, Unusable, load_yaml
 
 
 def _plain(address: str) -> str:
@@ -42,18 +44,53 @@ def _page(value: str) -> str:
     return value
 
 
+def _persona(name: str, info: ValidationInfo) -> str:
+    """What `load_persona` takes; loaded once here, so that mistakes show at start."""
+    folder = info.context["folder"] if info.context else Path()
+    found = str(folder / name) if name.endswith((".yaml", ".yml")) else name
+    try:
+        load_persona(found)
+    except ConfigError as error:
+        raise Unusable(error) from error
+    return found
+
+
+def _llm(spec: str) -> str:
+    try:
+        check_llm(spec)
+    except ParleyError as error:
+        raise Unusable(error) from error
+    return spec
+
+
+def _engine(*words: str) -> AfterValidator:
+    """What names an engine; whether it can be opened is for `pipelines.engines` to say."""
+
+    def check(spec: str) -> str:
+        is_folder = (Path(spec).expanduser() / "params.json").is_file()
+        if spec in ("", *words) or "://" in spec or is_folder:
+            return spec
+        known = ", ".join(words)
+        raise ValueError(f"give {known}, the address of a server, or a folder with params.json")
+
+    return AfterValidator(check)
+
+
+PersonaName = Annotated[str, AfterValidator(_persona)]
+
+
 class Route(StrictModel):
     """Who answers.
 
     Attributes:
-        persona: Name of a shipped persona, or path of a YAML file beside this one.
+        persona: Name of a shipped persona, or path of a YAML file, from this one's folder.
         voice: Instead of the persona's own.
         language: Instead of the persona's own.
     """
 
-    persona: str = "parley"
+    persona: PersonaName = "parley"
     voice: str = ""
-    language: str = ""
+    language: Language = ""
 
 
 class Deployment(StrictModel):
@@ -66,18 +103,17 @@ class Deployment(StrictModel):
         numbers: Route by called number (E.164), by `sip:` address or its user alone (the host
             does not count), or `*` for every other.
         pages: Route by path of the page, `/` being the first.
-        personas: What callers may choose from on the page; all shipped ones when empty.
+        personas: What callers may choose from on the page; all shipped ones when left out.
     """
 
-    llm: str = "auto"
-    asr: str = ""
-    tts: str = ""
+    llm: Annotated[str, AfterValidator(_llm)] = "auto"
+    asr: Annotated[str, _engine("nano", "sphinx", "mistral")] = ""
+    tts: Annotated[str, _engine("nano", "espeak", "mistral")] = ""
     numbers: dict[Annotated[str, AfterValidator(_number)], Route] = Field(default_factory=dict)
     pages: dict[Annotated[str, AfterValidator(_page)], Route] = Field(
         default_factory=lambda: {"/": Route()}
     )
-    personas: list[str] = Field(default_factory=list)
-    folder: Path = Field(default=Path(), exclude=True)
+    personas: list[PersonaName] = Field(default_factory=list, min_length=1)
 
     @field_validator("numbers", mode="wrap")
     @classmethod
@@ -129,7 +165,7 @@ class Deployment(StrictModel):
             ConfigError: There is no such persona, or its file is malformed.
         """
         chosen = {"voice": route.voice, "language": route.language}
-        persona = self._load(route.persona)
+        persona = load_persona(route.persona)
         return persona.model_copy(update={key: value for key, value in chosen.items() if value})
 
     @property
@@ -146,21 +182,17 @@ class Deployment(StrictModel):
     @cached_property
     def choice(self) -> tuple[Persona, ...]:
         """The personas callers may choose from on the page."""
-        return tuple(map(self._load, self.personas)) or tuple(list_personas())
-
-    def _load(self, name: str) -> Persona:
-        is_file = name.endswith((".yaml", ".yml"))
-        return load_persona(self.folder / name if is_file else name)
+        return tuple(map(load_persona, self.personas)) or tuple(list_personas())
 
 
 def load_deployment(path: Path) -> Deployment:
     """Read a deployment file, and every persona it names, so that mistakes show at start.
 
     Raises:
-        ConfigError: One of them is malformed or missing; names file, line and key.
+        ConfigError: One of them is malformed or missing; names file, line and key. Or two that are
+            offered together have the same name.
     """
-    deployment = load_yaml(path, Deployment).model_copy(update={"folder": path.parent})
-    for route in [*deployment.numbers.values(), *deployment.pages.values()]:
-        deployment.persona(route)
-    _ = deployment.choice
+    deployment = load_yaml(path, Deployment)
+    if deployment.personas:  # else a front persona may stand in for a shipped one of its name
+        refuse_namesakes((deployment.front, *deployment.choice))
     return deployment

@@ -85,19 +85,53 @@ async def choose_llm(
         RemoteError: The server at the address cannot be reached or offers no model.
     """
     environ = os.environ if environ is None else environ
+    check_llm(spec)
     if spec == "auto":
         return await _find(options, environ, USUAL_PORTS if ports is None else ports)
     servers: list[ChatCompletionsModel] = []
-    words = [word.strip() for word in spec.split(",")]
+    words = _words(spec)
     for word in words:
         if word != "script":
             servers.append(await _server(word, options, environ))
-    if "script" in words[:-1]:
-        raise ParleyError("The script always answers.", "Put `script` last.")
     named = ", then ".join(f"{server.name} at {server.where}" for server in servers)
     script = words[-1] == "script"
     why = " then ".join(filter(None, [named, "the persona's offline script" * script]))
     return LlmChoice(tuple(servers), script, why)
+
+
+def check_llm(spec: str) -> None:
+    """Make sure that `choose_llm` can take the spec, whatever the environment holds.
+
+    Raises:
+        ParleyError: It makes no sense.
+    """
+    if spec == "auto":
+        return
+    words = _words(spec)
+    for word in words:
+        _check_word(word)
+    if "script" in words[:-1]:
+        raise ParleyError("The script always answers.", "Put `script` last.")
+
+
+def _words(spec: str) -> list[str]:
+    return [word.strip() for word in spec.split(",")]
+
+
+def _check_word(word: str) -> None:
+    if word == "script" or word.partition(":")[0] == "mistral":
+        return
+    try:
+        parts = urlsplit(word)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
+        raise ParleyError(
+            f"'{word}' is not a language model.", "Use auto, script, mistral[:MODEL] or an address."
+        )
+    if parts.username or parts.password:
+        raise ParleyError("The address of the language model holds a secret.", f"Use {SERVER_KEY}.")
 
 
 async def _find(
@@ -126,20 +160,9 @@ async def _server(
         return ChatCompletionsModel(
             model or DEFAULT_MODEL, api_key=environ[HOSTED_KEY], options=options
         )
-    try:
-        parts = urlsplit(word)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = None
-    if not usable:
-        raise ParleyError(
-            f"'{word}' is not a language model.", "Use auto, script, mistral[:MODEL] or an address."
-        )
-    if parts.username or parts.password:
-        raise ParleyError("The address of the language model holds a secret.", f"Use {SERVER_KEY}.")
     url = word.partition("#")[0].rstrip("/").removesuffix("/v1")
     key = environ.get(SERVER_KEY, "")
-    name = parts.fragment or await _first_model(url, key)
+    name = urlsplit(word).fragment or await _first_model(url, key)
     return ChatCompletionsModel(name, url=url, api_key=key, options=options)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script, SomeLines
@@ -27,6 +29,17 @@ You are on a live voice call: what you write is spoken aloud as you write it.
 - A reply of yours that ends in "{CUT_NOTE}" was cut off there: the caller did not hear the rest.
   Do not repeat what was heard, and never write that note yourself.
 - Never invent facts about orders, people or prices. Say plainly when you do not know."""
+
+
+def _language(tag: str) -> str:
+    # Longer first parts are well-formed too, but no language has one: "english" is a mistake.
+    if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*", tag):
+        raise ValueError("use a language tag such as en, fr or pt-BR")
+    return tag
+
+
+Language = Annotated[str, AfterValidator(_language)]
+"""A BCP 47 tag. Which languages can be heard and spoken is for the engines to say."""
 
 
 class Persona(StrictModel):
@@ -56,7 +69,7 @@ class Persona(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str = ""
     description: str = ""
-    language: str = "en"
+    language: Language = "en"
     voice: str = ""
     pace: Literal["eager", "balanced", "patient"] = "balanced"
     greeting: SomeLines = Field(default_factory=lambda: ["Hello! How can I help you?"])
@@ -70,6 +83,7 @@ class Persona(StrictModel):
     lexicon: dict[str, str] = Field(default_factory=dict)
     script: Script = Field(default_factory=Script)
     tools: list[str] = Field(default_factory=list)
+    _path: Path = PrivateAttr(default=Path())  # its file, for errors
 
     def system_prompt(self) -> str:
         """What the language model is told about itself and about speaking aloud."""
@@ -107,9 +121,26 @@ def load_persona(name_or_path: str | Path) -> Persona:
                 f"There is no persona '{name_or_path}'.", f"{hint} Or give the path of a YAML file."
             )
     persona = load_yaml(path, Persona)
+    persona._path = path
     if persona.tools:
         _check_tools(persona.tools, path)
     return persona
+
+
+def refuse_namesakes(personas: Iterable[Persona]) -> None:
+    """Make sure that callers can tell these personas from one another: they choose by name.
+
+    Raises:
+        ConfigError: Two files have the same name; says which.
+    """
+    paths: dict[str, Path] = {}
+    for persona in personas:
+        first = paths.setdefault(persona.name, persona._path)
+        if first.resolve() != persona._path.resolve():
+            raise ConfigError(
+                f"{first} and {persona._path} are both named '{persona.name}'.",
+                "Give one of them another `name`.",
+            )
 
 
 def _check_tools(names: list[str], path: Path) -> None:
@@ -117,10 +148,12 @@ def _check_tools(names: list[str], path: Path) -> None:
     if any(":" in name for name in names) and folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing there hides an installed module
     try:
-        for name in names:
-            find_tool(name)
+        found = [find_tool(name).name for name in names]
     except ConfigError as error:
         raise ConfigError(f"{path}, tools: {error.cause}", error.cure) from error
+    for name in found:
+        if found.count(name) > 1:
+            raise ConfigError(f"{path}, tools: '{name}' is given twice.", "Keep one of them.")
 
 
 def small_talk() -> Script:

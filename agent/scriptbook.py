@@ -44,6 +44,12 @@ class Slot(StrictModel):
             raise ValueError("`options` belong to kind `one_of`, and it needs them")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_number_that_fits(self) -> Slot:
+        if self.least > self.most:
+            raise ValueError(f"`least` ({self.least}) is above `most` ({self.most})")
+        return self
+
 
 class Rule(StrictModel):
     """When the caller says something like `hear`, answer with one of `say`.
@@ -65,7 +71,7 @@ class Rule(StrictModel):
     """
 
     hear: Lines = Field(default_factory=list)
-    say: Lines = Field(default_factory=list)
+    say: SomeLines = Field(default_factory=list)
     name: str = ""
     topic: str = ""
     then: list[Rule] = Field(default_factory=list)
@@ -167,6 +173,10 @@ class Script(StrictModel):
         for text in lines:
             for name in set(PLACEHOLDER.findall(text)) - set(self.slots) - known:
                 raise ValueError(f"{key}: there is no slot '{name}' ('{text}')")
+            if set("{}") & set(PLACEHOLDER.sub("", text)):
+                raise ValueError(
+                    f"{key}: braces go around the name of a slot, as in {{name}} ('{text}')"
+                )
 
 
 def all_rules(rules: list[Rule]) -> list[Rule]:

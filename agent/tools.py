@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from loguru import logger
@@ -170,10 +171,32 @@ def find_tool(name: str) -> Tool:
         return as_tool(getattr(builtin_tools, name))
     known = f"Built in: {', '.join(builtin_tools.__all__)}. Or use `package.module:function`."
     module, colon, function = name.partition(":")
-    if not colon:
+    if not colon or not all(module.split(".")):
         raise ConfigError(f"There is no tool '{name}'.", known)
     try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # importing runs somebody else's code
+        found = getattr(_import(module), function)
+    except (ImportError, AttributeError) as error:
         raise ConfigError(f"There is no tool '{name}': {error}.", known) from error
     return as_tool(found)
+
+
+def _import(module: str) -> ModuleType:
+    """Import a module.
+
+    Raises:
+        ModuleNotFoundError: There is none.
+        ConfigError: There is one, and it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # importing runs somebody else's code
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{module}.".startswith(f"{missing}."):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        if isinstance(error, SyntaxError) and error.filename:
+            told = f"{error.filename}, line {error.lineno}: {error.msg}"
+        raise ConfigError(
+            f"Module '{module}' was found, but cannot be imported: {told}.",
+            "Mend the module, or install what it needs.",
+        ) from error

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from signal import SIGINT
 from typing import Annotated, Any
 
 import typer
+
+from common.errors import AudioError, ParleyError
 
 
 def call(
@@ -66,12 +69,12 @@ async def _call(
     from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
     from cli.output import check_writable
     from common.audiofile import read_audio, write_wav
-    from common.errors import AudioError
     from pipelines.conversation import Conversation
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
     from pipelines.file_call import FileCallOptions, call_with_recording
     from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
+    _refuse_overwriting({"The recording": recording, "--output": output, "--log": log_path})
     check_writable(output)
     if log_path is not None:
         check_writable(log_path)
@@ -86,7 +89,11 @@ async def _call(
         event_log = EventLog(log_path, with_words=True, persona=persona.name, pace=persona.pace)
         event_log.subscribe(lambda entry: _note(entry, events, print_it=not as_json))
         conversation = Conversation(
-            engines, choice.open(persona), persona, voice=voice or None, log=event_log
+            engines,
+            choice.open(persona),
+            persona,
+            voice=voice or persona.voice or None,  # as an order: one that is not there is told of
+            log=event_log,
         )
         with suppress(NotImplementedError):  # where signals are no events, Ctrl-C loses the call
             asyncio.get_running_loop().add_signal_handler(SIGINT, conversation.ended.set)
@@ -106,6 +113,14 @@ async def _call(
         print(json.dumps(about | {"events": events, "memory": messages}, ensure_ascii=False))
     else:
         typer.echo(f"{output}: {len(both) / SAID_HZ:.1f} s, caller left, agent right.")
+
+
+def _refuse_overwriting(files: dict[str, Path | None]) -> None:
+    given = [(what, path) for what, path in files.items() if path is not None]
+    for (one, path), (other, same) in combinations(given, 2):
+        both_exist = path.exists() and same.exists()
+        if path.resolve() == same.resolve() or (both_exist and path.samefile(same)):
+            raise ParleyError(f"{one} and {other} are the same file: {same}.", "Name another file.")
 
 
 _TOLD = {"ready", "caller_words", "agent_text", "agent_cut", "latency", "error", "bye"}

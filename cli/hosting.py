@@ -16,7 +16,7 @@ from loguru import logger
 from rich.console import Console
 
 from agent.llm_choice import LlmChoice, choose_llm
-from agent.persona import Persona
+from agent.persona import Persona, refuse_namesakes
 from cli import STARTED_S
 from cli.phones import PhonePlan
 from cli.welcome import welcome
@@ -80,6 +80,8 @@ async def host_calls(order: Order, port: socket, sip_port: socket | None) -> Non
     Raises:
         ParleyError: Something cannot be opened; says why.
     """
+    for personas in order.pages.values():
+        refuse_namesakes(personas)
     async with AsyncExitStack() as house:
         with Console(stderr=True).status("Waking up …"):
             verify = _load(order.verify) if order.verify else None

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from common.errors import ConfigError
+from common.errors import ConfigError, ParleyError
 
 
 class StrictModel(BaseModel):
@@ -26,13 +26,22 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Unusable(ValueError):
+    """What a validator raises when the thing that a value names is wrong, with the cure for that."""
+
+    def __init__(self, error: ParleyError):
+        super().__init__(error.cause)
+        self.cure = error.cure
+
+
+_TABS = "Replace the tab: YAML is indented with spaces, not with tabs."
 _QUOTES = "Mend the YAML; texts with `:`, `#`, `?`, `,` or brackets may want quotes."
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def load_yaml(path: Path, model: type[ModelT]) -> ModelT:
-    """Read the file at `path` as a `model`.
+    """Read the file at `path` as a `model`; validators find its `folder` in their context.
 
     Raises:
         ConfigError: The file cannot be read, is not YAML, or does not fit the model; the cause
@@ -44,11 +53,11 @@ def load_yaml(path: Path, model: type[ModelT]) -> ModelT:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
-    return parse_yaml(text, model, name=str(path))
+    return parse_yaml(text, model, name=str(path), folder=path.parent)
 
 
-def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
-    """Read `text` as a `model`; `name` stands for the file in errors.
+def parse_yaml(text: str, model: type[ModelT], *, name: str, folder: Path = Path()) -> ModelT:
+    """Read `text` as a `model`; `name` stands for the file in errors, `folder` is where it lies.
 
     Raises:
         ConfigError: As for `load_yaml`.
@@ -63,7 +72,8 @@ def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}, line {line}: {error.problem}.", _QUOTES) from error
+        cure = _TABS if r"'\t'" in str(error.problem) else _QUOTES
+        raise ConfigError(f"{name}, line {line}: {error.problem}.", cure) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {error}", "Mend the YAML.") from error
     except RecursionError as error:
@@ -73,7 +83,7 @@ def parse_yaml(text: str, model: type[ModelT], *, name: str) -> ModelT:
     if not isinstance(data, dict):
         raise ConfigError(f"{name}, line 1: expected `key: value` lines.", "Mend the YAML.")
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"folder": folder})
     except ValidationError as error:
         problems = [_describe(detail, root, model) for detail in error.errors()]
         causes = [f"{name}, line {line}: {cause}" for line, cause, _ in sorted(problems)]
@@ -149,6 +159,9 @@ def _describe(
         return line, f"unknown key '{key}'.", hint
     if detail["type"] == "missing":
         return line, f"key '{key}' is missing.", f"Add `{loc[-1]}: …`."
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, Unusable):
+        return line, f"'{key}': {error}", error.cure
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     given = "" if isinstance(detail["input"], dict | list) else f" (given: {detail['input']!r})"
     cause = f"'{key}': {message}{given}." if loc else f"{message}."

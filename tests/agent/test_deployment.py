@@ -83,6 +83,16 @@ def test_an_empty_file_serves_the_host_on_the_front_page(deploy):
         ("numbers:\n  sip:a@x.example: {}\n  A: {}\n", 1, "sip:a@x.example and A are the same"),
         ("pages:\n  /x: {}\n", 1, "no route for '/'"),
         ("pages:\n  /: {voice: [1]}\n", 2, "voice"),
+        ("pages:\n  /: {language: french}\n", 2, "'pages./.language': use a language tag"),
+        ("numbers:\n  '+33 1': {persona: nobody}\n", 2, r"'numbers.\+33 1.persona': There is no"),
+        ("pages:\n  /: {persona: gone.yaml}\n", 2, r"'pages./.persona': .*gone\.yaml cannot"),
+        ("personas:\n  - parley\n  - nobody\n", 3, "'personas.1': There is no persona 'nobody'"),
+        ("personas: []\n", 1, "'personas': List should have at least 1 item"),
+        ("llm: auto\nasr: bogus\n", 2, "'asr': give nano, sphinx, mistral, the address"),
+        ("llm: auto\ntts: sphinx\n", 2, "'tts': give nano, espeak, mistral, the address"),
+        ("tts: nano\nllm: bogus\n", 2, "'llm': 'bogus' is not a language model"),
+        ("tts: nano\nllm: 'script,mistral'\n", 2, "'llm': The script always answers"),
+        ("folder: elsewhere\n", 1, "unknown key 'folder'"),
     ],
 )
 def test_mistakes_name_key_and_line(deploy, text, line, words):
@@ -97,3 +107,28 @@ def test_a_persona_that_is_not_there_shows_at_start(deploy):
     assert caught.value.cure.startswith("Did you mean 'restaurant'?")
     with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
         deploy("personas: [gone.yaml]\n")
+
+
+def test_engines_are_words_addresses_or_folders(deploy, tmp_path):
+    (tmp_path / "params.json").touch()
+    for spec in ("nano", "sphinx", "mistral", "wss://ears.example", str(tmp_path)):
+        assert deploy(f"asr: {spec}\n").asr == spec
+    for spec in ("nano", "espeak", "mistral", "https://voice.example", str(tmp_path)):
+        assert deploy(f"tts: {spec}\n").tts == spec
+
+
+def test_two_personas_of_one_name_cannot_both_be_chosen(deploy, tmp_path):
+    (tmp_path / "twin.yaml").write_text("name: mine\n", encoding="utf-8")
+    for text in (
+        "personas: [mine.yaml, twin.yaml]\n",
+        "pages: {/: {persona: mine.yaml}}\npersonas: [twin.yaml]\n",
+    ):
+        with pytest.raises(ConfigError, match=r"mine\.yaml and .*twin\.yaml are both named 'mine'"):
+            deploy(text)
+    deploy("pages: {/: {persona: mine.yaml, voice: ann}}\npersonas: [mine.yaml]\n")
+
+
+def test_a_front_persona_stands_in_for_the_shipped_one_of_its_name(deploy, tmp_path):
+    (tmp_path / "host.yaml").write_text("name: parley\ntitle: Ours\n", encoding="utf-8")
+    offered = deploy("pages: {/: {persona: host.yaml}}\n").who_answers()["/"]
+    assert [one.title for one in offered if one.name == "parley"] == ["Ours"]

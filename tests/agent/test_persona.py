@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
+from pydantic import ValidationError
 
 from agent.llm_script import ScriptModel
-from agent.persona import list_personas, load_persona
+from agent.persona import Persona, list_personas, load_persona
 from agent.scriptbook import all_rules
 from agent.toolbox import ToolBox
+from cli.hosting import host_calls
 from common.errors import ConfigError
 
 
@@ -76,6 +80,19 @@ FORM = (
             "leads back to itself",
         ),
         ("name: x\nscript:\n  slots:\n    s: {kind: one_of}\n", 4, "options"),
+        (
+            "name: x\nscript:\n  slots:\n    s: {kind: number, least: 50, most: 1}\n",
+            4,
+            r"`least` \(50\) is above `most` \(1\)",
+        ),
+        (FORM.format("{now now, right?", "done"), 2, "confirm: braces go around"),
+        (FORM.format("sure?", "done, {my name}"), 2, "done: braces go around"),
+        (
+            "name: x\nscript:\n  rules:\n    - {name: a, say: b}\n    - {goto: a, say: []}\n",
+            5,
+            "say': .* at least 1 item",
+        ),
+        ("name: x\nlanguage: klingon\n", 2, "'language': use a language tag such as en"),
     ],
 )
 def test_mistakes_name_key_and_line(tmp_path, text, line, words):
@@ -84,3 +101,21 @@ def test_mistakes_name_key_and_line(tmp_path, text, line, words):
     with pytest.raises(ConfigError, match=words) as caught:
         load_persona(path)
     assert f"x.yaml, line {line}:" in caught.value.cause
+
+
+def test_languages_are_tags():
+    for tag in ("en", "en-GB", "pt-BR", "zh-Hant-TW", "de-1996", "yue", "EN-us"):
+        assert Persona(name="x", language=tag).language == tag
+    for tag in ("", "english", "en_US", "en-", "e", "en, fr", "fr\n", "français"):
+        with pytest.raises(ValidationError, match="use a language tag"):
+            Persona(name="x", language=tag)
+
+
+async def test_two_personas_of_one_name_are_not_served_together(tmp_path):
+    one, other = tmp_path / "bakery.yaml", tmp_path / "voice.yaml"
+    for path in (one, other):
+        path.write_text("name: bakery\n", encoding="utf-8")
+    order = Mock(pages={"/": (load_persona(one), load_persona(other))})
+    with pytest.raises(ConfigError) as caught:
+        await host_calls(order, Mock(), None)
+    assert caught.value.cause == f"{one} and {other} are both named 'bakery'."

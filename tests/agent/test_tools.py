@@ -189,7 +189,12 @@ def test_tools_that_are_nowhere(name):
     [
         ("tables_beside_it:free_tables", ""),
         ("tables_beside_it:fre_tables", "no tool 'tables_beside_it:fre_tables'"),
-        ("broken_beside_it:f", "broken_beside_it.py, line 1"),
+        ("broken_beside_it:f", "'broken_beside_it' was found, .*/broken_beside_it.py, line 1: "),
+        (
+            "needy_beside_it:f",
+            "was found, .*: ModuleNotFoundError: No module named 'no_such_thing'",
+        ),
+        ("ending_beside_it:f", "was found, but cannot be imported: SystemExit: 3"),
         ("curent_time", "no tool 'curent_time'"),
     ],
 )
@@ -198,6 +203,8 @@ def test_a_persona_brings_the_tools_beside_it_and_shows_broken_ones_at_once(
 ):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "broken_beside_it.py").write_text("def f(:\n", encoding="utf-8")
+    (tmp_path / "needy_beside_it.py").write_text("import no_such_thing\n", encoding="utf-8")
+    (tmp_path / "ending_beside_it.py").write_text("import sys\nsys.exit(3)\n", encoding="utf-8")
     (tmp_path / "tables_beside_it.py").write_text(
         'def free_tables(day: str) -> str:\n    """Find free tables."""\n', encoding="utf-8"
     )
@@ -209,3 +216,15 @@ def test_a_persona_brings_the_tools_beside_it_and_shows_broken_ones_at_once(
     with pytest.raises(ConfigError, match=problem) as caught:
         load_persona(tmp_path / "mine.yaml")
     assert "mine.yaml, tools: " in caught.value.cause
+
+
+def test_two_tools_of_one_name_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "second_clock.py").write_text(
+        'def current_time() -> str:\n    """Tell the time."""\n', encoding="utf-8"
+    )
+    for twin in ("current_time", "second_clock:current_time"):
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"name: mine\ntools: [current_time, '{twin}']\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"mine\.yaml, tools: 'current_time' is given twice"):
+            load_persona(path)

@@ -90,6 +90,50 @@ def test_what_cannot_be_written_is_refused_before_the_call(tmp_path: Path, optio
     assert "There is no folder" in result.exception.cause
 
 
+@pytest.mark.parametrize(
+    ("output", "log", "cause"),
+    [
+        ("caller.wav", None, "The recording and --output are the same file"),
+        ("gone/../caller.wav", None, "The recording and --output"),
+        ("hard.wav", None, "The recording and --output"),
+        ("both.wav", "soft.wav", "The recording and --log"),
+        ("both.wav", "both.wav", "--output and --log"),
+    ],
+)
+def test_no_file_is_to_be_overwritten_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, log: str | None, cause: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caller = tmp_path / "caller.wav"
+    write_wav(caller, np.zeros(16_000, np.float32), 16_000)
+    (tmp_path / "hard.wav").hardlink_to(caller)
+    (tmp_path / "soft.wav").symlink_to(caller)
+    before = caller.read_bytes()
+    options = ["-o", output, *(["--log", log] if log else []), "--llm", "script"]
+    result = CliRunner().invoke(app, ["call", str(caller), *options])
+    assert isinstance(result.exception, ParleyError)
+    assert cause in result.exception.cause
+    assert caller.read_bytes() == before
+    assert not (tmp_path / "both.wav").exists()
+
+
+@needs_voices
+def test_a_persona_s_impossible_voice_is_refused_unless_another_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    caller, persona = tmp_path / "caller.wav", tmp_path / "mine.yaml"
+    write_wav(caller, np.zeros(1_600, np.float32), 16_000)
+    persona.write_text("name: mine\nvoice: nobody\n", encoding="utf-8")
+    options = ["--persona", str(persona), "--tts", "espeak", "--llm", "script", "--no-greeting"]
+    options += ["-o", str(tmp_path / "both.wav")]
+    result = CliRunner().invoke(app, ["call", str(caller), *options])
+    assert isinstance(result.exception, ParleyError)
+    assert result.exception.cause == "There is no voice 'nobody'."
+    named = result.exception.cure.removeprefix("Choose one of: ").rstrip(".").split(", ")
+    result = CliRunner().invoke(app, ["call", str(caller), *options, "--voice", named[0]])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_log_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "call.jsonl"
     for content, cause in ((b"RIFF\x80\x00", "is not JSON"), (b"{}\n", "no event log")):

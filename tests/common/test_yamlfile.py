@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from common.errors import ConfigError
-from common.yamlfile import StrictModel, load_yaml, parse_yaml
+from common.yamlfile import StrictModel, Unusable, load_yaml, parse_yaml
 
 
 class Rule(StrictModel):
@@ -106,6 +107,30 @@ def test_a_key_given_twice():
 )
 def test_not_such_a_file(text: str):
     assert problem(text).cause.startswith("sheet.yaml")
+
+
+@pytest.mark.parametrize("text", ["name: a\nrules:\n\t- say: x", "name: a\nrules:\n\n  \t- say: x"])
+def test_a_tab_is_told_of_as_one(text: str):
+    error = problem(text)
+    assert error.cause.startswith(f"sheet.yaml, line {text.count(chr(10)) + 1}: ")
+    assert error.cure == "Replace the tab: YAML is indented with spaces, not with tabs."
+    assert "quotes" in problem("name: `a`").cure
+
+
+def test_what_a_value_names_may_be_wrong_in_its_own_way(tmp_path: Path):
+    def refuse(value: str, info: ValidationInfo) -> str:
+        raise Unusable(ConfigError(f"{info.context['folder'] / value} is gone.", "Look for it."))
+
+    class Names(StrictModel):
+        file: Annotated[str, AfterValidator(refuse)]
+
+    (tmp_path / "names.yaml").write_text("file: x\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_yaml(tmp_path / "names.yaml", Names)
+    assert caught.value.cause == (
+        f"{tmp_path / 'names.yaml'}, line 1: 'file': {tmp_path / 'x'} is gone."
+    )
+    assert caught.value.cure == "Look for it."
 
 
 def test_an_empty_file_misses_its_keys():
