@@ -30,6 +30,7 @@ def thinking(floor: Floor) -> None:
     """The agent prepares its reply; nobody has heard any of it."""
     if floor.audible:
         floor.enter(State.SPEAKING)
+        floor.forget_late_words()
     elif not floor.thinking or floor.after_ms(floor.since) >= floor.options.thinking_limit_s * 1000:
         floor.listen()
     elif _first_sign(floor):
@@ -74,7 +75,7 @@ def held(floor: Floor) -> None:
 
 def stop_pressed(floor: Floor) -> None:
     """The caller asked for silence by a button."""
-    if floor.state in (State.SPEAKING, State.HELD) and floor.interruptible:
+    if floor.state in (State.THINKING, State.SPEAKING, State.HELD) and floor.interruptible:
         floor.decide(d.Interrupt, "the caller pressed stop")
         floor.ignore("the caller pressed stop")
         floor.audible = False

@@ -78,7 +78,8 @@ def pause(floor: Floor) -> None:
         floor.hold_said = True
         floor.decide(d.Hold, judged.reason)
     talked_ms = floor.after_ms(max(floor.turn_began, floor.acknowledged))
-    if quiet_ms >= ACKNOWLEDGE_MS and talked_ms >= floor.options.long_turn_s * 1000:
+    long = talked_ms >= floor.options.long_turn_s * 1000
+    if quiet_ms >= ACKNOWLEDGE_MS and long and not floor.speculated:
         floor.acknowledged = floor.now
         floor.decide(d.Acknowledge, f"{talked_ms / 1000:.0f} s without a reply")
 

@@ -49,6 +49,10 @@ class CallerWords:
         """The words, joined by single spaces."""
         return " ".join(word.text for word in self.words)
 
+    def text_before(self, sample: int) -> str:
+        """Those of the words that were said before a sample."""
+        return " ".join(word.text for word in self.words if _middle(word) < sample)
+
     @property
     def end_samples(self) -> int:
         """Where the words end."""

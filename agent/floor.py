@@ -8,7 +8,7 @@ from enum import StrEnum
 from agent import decisions as d
 from agent.activity import SAMPLES_PER_MS, VoiceActivity
 from agent.caller_words import CallerWords
-from agent.completeness import says_goodbye
+from agent.completeness import normalise, says_goodbye
 from agent.endpointing import Patience
 from agent.pace import BALANCED, TurnOptions
 
@@ -162,6 +162,14 @@ class Floor:
         self.unjudged = False
         self.decide(d.TurnStarted, reason, began_samples=began)
         self.enter(State.CALLER)
+
+    def forget_late_words(self) -> None:
+        """Pass over words of the turn being answered: told too late, or now placed a little later."""
+        if self.state not in (State.THINKING, State.SPEAKING, State.HELD):
+            return
+        late = normalise(self.words.text_before(self.stopped))
+        if late and (self.audible or normalise(self.committed)[-len(late) :] == late):
+            self.words.take(self.stopped)
 
     def commit(self, text: str, reason: str) -> None:
         """The caller's turn is over."""

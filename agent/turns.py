@@ -94,6 +94,7 @@ def _note(floor: Floor, evidence: Evidence) -> None:
                 floor.audible_until = floor.now
         case Heard():
             floor.words.hear(evidence.hypothesis, floor.now)
+            floor.forget_late_words()
             floor.words.drop_echo(floor.agent_text, floor.audible_until, floor.voice.own_voice)
         case Finished():
             if evidence.pause_began == floor.stopped:
@@ -109,11 +110,12 @@ def _note(floor: Floor, evidence: Evidence) -> None:
 
 
 def _note_agent(floor: Floor, audio: AgentAudio) -> None:
-    began = audio.audible and not floor.audible
+    began = audio.audible and audio.interruptible and not floor.audible
     floor.audible = audio.audible
     floor.interruptible = audio.interruptible or not audio.audible
     floor.agent_text = audio.text or floor.agent_text
     acknowledging = floor.after_ms(floor.acknowledged) < ACKNOWLEDGING_MS
     if began and floor.state in (State.CALLER, State.PAUSE) and not acknowledging:
+        floor.drop_speculation("the agent was about to say something else")
         floor.decide(Interrupt, "the caller was already speaking")
         floor.audible = False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipecat.frames.frames import Frame, LLMContextFrame, LLMTextFrame
 from pipecat.pipeline.pipeline import Pipeline
@@ -38,25 +37,36 @@ class Asked(NamedTuple):
     after_tool: bool = False
 
 
-Overhear = Callable[[Frame, Asked], None]
+class Overhearer(Protocol):
+    """Who listens to the language model."""
+
+    def wants(self, asked: Asked) -> bool:
+        """Whether an answer to these words may still be said."""
+
+    def llm(self, frame: Frame, asked: Asked) -> None:
+        """Take what the model sends."""
 
 
 class SpokenTurn(AgentTurn):
     """The language model's turn, overheard before pipecat's speculation gate holds it back.
 
     Whoever listens is told with every frame what is being answered: while one reply is cancelled and
-    the next begins, frames of both are about.
+    the next begins, frames of both are about. What nobody wants answered any more is not: the
+    withdrawal of a guess is a system frame and may overtake the guess on its way here.
     """
 
-    def __init__(self, model: LanguageModel, persona: Persona, overhear: Overhear):
+    def __init__(self, model: LanguageModel, persona: Persona, listener: Overhearer):
         super().__init__(model, persona)
-        self._overhear = overhear
+        self._listener = listener
         self._asked = Asked("")
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Note what is being answered."""
         if isinstance(frame, LLMContextFrame):
-            self._asked = _asked(frame.context)
+            asked = _asked(frame.context)
+            if not self._listener.wants(asked):
+                return
+            self._asked = asked
         await super().process_frame(frame, direction)
 
     async def push_frame(
@@ -64,7 +74,7 @@ class SpokenTurn(AgentTurn):
     ) -> None:
         """Push a frame as any service does."""
         if direction is FrameDirection.DOWNSTREAM:
-            self._overhear(frame, self._asked)
+            self._listener.llm(frame, self._asked)
         if isinstance(frame, LLMTextFrame):
             frame.append_to_context = False  # what is written is not yet heard
         await super().push_frame(frame, direction)

@@ -10,6 +10,7 @@ from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
     EagerTranscriptionFrame,
     Frame,
+    FunctionCallsStartedFrame,
     InterimTranscriptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -68,6 +69,7 @@ class Conductor:
         self._speculating = False
         self._expecting: str | None = None  # a reply to these words may begin
         self._begun: Reply | None = None  # it has
+        self._tool_runs = False  # and goes on when that is done
         self._words_awaited = False
         self._spoken_turn: int | None = None  # the last turn for which something was said
         self._last_turn: int | None = None  # the call ends when its reply has been heard
@@ -113,7 +115,7 @@ class Conductor:
                 self.say(self._manners.acknowledgement(), remembered=False)
 
     def _expect(self, words: str | None) -> None:
-        self._expecting, self._begun = words, None
+        self._expecting, self._begun, self._tool_runs = words, None, False
 
     def _speculate(self, text: str) -> None:
         self._speculating = True
@@ -208,6 +210,10 @@ class Conductor:
 
     # ---- what the language model writes ---------------------------------------------------------
 
+    def wants(self, asked: Asked) -> bool:
+        """Whether an answer to these words may still be said."""
+        return asked.words == self._expecting
+
     def llm(self, frame: Frame, asked: Asked) -> None:
         """Take what the language model's service sends, before pipecat's gate holds it back.
 
@@ -224,10 +230,12 @@ class Conductor:
                 mouth.writing = self._begin(asked)
             case LLMTextFrame() if mouth.writing:
                 mouth.write(mouth.writing, frame.text)
+            case FunctionCallsStartedFrame() if self.wants(asked):
+                self._tool_runs = True
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if asked.words == self._expecting:
+            case TTSSpeakFrame() if self.wants(asked):
                 self.say(Line(frame.text), remembered=False)  # while a slow tool runs
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
@@ -239,13 +247,14 @@ class Conductor:
         Words that were guessed, given up and guessed again while the model was busy are answered
         twice. The first answer may have been cut off, so one that nobody has heard gives place.
         """
-        if asked.words != self._expecting:
+        if not self.wants(asked):
             return None
         earlier = self._begun
         if earlier and not earlier.cancelled and not asked.after_tool:
             if earlier.written_samples:
                 return None
             self._give_up(earlier)
+        self._tool_runs = False
         self._spoken_turn = turn = self.turn + self._speculating
         self._begun = self.mouth.begin(Reply(turn, held=self._speculating))
         if not self._speculating:
@@ -275,12 +284,15 @@ class Conductor:
     def on_audible(self, audible: bool) -> None:
         """The agent has begun to be heard, or has finished."""
         reply = self.mouth.playout.current
-        self._observe_audio(reply, audible=audible)
         self.head.put(BotStartedSpeakingFrame() if audible else BotStoppedSpeakingFrame())
         if audible and isinstance(reply, Reply):
             self._report.audible(reply)
         else:
             self._report.finished_speaking()
+        # Last: that may be answered at once, by falling silent again.
+        self._observe_audio(reply, audible=audible)
+        if self._tool_runs and not audible:
+            self.listener.observe(AgentThinking(self.listener.at, True))
 
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""
@@ -289,7 +301,7 @@ class Conductor:
         self._report.done(reply)
         if self.mouth.playout.audible and (follower := self.mouth.playout.current):
             self._observe_audio(follower, audible=True)
-        if not reply.written_samples:
+        if not reply.written_samples and reply is self._begun and not self._tool_runs:
             self.listener.observe(AgentThinking(self.listener.at, False))
         if self._last_turn == reply.turn and self.mouth.idle:
             self._hang_up("goodbye")

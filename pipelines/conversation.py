@@ -117,7 +117,7 @@ class Conversation:
         )
         tools = ToolBox.of(persona.tools, self._on_end_call).schema() if persona.tools else None
         self.context = LLMContext(tools=tools) if tools else LLMContext()
-        llm = SpokenTurn(model, persona, conductor.llm)
+        llm = SpokenTurn(model, persona, conductor)
         llm.add_event_handler("on_llm_failed", self._on_llm_failed)
         self._worker = assemble(self._head, self.context, llm, summaries=model.name != "script")
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+from loguru import logger
 
 from agent import decisions as d
 from agent.eventlog import EventLog
@@ -64,6 +65,7 @@ class Listener:
         self._echo_frames = 0  # for so much longer an echo may come back
         self._stream: AsrStream | None = None
         self._inbox: deque[Evidence] = deque()
+        self._observing = False
         self._tasks = Tasks()
 
     async def open(self, engine: AsrEngine, language: str | None = None) -> None:
@@ -103,15 +105,18 @@ class Listener:
         Carrying out a decision makes new evidence (the agent falls silent); that waits its turn.
         """
         self._inbox.append(evidence)
-        if len(self._inbox) > 1:
+        if self._observing:
             return
-        while self._inbox:
-            self._log.evidence(self._inbox[0])
-            for decision in self.turns.observe(self._inbox[0]):
-                self._log.decision(decision)
-                self._obey(decision)
-                self._decide(decision)
-            self._inbox.popleft()
+        self._observing = True
+        try:
+            while self._inbox:
+                evidence = self._inbox.popleft()
+                self._log.evidence(evidence)
+                for decision in self.turns.observe(evidence):
+                    self._log.decision(decision)
+                    self._carry_out(decision)
+        finally:
+            self._observing = False
 
     async def close(self) -> None:
         """Free the recogniser's slot. Idempotent."""
@@ -119,6 +124,13 @@ class Listener:
         await self._tasks.cancel()
         if stream is not None:
             await stream.close()
+
+    def _carry_out(self, decision: d.Decision) -> None:
+        try:
+            self._obey(decision)
+            self._decide(decision)
+        except Exception:  # a call that missed one decision is better than a deaf one
+            logger.exception("{} could not be carried out", type(decision).__name__)
 
     def _obey(self, decision: d.Decision) -> None:
         """The part of a decision that concerns the ears."""

@@ -156,11 +156,15 @@ class Playout:
         self._gain_wanted = 1.0
 
     def flush(self) -> list[Utterance]:
-        """Fade out and drop everything that is queued; return what was dropped, in order."""
+        """Fade out and drop all that is queued but what must be heard out; return it, in order."""
+        dropped = [utterance for utterance in self._queue if utterance.interruptible]
+        if dropped and dropped[0] is not self.current:
+            for utterance in dropped:
+                self._queue.remove(utterance)
+            return dropped
         if not self.ducked:
             self._begin_fade_out()
-        dropped = list(self._queue)
-        self._queue.clear()
+        self._queue = deque(u for u in self._queue if not u.interruptible)
         self.ducked = False
         self._gain = self._gain_wanted = 1.0
         if self.audible:
@@ -180,6 +184,8 @@ class Playout:
         pcm = utterance.take(n_samples)
         if len(pcm) and not self.audible:
             self._set_audible(True)
+        if self.current is not utterance:  # its first sound was its last: it is decided at once
+            return None
         if utterance.done:
             self._finish(utterance)
         elif self.audible:

@@ -226,3 +226,53 @@ def test_a_legal_notice_is_heard_out_and_the_callers_words_are_kept() -> None:
     commit = talk.last(d.Commit)
     assert isinstance(commit, d.Commit)
     assert commit.text == "hello I need a doctor"
+
+
+def test_stop_is_obeyed_before_the_first_sound() -> None:
+    talk = Talk().ask()
+    talk.fresh()
+    talk.presses_stop()
+    assert talk.fresh() == ["Interrupt", "Ignore"]
+    assert talk.state is State.LISTENING
+
+
+def late_end(talk: Talk, *late: str) -> None:
+    """The recogniser's last view of the turn that is being answered comes, later than was waited for."""
+    stopped = talk.turns._floor.stopped
+    talk.words += [Word(text, stopped - 300 * MS, stopped - 10 * MS) for text in late]
+    talk.heard(final=True)
+
+
+def commit_on_a_partial_view(talk: Talk, *texts: str) -> None:
+    """The voice goes on for 250 ms after the last word that the recogniser has told so far."""
+    talk.quiet(300)
+    talk.words = [
+        Word(text, (300 + 200 * i) * MS, (500 + 200 * i) * MS) for i, text in enumerate(texts)
+    ]
+    talk.voice(200 * len(texts) + 250).heard()
+    while talk.state is not State.THINKING:
+        talk.quiet(20)
+    talk.fresh()
+
+
+def test_a_word_of_the_turn_that_is_placed_later_afterwards_is_no_new_one() -> None:
+    talk = Talk()
+    commit_on_a_partial_view(talk, "what", "can", "you", "do")
+    talk.words.pop()
+    late_end(talk, "do")
+    talk.quiet(200).speaks().quiet(500)
+    assert talk.fresh() == []
+
+
+def test_words_of_the_turn_that_come_when_its_answer_is_heard_do_not_stop_it() -> None:
+    talk = Talk()
+    commit_on_a_partial_view(talk, "what", "is", "that")
+    talk.speaks().quiet(100)
+    late_end(talk, "do")
+    talk.quiet(1000)
+    assert talk.fresh() == []
+    talk.words.clear()
+    talk.say("wait").quiet(160).heard(final=True).quiet(2500)
+    commit = talk.last(d.Commit)
+    assert isinstance(commit, d.Commit)
+    assert commit.text == "wait"

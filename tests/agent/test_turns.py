@@ -210,3 +210,34 @@ def test_a_playout_that_reports_its_own_duck_goes_on_speaking() -> None:
     assert talk.state is State.SPEAKING
     talk.speaks().quiet(500)
     assert talk.state is State.SPEAKING
+
+
+def test_what_must_be_heard_out_is_not_cut_by_who_speaks_already() -> None:
+    talk = Talk().quiet(200).voice(400)
+    talk.speaks("This call is recorded.", interruptible=False).voice(400)
+    assert "Interrupt" not in talk.names
+    talk.say("hello").quiet(140).heard(final=True).quiet(1500)
+    assert talk.names.count("Commit") == 1
+
+
+def test_a_prompt_that_comes_while_a_reply_is_prepared_gives_way_and_the_reply_is_asked_for_anew() -> (
+    None
+):
+    talk = Talk().quiet(300).say("what is the capital of Peru?").quiet(140).heard(final=True)
+    while "Speculate" not in talk.names:
+        talk.quiet(20)
+    talk.fresh()
+    talk.speaks("Are you still there?")
+    assert talk.fresh() == ["DropSpeculation", "Interrupt", "Speculate"]
+    talk.quiet(1500)
+    assert talk.names.count("Commit") == 1
+
+
+def test_no_mm_hm_when_an_answer_is_ready() -> None:
+    talk = Talk(replace(BALANCED, long_turn_s=2.0)).quiet(300)
+    talk.say("I would like to know what the capital of Peru is today, and why?")
+    talk.quiet(140).heard(final=True).quiet(1500)
+    names = talk.names
+    assert "Speculate" in names
+    assert "Commit" in names
+    assert "Acknowledge" not in names

@@ -217,3 +217,24 @@ def test_whatever_happens_no_sample_is_lost_or_heard_twice(actions: list[str]):
     loud = played == ramp(len(played))
     faded = (played >= 0) & (played < ramp(len(played)))
     assert np.all(loud | faded)
+
+
+def test_a_sound_as_short_as_a_pull_may_be_flushed_by_being_heard():
+    playout = Playout(on_audible=lambda audible: audible and playout.flush())
+    utterance = Utterance()
+    utterance.push(ramp(100))
+    utterance.end()
+    playout.add(utterance)
+    assert playout.pull(FRAME) is None
+    assert playout.current is None
+
+
+def test_flush_spares_what_must_be_heard_out():
+    playout, notice = playing(2_000, interruptible=False)
+    follower = Utterance()
+    playout.add(follower)
+    heard = [playout.pull(FRAME)]
+    assert playout.flush() == [follower]
+    heard += [playout.pull(FRAME) for _ in range(4)]
+    assert np.array_equal(np.concatenate(heard)[:2_000], ramp(2_000))
+    assert notice.done

@@ -11,7 +11,9 @@ import pytest
 from pipecat.frames.frames import LLMFullResponseStartFrame, LLMTextFrame
 
 from agent import decisions as d
+from agent.evidence import Sound
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
+from agent.turns import State
 from pipelines.assembly import Asked
 from pipelines.conversation import Conversation
 
@@ -197,3 +199,66 @@ async def test_a_commit_taken_back_before_a_sound_is_forgotten(talk, until):
     await play_out(talk)
     assert talk.model.asked[1] == [{"role": "user", "content": "book a table for two"}]
     assert [role for role, _ in memory(talk)] == ["user", "assistant"]
+
+
+async def test_a_guess_that_was_given_up_before_it_was_asked_is_never_asked(talk):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Speculate(0, "sounds finished", text="hello"))
+    talk.decide(d.DropSpeculation(0, "more words were understood"))
+    talk.decide(d.Speculate(0, "sounds finished", text="hello there"))
+    talk.decide(d.Commit(0, "finished", text="hello there"))
+    await asyncio.sleep(0.3)
+    await play_out(talk)
+    assert [asked[-1]["content"] for asked in talk.model.asked] == ["hello there"]
+
+
+async def test_a_sound_while_a_tool_and_the_model_work_costs_no_answer(talk, until):
+    """The first round of the model says nothing; the agent thinks until the second is heard."""
+    answer = talk.model.reply
+
+    async def slowly(messages, tools):
+        if messages[-1]["role"] == "tool":
+            await asyncio.sleep(0.5)
+        async for piece in answer(messages, tools):
+            yield piece
+
+    talk.model.reply = slowly
+    talk.typed("what time is it")
+    await until(lambda: len(talk.model.asked) >= 1)
+    listener = talk._listener
+    for frame in range(100):
+        listener.at += 320
+        coughs = 5 <= frame < 11
+        sound = (True, 0.95, -30.0) if coughs else (False, 0.02, -70.0)
+        listener.observe(Sound(listener.at, *sound))
+        talk.pull(480)
+        assert frame > 20 or talk._listener.turns.state is not State.LISTENING
+        await asyncio.sleep(0.02)
+    await until(lambda: len(talk.model.asked) == 2)
+    await play_out(talk)
+    assert memory(talk)[-1] == ("assistant", "It is late.")
+
+
+async def test_a_decision_that_fails_does_not_deafen_the_call(talk, monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("for the test")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(talk._conductor, "_commit", fails)
+        talk.typed("hello")
+    talk.typed("hello again")
+    await asyncio.sleep(0.3)
+    assert await play_out(talk) > 0.1
+
+
+async def test_who_is_cut_by_its_own_first_sound_is_told_in_that_order(talk, until):
+    talk.greet()
+    talk._listener.observe(Sound(talk._listener.at, True, 0.95, -24.0))
+    for _ in range(20):
+        talk._listener.at += 320
+        talk._listener.observe(Sound(talk._listener.at, True, 0.95, -24.0))
+    await until(lambda: talk._playout.current.peek(1).size)
+    talk.pull(480)
+    kinds = [e.get("state", e["kind"]) for e in talk.events]
+    assert kinds.index("speaking") < kinds.index("agent_cut")
+    assert kinds[-1] != "speaking"
