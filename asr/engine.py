@@ -144,6 +144,7 @@ class VoxtralRealtimeEngine:
             where=f"this machine ({self._steps.device.type})",
             delay_ms=self._delay_ms,
             limits=f"up to {self._max_streams} callers at once",
+            extra={"max_streams": str(self._max_streams)},
         )
 
     @property

@@ -105,7 +105,7 @@ async def host_calls(order: Order, port: socket, sip_port: socket | None) -> Non
         server = DrainingServer(
             app,
             drain=partial(calls.drain, order.drain_s),
-            on_ready=partial(_greet, order, offered, choice),
+            on_ready=partial(_greet, order, offered, choice, engines),
         )
         await server.run_until_stopped(port)
 
@@ -132,12 +132,14 @@ def _open_calls(
     return calls
 
 
-def _greet(order: Order, offered: Catalogue, choice: LlmChoice) -> None:
+def _greet(order: Order, offered: Catalogue, choice: LlmChoice, engines: Engines) -> None:
     took_s = time.monotonic() - STARTED_S
+    ears = engines.asr.info.extra.get("max_streams")  # a remote recogniser does not say
+    most = min(order.max_calls, int(ears)) if ears else order.max_calls
     console = Console(highlight=False)  # on stdout: what goes to stderr is the log
     welcome(
         console, order.settings, offered, order.phones,
-        brain=choice.why, max_calls=order.max_calls, took_s=took_s,
+        brain=choice.why, max_calls=most, took_s=took_s,
     )  # fmt: skip
 
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Message, Record
 
 
 _STDERR = 2
 _MOST_LINES = 10_000  # that wait for a terminal; later ones are lost
 _LAST_WORDS_S = 1.0
+_CLIENT_MESSAGES = "pipecat.processors.frameworks.rtvi.processor"
 
 
 def set_up_log(
@@ -36,7 +37,7 @@ def set_up_log(
     Args:
         level: Of our own lines.
         as_json: One object per line: `time`, `level`, `from`, `message`, and `traceback` if any.
-        library_level: Of pipecat's and the other libraries'; finer ones quote what people say.
+        library_level: Of pipecat's and the other libraries'; DEBUG lets them quote what people say.
     """
     logger.remove()
     write = _writer()
@@ -48,6 +49,7 @@ def set_up_log(
         filter={"": level, "pipecat": library_level},
         diagnose=False,
     )
+    logger.configure(patcher=_as_told if library_level == "DEBUG" else _unquoted)
     logging.basicConfig(handlers=[_ToLoguru()], level=library_level, force=True)
 
 
@@ -89,6 +91,16 @@ class _ToLoguru(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = logger.patch(lambda line: line.__setitem__("name", record.name))
         told.opt(exception=record.exc_info).log(record.levelname, "{}", record.getMessage())
+
+
+def _as_told(record: Record) -> None:
+    """Leave a line as it is."""
+
+
+def _unquoted(record: Record) -> None:
+    """What pipecat cannot read of a client's messages it quotes, and people type into those."""
+    if record["name"] == _CLIENT_MESSAGES:
+        record["message"] = "A client's message could not be understood."
 
 
 def _as_json(message: Message) -> str:

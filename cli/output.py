@@ -35,10 +35,12 @@ def check_folder(path: Path) -> None:
     """Make sure that files can be written into a folder, made here if it is missing.
 
     Raises:
-        ParleyError: It cannot be made or is closed to us.
+        ParleyError: It cannot be made, is closed to us, or its own folder is missing.
     """
+    if not path.absolute().parent.is_dir():
+        raise ParleyError(f"There is no folder {path.parent}.", "Create it, or write elsewhere.")
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
     except OSError as error:
         raise ParleyError(
             f"{path} cannot be made: {error.strerror}.", "Choose another folder."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from pipelines.phone.door import PhoneDoor
+
+
+_CARRIER_TOKEN = re.compile(r"[A-Za-z0-9._~+=-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ class PhonePlan:
         """Understand the options.
 
         Raises:
-            ConfigError: An address or a network is malformed, or strangers could call although
-                nobody said that they may.
+            ConfigError: An address, a network or the token is malformed, networks are named for no
+                SIP endpoint, or strangers could call although nobody said that they may.
         """
         host, _, port = sip.rpartition(":")
         if sip and not (host and port.isdecimal() and 0 < int(port) < 65_536):
@@ -54,6 +58,16 @@ class PhonePlan:
             networks = tuple(map(IPv4Network, sip_allow))
         except ValueError as error:
             raise ConfigError(f"--sip-allow: {error}.", "For example 192.168.1.0/24.") from error
+        if networks and not sip:
+            raise ConfigError(
+                "--sip-allow says who may call over SIP, but SIP is not answered.",
+                "Add --sip HOST:PORT, or leave --sip-allow out.",
+            )
+        if not _CARRIER_TOKEN.fullmatch(carrier_token):  # not quoted: it is a key
+            raise ConfigError(
+                "PARLEY_PHONE_TOKEN holds a character that is special in an address, such as a slash.",
+                "Make one of letters and digits: openssl rand -hex 16.",
+            )
         plan = cls((host, int(port)) if sip else None, networks, carrier_token)
         if plan.is_open and not open_to_all:
             raise ConfigError(

@@ -88,16 +88,16 @@ def serve(
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS
     from pipelines.media.ice import ice_servers
     from web.run import listen
-    from web.settings import WebSettings
+    from web.settings import WebSettings, read_origin, read_public_url
 
     set_up_log(as_json=log_json, library_level="DEBUG" if log_words else "WARNING")
     settings = WebSettings(
         host=host,
         port=port,
-        public_url=public_url,
+        public_url=read_public_url(public_url) if public_url else None,
         secret=os.environ.get("PARLEY_SECRET") or None,
         open_to_all=open_to_all,
-        allowed_origins=tuple(allow_origin or ()),
+        allowed_origins=tuple(map(read_origin, allow_origin or ())),
         ice_servers=tuple(ice_servers(ice)),
     )
     if settings.is_public and not (settings.secret or verify or open_to_all):

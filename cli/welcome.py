@@ -42,7 +42,7 @@ def welcome(
             if path != "/"
         ),
         *(("phones", doors) for doors in [phones.doors(settings)] if doors),
-        ("calls", f"{max_calls} at a time, fewer if the ears or the voice can take no more"),
+        ("calls", f"{max_calls} at a time, fewer while the machine is too busy for one more"),
         ("privacy", offered.privacy),
         ("stop", "Ctrl-C; calls under way may finish, a second Ctrl-C ends them"),
     ]

@@ -28,6 +28,7 @@ from pipelines.tasks import Tasks
 
 _RTVI = "rtvi-ai"
 _QUALITY_S = 2.0
+_LONGEST_RTT_MS = 2000.0
 _BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
 # A packet of 20 ms leaves when it is full, and Opus looks 6.5 ms ahead each way.
 _PACKET_AND_CODEC_MS = 33.0
@@ -72,6 +73,8 @@ class BrowserCall:
                 self.conversation.typed(str(data.get("content", "")))
             case "client-message" if data.get("t") == "interrupt":
                 self.conversation.stop_pressed()
+            case "llm-function-call-result":
+                pass  # tools run here; pipecat's log would quote what a client makes up
             case _ if message.get("label") == _RTVI:
                 self.conversation.client_message(message)
 
@@ -82,24 +85,27 @@ class BrowserCall:
     async def run(self) -> None:
         """Watch the line until the call is over, then free everything."""
         ended = self.conversation.ended
-        while not ended.is_set():
-            await self._report_quality()
-            try:
-                await asyncio.wait_for(ended.wait(), _QUALITY_S)
-            except TimeoutError:
-                continue
-        await asyncio.sleep(_LINGER_S)
-        await self.hang_up()
+        try:
+            while not ended.is_set():
+                await self._report_quality()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), _QUALITY_S)
+            await asyncio.sleep(_LINGER_S)
+        finally:
+            await self.hang_up()
 
     async def hang_up(self) -> None:
         """Free everything. Idempotent."""
-        await self.peer.close()
-        await self.conversation.close()
+        try:
+            await self.peer.close()
+        finally:
+            await self.conversation.close()
 
     async def _report_quality(self) -> None:
         quality = await self.peer.quality()
         if quality:
-            rtt_ms = quality.get("rtt_ms", 0.0)
+            # By the wall clock, which may be set: what was not heard must not count as heard.
+            rtt_ms = min(max(quality.get("rtt_ms", 0.0), 0.0), _LONGEST_RTT_MS)
             self.conversation.set_downstream_ms(rtt_ms / 2 + _BROWSER_BUFFER_MS)
             self.conversation.set_line_ms(rtt_ms + _PACKET_AND_CODEC_MS)
             self.conversation.tell("network", **quality)

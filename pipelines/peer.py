@@ -96,7 +96,8 @@ class Peer:
             `sdp`, `type` and `pc_id`.
 
         Raises:
-            ParleyError: The offer is no SDP offer, has no Opus, or no path to us exists.
+            ParleyError: The offer is no SDP offer, has no Opus, names no address that can be
+                reached, or no path to us exists.
         """
         async with self._answering:  # offers on one id are answered one after the other
             return await self._answer(sdp, kind, restart)
@@ -109,6 +110,7 @@ class Peer:
         try:
             await pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
             self._attach(pc)
+            _require_remote_candidates(pc, sdp)
             await pc.setLocalDescription(await pc.createAnswer())
         except ParleyError:
             raise
@@ -243,6 +245,16 @@ async def _add_candidate(pc: RTCPeerConnection, told: dict[str, Any]) -> None:
         await pc.addIceCandidate(candidate)
     except Exception as error:
         raise ParleyError("A candidate is malformed.", "Send it as browsers do.") from error
+
+
+def _require_remote_candidates(pc: RTCPeerConnection, sdp: str) -> None:
+    """Tell a caller without usable addresses so: aiortc would look for none of ours either."""
+    lines = (line.receiver.transport.transport for line in pc.getTransceivers())
+    if "a=end-of-candidates" in sdp and not any(ice.getRemoteCandidates() for ice in lines):
+        raise ParleyError(
+            "The offer names no network address that could be reached.",
+            "Send the candidates that the browser found, or trickle them.",
+        )
 
 
 def _only_opus(audio: RTCRtpTransceiver) -> None:

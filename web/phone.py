@@ -97,7 +97,7 @@ def phone_routes(take_call: TakeCall, token: str, settings: WebSettings) -> APIR
             await take_call(carrier, CarrierSocket(socket))
         except (ParleyError, TimeoutError) as error:
             logger.warning("a carrier's call was refused: {}", error)
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, WebSocketDisconnect):  # hung up before we could
             await socket.close(_TRY_LATER)
 
     return router

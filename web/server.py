@@ -102,7 +102,7 @@ def create_app(
                 f"There can be no page at {path}: the server itself answers there.",
                 "Choose another path under `pages`.",
             )
-        app.add_api_route(path, _page, include_in_schema=False)
+        app.add_api_route(path, _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", _FreshStatic(directory=_STATIC), name="static")
     if settings.allowed_origins:
         app.add_middleware(

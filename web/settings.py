@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiortc import RTCIceServer
 
 from common.errors import ConfigError
+
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class WebSettings:
         public_url: Where visitors reach it, when a proxy stands in front.
         secret: Shared key that visitors must hold; None leaves the door to `verify` or open.
         open_to_all: The operator said aloud that strangers may call.
-        allowed_origins: Other sites whose pages may place calls here.
+        allowed_origins: Other sites whose pages may place calls here, as browsers write them.
         ice_servers: STUN and TURN, told to the page. A TURN credential is told to every visitor.
         max_body_bytes: Largest request body; a browser's offer is 2 to 10 kB.
         token_ttl_s: How long a page may wait before its first call.
@@ -65,6 +69,41 @@ class WebSettings:
                 f"{self.address} can be reached by strangers and nothing asks them for a key.",
                 "Set PARLEY_SECRET, or pass --open if anyone at all may call.",
             )
+
+
+def read_public_url(text: str) -> str:
+    """The address that visitors use.
+
+    Raises:
+        ConfigError: It is none that a browser could open.
+    """
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in {"http", "https"} and bool(url.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"--public-url {text} is no address that browsers can open.",
+            "Begin it with https://, for example --public-url https://talk.example.org.",
+        )
+    return text
+
+
+def read_origin(text: str) -> str:
+    """Another site, written as browsers name it: small letters, no slash, no default port.
+
+    Raises:
+        ConfigError: It is no origin, so it would never match one.
+    """
+    origin = text.lower().removesuffix("/")
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:
+        raise ConfigError(
+            f"--allow-origin {text} is no origin of a site.",
+            "Give its scheme and host without a path, for example https://shop.example.org.",
+        )
+    return origin.removesuffix(_DEFAULT_PORTS.get(found[1], ""))
 
 
 def is_loopback(host: str) -> bool:

@@ -6,13 +6,15 @@ A stock client either posts its offer to `/api/offer`, or asks `/start` for a se
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from aiortc import RTCIceServer
+from aiortc import RTCDtlsFingerprint, RTCIceServer
+from aiortc.rtcdtlstransport import X509_DIGEST_ALGORITHMS
 from aiortc.sdp import SessionDescription
 from fastapi import APIRouter, Request
 from loguru import logger
@@ -29,6 +31,7 @@ from web.settings import WebSettings
 
 _SESSION_TTL_S = 300.0
 _MAX_SESSIONS = 200
+_BYTE = re.compile("[0-9A-Fa-f]{2}")
 
 
 class Wishes(TypedDict, total=False):
@@ -196,3 +199,18 @@ def _check_sdp(sdp: str) -> None:
         raise Refused(
             400, "The offer carries no audio.", "Add an audio transceiver before anything else."
         )
+    # Without one aiortc answers all the same, and fails once the two sides are to shake hands.
+    if not all(one.dtls and any(map(_is_usable, one.dtls.fingerprints)) for one in media):
+        raise Refused(
+            400,
+            "The offer carries no fingerprint that the caller's certificate could be checked by.",
+            "Send what createOffer() returned, with its a=fingerprint line of sha-256.",
+        )
+
+
+def _is_usable(fingerprint: RTCDtlsFingerprint) -> bool:
+    digest = X509_DIGEST_ALGORITHMS.get(fingerprint.algorithm.lower())
+    if digest is None:
+        return False
+    pairs = fingerprint.value.split(":")
+    return len(pairs) == digest.digest_size and all(map(_BYTE.fullmatch, pairs))

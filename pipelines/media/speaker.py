@@ -11,21 +11,16 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from pipelines.media.opus import FRAME_SAMPLES, OpusEncoder, rtp_packet, silent_payload
+from pipelines.media.pace import Pace
 from pipelines.media.threads import media_thread
 
-_FRAME_S = 0.020
-_LATEST_S = 0.060
 _FLUSH_FRAMES = 2  # of silence through the encoder, so that the last syllable is not cut off
 
 Pull = Callable[[int], np.ndarray | None]
 
 
 class Speaker(MediaStreamTrack):
-    """Outgoing audio, already encoded: silence costs nothing, speech is mono Opus.
-
-    A loop that stalls for longer than 60 ms skips ahead rather than sending a burst: the caller
-    hears a gap either way, but nothing stays late for the rest of the call.
-    """
+    """Outgoing audio, already encoded: silence costs nothing, speech is mono Opus."""
 
     kind = "audio"
 
@@ -40,7 +35,7 @@ class Speaker(MediaStreamTrack):
         self._pull = pull
         self._on_tick = on_tick
         self._encoder = OpusEncoder()
-        self._due_s: float | None = None
+        self._pace = Pace()
         self._index = 0
         self._flush_frames = 0
 
@@ -48,7 +43,7 @@ class Speaker(MediaStreamTrack):
         """One packet, when it is due."""
         if self.readyState != "live":
             raise MediaStreamError
-        await self._wait_until_due()
+        await self._pace.turn()
         self._on_tick()
         payload = await self._payload(self._pull(FRAME_SAMPLES))
         packet = rtp_packet(payload, self._index)
@@ -65,11 +60,3 @@ class Speaker(MediaStreamTrack):
             return silent_payload()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(media_thread(), self._encoder.encode, pcm)
-
-    async def _wait_until_due(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        if self._due_s is None or now_s - self._due_s > _LATEST_S:
-            self._due_s = now_s
-        if self._due_s > now_s:
-            await asyncio.sleep(self._due_s - now_s)
-        self._due_s += _FRAME_S

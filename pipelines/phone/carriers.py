@@ -10,13 +10,14 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from common.errors import ParleyError
 from pipelines.conversation import Conversation
+from pipelines.media.pace import Pace
 from pipelines.phone import g711
 from pipelines.phone.line import PhoneLine
 from pipelines.tasks import Tasks
@@ -72,18 +73,18 @@ class Dialect:
 def _twilio_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
     wished = start.get("customParameters", {})
-    return CallDetails(start["streamSid"], wished.get("to", ""), "PCMU")
+    return CallDetails(start["streamSid"], wished.get("to") or "", "PCMU")
 
 
 def _telnyx_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
     law = start.get("media_format", {}).get("encoding", "PCMU")
-    return CallDetails(message["stream_id"], start.get("to", ""), law)
+    return CallDetails(message["stream_id"], start.get("to") or "", law)
 
 
 def _plivo_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
-    return CallDetails(start["streamId"], start.get("to", ""), "PCMU")
+    return CallDetails(start["streamId"], start.get("to") or "", "PCMU")
 
 
 DIALECTS = {
@@ -140,13 +141,21 @@ async def _details(dialect: Dialect, socket: Socket) -> CallDetails:
     while (text := await socket.receive()) is not None:
         message = _message(text)
         if message.get("event") == "start":
-            try:
-                return dialect.read_start(message)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise ParleyError(
-                    f"The carrier's start message lacks {error}.", "Is it the carrier in the URL?"
-                ) from error
+            return _read_start(dialect, message)
     raise ParleyError("The carrier hung up before the call began.")
+
+
+def _read_start(dialect: Dialect, message: dict[str, Any]) -> CallDetails:
+    cure = "Is it the carrier in the URL?"
+    try:
+        details = dialect.read_start(message)
+    except KeyError as error:
+        raise ParleyError(f"The carrier's start message lacks {error}.", cure) from error
+    except (TypeError, AttributeError) as error:  # a text where an object should be
+        raise ParleyError("The carrier's start message is malformed.", cure) from error
+    if not all(isinstance(told, str) for told in astuple(details)):
+        raise ParleyError("The carrier's start message is malformed.", cure)
+    return details
 
 
 def _message(text: str) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _message(text: str) -> dict[str, Any]:
         return {}
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 
@@ -212,11 +221,9 @@ class _CarrierCall:
         return g711.decode(payload, self._details.law)
 
     async def _speak(self, line: PhoneLine) -> None:
-        """One message every 20 ms on an absolute schedule: nothing is ahead of the caller's ear."""
-        loop = asyncio.get_running_loop()
-        begun_s, sent = loop.time(), 0
+        """One message every 20 ms: the carrier plays them in order, so nothing may pile up there."""
+        pace = Pace()
         while True:
+            await pace.turn()
             payload = base64.b64encode(g711.encode(line.pull(), self._details.law)).decode()
             await self._socket.send(json.dumps(self._dialect.media(self._details.stream, payload)))
-            sent += 1
-            await asyncio.sleep(max(0.0, begun_s + sent * 0.020 - loop.time()))

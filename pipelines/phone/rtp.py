@@ -10,6 +10,7 @@ from loguru import logger
 
 from pipelines.media.conceal import Concealer
 from pipelines.media.jitter import AudioPacket, JitterBuffer, signed_distance
+from pipelines.media.pace import Pace
 from pipelines.phone import g711
 from pipelines.phone.line import LINE_HZ, PACKET_SAMPLES, PhoneLine
 from pipelines.phone.sip_message import MediaOffer
@@ -19,7 +20,9 @@ _VERSION = 0x80
 _MARKER = 0x80
 _EVENT_END = 0x80
 _DIGITS = "0123456789*#ABCD"
+_COMFORT_NOISE = 13  # RFC 3389: a phone that sends no silence tells what it sounds like
 _LONGEST_GAP_SAMPLES = LINE_HZ  # a longer silence is a hold, not a loss
+_QUIET_LINE_S = 0.2
 _SILENT_LINE_S = 30.0
 _MOVES_AFTER_S = 2.0  # while the caller is heard, nobody else is
 
@@ -43,7 +46,8 @@ class RtpSession(asyncio.DatagramProtocol):
         self._concealer = Concealer(LINE_HZ)
         self._expected: int | None = None
         self._last_event: int | None = None
-        self._heard_s = 0.0
+        self._filled_samples = 0  # stood for audio that may still come
+        self._heard_s = self._sound_s = 0.0
         self._stays_until_s = 0.0
         self.port = 0
 
@@ -92,13 +96,16 @@ class RtpSession(asyncio.DatagramProtocol):
         payload, kind = data[start:], kind & 0x7F
         if first >> 6 != 2 or not payload:
             return
-        if kind not in (self._offer.payload_type, self._offer.dtmf_type) or not self._is_from(addr):
+        ours = (self._offer.payload_type, self._offer.dtmf_type, _COMFORT_NOISE)
+        if kind not in ours or not self._is_from(addr):
             return
         self._heard_s = asyncio.get_running_loop().time()
         self._stays_until_s = self._heard_s + _MOVES_AFTER_S
         if kind == self._offer.dtmf_type:
             self._take_event(payload, timestamp)
+        if kind != self._offer.payload_type:
             return
+        self._sound_s = self._heard_s
         for packet in self._jitter.add(AudioPacket(sequence, timestamp, payload)):
             self._hear(packet)
 
@@ -127,9 +134,10 @@ class RtpSession(asyncio.DatagramProtocol):
         assert self._line is not None
         assert self._offer is not None
         if self._expected is not None:
-            gap = signed_distance(packet.timestamp, self._expected, 32)
+            gap = signed_distance(packet.timestamp, self._expected, 32) - self._filled_samples
             if 0 < gap <= _LONGEST_GAP_SAMPLES:
                 self._line.hear(self._concealer.fill(gap))
+        self._filled_samples = 0
         pcm = g711.decode(packet.payload, self._offer.law)
         self._concealer.heard(pcm)
         self._line.hear(pcm)
@@ -138,27 +146,28 @@ class RtpSession(asyncio.DatagramProtocol):
     async def talk(self, line: PhoneLine) -> None:
         """Talk until nothing has come for 30 s: the other side is gone.
 
-        One packet leaves every 20 ms on an absolute schedule, silence included: it keeps NAT open.
-        Audio that came before is not for the conversation.
+        One packet leaves every 20 ms, silence included: it keeps NAT open. As many are heard: a phone
+        that sends no silence must not stop the conversation's clock. Audio that came before is not
+        for the conversation.
         """
         self._line = line
         assert self._offer is not None
         assert self._transport is not None
         loop = asyncio.get_running_loop()
         sequence, timestamp = random.randrange(1 << 16), random.randrange(1 << 32)
-        source, sent = random.randrange(1 << 32), 0
-        begun_s = self._heard_s = loop.time()
-        while True:
+        source, marker, pace = random.randrange(1 << 32), _MARKER, Pace()
+        self._heard_s = self._sound_s = loop.time()
+        while loop.time() - self._heard_s <= _SILENT_LINE_S:
+            await pace.turn()
+            if loop.time() - self._sound_s > _QUIET_LINE_S:
+                self._filled_samples += PACKET_SAMPLES
+                line.hear(self._concealer.fill(PACKET_SAMPLES))
             payload = g711.encode(line.pull(), self._offer.law)
-            kind = self._offer.payload_type | (_MARKER if sent == 0 else 0)
+            kind, marker = self._offer.payload_type | marker, 0
             header = _HEADER.pack(_VERSION, kind, sequence, timestamp, source)
             self._transport.sendto(header + payload, self._remote)
             sequence, timestamp = (
                 sequence + 1 & 0xFFFF,
                 timestamp + PACKET_SAMPLES & 0xFFFFFFFF,
             )
-            sent += 1
-            if loop.time() - self._heard_s > _SILENT_LINE_S:
-                logger.info("a phone line fell silent for {} s", _SILENT_LINE_S)
-                return
-            await asyncio.sleep(max(0.0, begun_s + sent * 0.020 - loop.time()))
+        logger.info("a phone line fell silent for {} s", _SILENT_LINE_S)

@@ -66,6 +66,31 @@ def test_what_pipecat_tells_of_calls_is_left_out_unless_asked_for() -> None:
     assert "hello" in stderr_of("library_level='DEBUG'", what)
 
 
+def test_a_clients_message_that_pipecat_cannot_read_is_not_quoted() -> None:
+    what = """
+        import asyncio
+        from pipecat.frames.frames import InputTransportMessageFrame
+        from pipecat.processors.frameworks.rtvi import RTVIProcessor
+        from pipecat.processors.frameworks.rtvi.models import Message
+
+        class Reader(RTVIProcessor):
+            async def push_transport_message(self, message):
+                pass
+
+        async def read():
+            reader, broken = Reader(), {"label": "rtvi-ai", "type": "t", "data": "card 4711"}
+            await reader._handle_transport_message(InputTransportMessageFrame(message=broken))
+            await reader._handle_message(Message(type="client-message", id="1", data={"t": [4711]}))
+            await reader._handle_message(Message(type="card 4711", id="1"))
+
+        asyncio.run(read())
+        """
+    told = stderr_of("", what)
+    assert "4711" not in told
+    assert told.count("A client's message could not be understood.") == 3
+    assert stderr_of("library_level='DEBUG'", what).count("4711") >= 3
+
+
 def test_a_pipe_that_nobody_reads_does_not_stop_the_program():
     program = (
         "from loguru import logger\nfrom cli.log import set_up_log\nset_up_log()\n"

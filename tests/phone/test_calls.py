@@ -321,5 +321,22 @@ async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):
         await take_carrier_call(
             "twilio", FakeSocket({"event": "start", "start": {}}), office.answer
         )
+    for start in ("text", {"streamSid": 7}, {"streamSid": "MZ1", "customParameters": "text"}):
+        with pytest.raises(ParleyError, match="start message is malformed"):
+            await take_carrier_call(
+                "twilio", FakeSocket({"event": "start", "start": start}), office.answer
+            )
     with pytest.raises(ParleyError, match="Known: twilio"):
         await take_carrier_call("acme", FakeSocket({}), office.answer)
+
+
+async def test_a_probe_that_sends_junk_and_leaves_begins_no_call(office):
+    class Probe:
+        messages = iter(["{junk", "[" * 60_000, None])
+
+        async def receive(self):
+            return next(self.messages)
+
+    with pytest.raises(ParleyError, match="hung up before the call began"):
+        await take_carrier_call("twilio", Probe(), office.answer)
+    assert not office.numbers

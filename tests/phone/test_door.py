@@ -8,11 +8,14 @@ import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from cli.phones import PhonePlan
 from common.errors import ConfigError
 from evals.server import serving
 from tests.fakes.phone import Phone
+from web.phone import phone_routes
+from web.settings import WebSettings
 
 
 def test_options_are_understood_or_refused_clearly():
@@ -25,6 +28,37 @@ def test_options_are_understood_or_refused_clearly():
         PhonePlan.read("[::1]:5060", (), "")
     with pytest.raises(ConfigError, match="--sip-allow"):
         PhonePlan.read("", ["10.0.0.0/99"], "")
+    with pytest.raises(ConfigError, match="Add --sip HOST:PORT"):
+        PhonePlan.read("", ["10.0.0.0/8"], "")
+
+
+@pytest.mark.parametrize("token", ["to/ken", "to?ken", "to#ken", "to%ken", "to ken", "tökén"])
+def test_a_token_that_an_address_cannot_carry_is_refused_and_not_shown(token):
+    assert PhonePlan.read("", (), "aZ09-._~+=").carrier_token
+    with pytest.raises(ConfigError, match="PARLEY_PHONE_TOKEN") as refusal:
+        PhonePlan.read("", (), token)
+    assert token not in str(refusal.value)
+
+
+async def test_a_carrier_that_hangs_up_first_leaves_quietly():
+    async def hold(_carrier, socket):
+        assert await socket.receive() is None
+
+    async def receive():
+        return next(told)
+
+    async def send(message):
+        if message["type"] == "websocket.close":
+            raise OSError("gone")  # as uvicorn does
+
+    app = FastAPI()
+    app.include_router(phone_routes(hold, "tok", WebSettings()))
+    told = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}])
+    path = "/phone/twilio/tok/stream"
+    await app(
+        {"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send
+    )
+    assert not list(told)
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng (apt install espeak-ng)")

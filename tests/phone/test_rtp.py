@@ -13,13 +13,14 @@ from pipelines.phone.sip_message import MediaOffer
 
 
 class Line:
-    """Remembers what was pressed; says silence."""
+    """Remembers what was pressed and how much was heard; says silence."""
 
     def __init__(self):
         self.keys = ""
+        self.heard_samples = 0
 
     def hear(self, pcm):
-        pass
+        self.heard_samples += len(pcm)
 
     def pull(self):
         return np.zeros(160, np.float32)
@@ -45,8 +46,8 @@ class Ear(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr):
         self.packets += 1
 
-    def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1):
-        packet = struct.pack("!BBHII", 0x80, kind, 1, timestamp, 1) + payload
+    def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1, sequence=1):
+        packet = struct.pack("!BBHII", 0x80, kind, sequence, timestamp, 1) + payload
         self.transport.sendto(packet, ("127.0.0.1", session.port))
 
 
@@ -116,3 +117,18 @@ async def test_a_line_that_fell_silent_is_over(call, monkeypatch):
     monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.1)
     session, line, *_ = call
     await asyncio.wait_for(session.talk(line), 2)
+
+
+async def test_a_phone_that_sends_no_silence_does_not_stop_the_clock(call, monkeypatch):
+    monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.4)
+    session, line, caller, _ = call
+    caller.send(session, 8, timestamp=0)
+    await asyncio.sleep(0.05)
+    for _ in range(4):
+        await asyncio.sleep(0.2)
+        caller.send(session, 13, payload=b"\x30")  # comfort noise: still there
+    quiet_samples = line.heard_samples
+    assert quiet_samples >= 160 + 0.4 * 8_000
+    caller.send(session, 8, timestamp=8_000, sequence=2)
+    await asyncio.sleep(0.1)
+    assert line.heard_samples == 8_160  # what stood for the silence is not heard twice

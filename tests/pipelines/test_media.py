@@ -16,6 +16,7 @@ from pipelines.media.ice import ice_servers, require_candidates
 from pipelines.media.looplag import LoopLag
 from pipelines.media.microphone import FRAME_SAMPLES, Microphone, install
 from pipelines.media.opus import OpusDecoder, OpusEncoder, silent_payload
+from pipelines.media.pace import Pace
 from pipelines.media.speaker import Speaker
 
 
@@ -170,7 +171,7 @@ async def test_the_speaker_keeps_an_absolute_schedule_and_codes_what_it_pulls():
 async def test_a_stalled_loop_makes_the_speaker_skip_not_burst():
     speaker = Speaker(lambda n: None, lambda: None)
     await speaker.recv()
-    speaker._due_s -= 1.0
+    speaker._pace._due_s -= 1.0
     loop = asyncio.get_running_loop()
     before_s = loop.time()
     for _ in range(4):
@@ -206,3 +207,15 @@ def test_an_answer_without_candidates_is_explained():
     with pytest.raises(ParleyError, match="network address"):
         require_candidates("v=0\r\na=end-of-candidates\r\n")
     require_candidates("a=candidate:1 1 udp 1 10.0.0.1 5000 typ host\r\n")
+
+
+async def test_a_stall_is_skipped_not_caught_up():
+    pace, loop = Pace(), asyncio.get_running_loop()
+    for _ in range(3):
+        await pace.turn()
+    time.sleep(0.3)  # noqa: ASYNC251 - the event loop stalls
+    await pace.turn()
+    began_s = loop.time()
+    for _ in range(5):
+        await pace.turn()
+    assert loop.time() - began_s > 0.09

@@ -101,10 +101,10 @@ def test_the_welcome_says_where_to_go_and_what_to_beware_of() -> None:
 
 def test_the_welcome_says_where_telephones_come_in() -> None:
     assert "phones" not in printed(WebSettings())
-    known = PhonePlan.read("0.0.0.0:5060", ["10.0.0.0/8"], "to/ken")
+    known = PhonePlan.read("0.0.0.0:5060", ["10.0.0.0/8"], "to+ken")
     told = printed(WebSettings(public_url="https://talk.example", secret="x"), known)
     assert "sip:0.0.0.0:5060 from 10.0.0.0/8" in told
-    assert "https://talk.example/phone/twilio/to%2Fken (or telnyx, plivo)" in told
+    assert "https://talk.example/phone/twilio/to%2Bken (or telnyx, plivo)" in told
     assert "Anyone" not in told
     anyone = PhonePlan.read("0.0.0.0:5060", [], "", open_to_all=True)
     assert "at your expense" in printed(WebSettings(), anyone)
@@ -123,6 +123,12 @@ def test_the_defaults_of_the_engines_are_told() -> None:
         (("--ice", "relay.example"), "not an ICE server"),
         (("--verify", "nowhere:check", "--tts", "espeak"), "--verify nowhere:check"),
         (("--asr", "/nowhere"), "/nowhere"),
+        (("--public-url", "talk.example.org"), "--public-url talk.example.org is no address"),
+        (("--public-url", "ftp://x"), "--public-url ftp://x is no address"),
+        (("--public-url", "http://["), "--public-url http://[ is no address"),
+        (("--allow-origin", "foo"), "--allow-origin foo is no origin"),
+        (("--sip-allow", "10.0.0.0/8"), "SIP is not answered"),
+        (("--log-dir", "/nowhere/logs"), "There is no folder /nowhere"),
     ],
 )
 def test_mistakes_on_the_command_line_are_named(arguments: tuple[str, ...], cause: str) -> None:

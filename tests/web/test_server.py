@@ -19,7 +19,7 @@ from web.engine_metrics import EngineMetrics
 from web.guard import TokenMint
 from web.metrics import Metrics
 from web.server import create_app
-from web.settings import WebSettings
+from web.settings import WebSettings, read_origin
 
 
 class Switchboard:
@@ -142,6 +142,20 @@ async def test_bad_offers_are_refused_in_words(body: bytes, says: str) -> None:
     assert refusal.json()["cure"]
     for path in re.findall(r"/\S+", refusal.json()["cure"]):
         assert (await visitor.get(path)).status_code == 200
+    assert not calls.asked
+
+
+@pytest.mark.parametrize(
+    "fingerprint", ["", "a=fingerprint:sha-256 x\r\n", "a=fingerprint:md5 AB\r\n"]
+)
+async def test_an_offer_that_could_never_connect_holds_nothing(
+    offer: dict[str, str], fingerprint: str
+) -> None:
+    calls = Switchboard()
+    sdp = re.sub(r"(a=fingerprint:.*\r\n)+", fingerprint, offer["sdp"])
+    refusal = await client(calls).post("/api/offer", json=offer | {"sdp": sdp})
+    assert refusal.status_code == 400
+    assert "carries no fingerprint" in refusal.json()["error"]
     assert not calls.asked
 
 
@@ -289,6 +303,26 @@ async def test_foreign_pages_and_rebound_names_are_refused(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("https://shop.example/", "https://shop.example"),
+        ("https://Shop.Example:443", "https://shop.example"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ],
+)
+def test_a_site_is_known_however_it_is_written(given: str, meant: str) -> None:
+    assert read_origin(given) == meant
+
+
+@pytest.mark.parametrize("given", ["*", "null", "shop.example", "https://shop.example/till", ""])
+def test_what_no_page_can_come_from_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="no origin"):
+        read_origin(given)
+
+
 async def test_an_allowed_site_may_call(offer: dict[str, str]) -> None:
     visitor = client(Switchboard(), allowed_origins=("https://shop.example",))
     origin = {"origin": "https://shop.example"}
@@ -310,6 +344,14 @@ def test_a_public_address_is_never_open_by_accident(settings: dict[str, Any]) ->
 def test_a_verifier_that_cannot_be_awaited_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigError, match="async"):
         create_app(Switchboard(), CATALOGUE, WebSettings(), verify=lambda token: "ada")  # type: ignore[arg-type,return-value]
+
+
+async def test_a_monitor_asks_for_the_head_of_the_page_alone() -> None:
+    visitor = client(Switchboard())
+    whole, head = await visitor.get("/"), await visitor.head("/")
+    assert head.status_code == 200
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert head.content == b""
 
 
 async def test_every_answer_carries_the_security_headers() -> None:
