@@ -103,9 +103,7 @@ class Reporter:
         self.spoken(reply, 0)
         self._said = self._before(reply) + reply.cut(0).heard.split()
         self._said_turn = reply.turn
-        if reply.starved_samples:
-            starved_ms = 1000 * reply.starved_samples // SAID_HZ
-            self._tell("underrun", turn=reply.turn, ms=starved_ms)
+        self._starved(reply)
 
     def cut(self, replies: Sequence[tuple[Reply, Cut]]) -> None:
         """What was being said, and what would have followed, was cut off."""
@@ -114,6 +112,13 @@ class Reporter:
             heard = " ".join([*self._before(first), *(cut.heard for _, cut in replies)]).strip()
             unheard = " ".join(cut.unheard for _, cut in replies).strip()
             self._tell("agent_cut", turn=first.turn, heard=heard, unheard=unheard)
+        for reply, _ in replies:
+            self._starved(reply)
+
+    def _starved(self, reply: Reply) -> None:
+        if reply.starved_samples:
+            starved_ms = 1000 * reply.starved_samples // SAID_HZ
+            self._tell("underrun", turn=reply.turn, ms=starved_ms)
 
     def _before(self, reply: Reply) -> list[str]:
         return self._said if self._said_turn == reply.turn else []

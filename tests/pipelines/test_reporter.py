@@ -92,3 +92,11 @@ def test_a_held_reply_is_shown_when_it_is_let_go():
     assert told == []
     report.let_go(held)
     assert [event["event"] for event in told] == ["speculation", "agent_text"]
+
+
+def test_a_reply_that_ran_dry_is_told_of_even_if_it_was_cut():
+    report, told = reporter()
+    starved = reply(1, "one two")
+    starved.starved_samples = 2_400
+    report.cut([(starved, Cut("one", "two"))])
+    assert told[-1] == {"event": "underrun", "turn": 1, "ms": 100}

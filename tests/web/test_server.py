@@ -384,6 +384,7 @@ async def test_page_events_become_metrics() -> None:
     for event in (
         {"event": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
         {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
+        {"event": "agent_cut", "turn": 2, "heard": "", "unheard": "taken back"},
         {"event": "underrun"},
         {"event": "error", "message": "m", "cure": ""},
         {"event": "something new"},
