@@ -2,9 +2,9 @@
 
 A word is looked up; failing that it is taken apart (hyphens, possessives, plurals, initials); failing
 that its letters are sounded out by rules learnt from the dictionary. Punctuation stays as units of its
-own, because it is what pauses and rising questions are made of; a front end that has the unit "¿" also
-says it for the gap before a question's last word, where the rise begins. Every unit knows the characters
-it stands for, so that words can be timed.
+own, because it is what pauses and rising questions are made of; front ends that have the units of
+`CLOSING_GAPS` also say them for the gap before a sentence's last word, where its rise or fall begins.
+Every unit knows the characters it stands for, so that words can be timed.
 
 A checkpoint folder holds `phonemes.json` (units and where everything comes from) and `lexicon.json.xz`
 (words and letter rules).
@@ -24,12 +24,14 @@ from common.errors import CheckpointError
 
 Span = tuple[int, int]
 GAP = " "
-ASKING_GAP = "¿"
+CLOSING_GAPS = {"?": "¿", ".": "↘", "!": "↘"}
+"""For each mark that ends a sentence, the unit for the gap before its last word."""
 MARKS = ",.?!"
 _SAME_MARK = str.maketrans({";": ",", ":": ",", "—": ",", "–": ",", "…": ".", "。": "."})
 _STRENGTH = {GAP: 0, ",": 1, ".": 2, "!": 3, "?": 4}
 _PIECES = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|\d|[,.;:!?…—–。()]")
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_SPELLED = frozenset({"AI", "AM", "ID", "US", "VAT"})  # written small they are words
 LETTER_REACH = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (3, 2), (3, 3), (4, 4))
 """Letters to the left and right that a rule may look at, from the vaguest to the most specific."""
 
@@ -136,24 +138,30 @@ class Phonemes:
         """Phones of one word, whatever it is."""
         plain = _unaccented(word.replace("’", "'"))
         lower = plain.lower()
-        if lower in self._lexicon:
+        if lower in self._lexicon and plain not in _SPELLED:
             return self._lexicon[lower].split()
         if plain.isupper() and 1 < len(plain) <= 5:
-            return [phone for letter in lower for phone in self.pronounce(letter)]
+            return [phone for letter in lower for phone in self._letter(letter)]
         for ending in ("'s", "s'", "'", "s"):
             stem = lower.removesuffix(ending)
-            if stem != lower and stem in self._lexicon:
+            is_plural = stem != lower and not lower.endswith("ss")  # "press" is not two of "pres"
+            if is_plural and stem in self._lexicon:
                 phones = self._lexicon[stem].split()
                 return phones + (_plural(phones[-1]) if "s" in ending else [])
         return self._letter_rules(lower.replace("'", ""))
 
+    def _letter(self, letter: str) -> list[str]:
+        """Its name; the dictionary's "a" is the article."""
+        return ["ey1"] if letter == "a" else self.pronounce(letter)
+
     def _units(self, text: str) -> list[_Unit]:
-        """As `_words_and_marks`, with the gap before the last word of a question told apart."""
+        """As `_words_and_marks`, with the gap before the last word of a sentence told apart."""
         units = list(self._words_and_marks(text))
         gap: int | None = None  # the last one since the last mark
         for i, unit in enumerate(units):
-            if unit.name == "?" and gap is not None and ASKING_GAP in self._ids:
-                units[gap] = replace(units[gap], name=ASKING_GAP)
+            closing = CLOSING_GAPS.get(unit.name, "")
+            if gap is not None and closing in self._ids:
+                units[gap] = replace(units[gap], name=closing)
             if unit.name in MARKS:
                 gap = None
             elif unit.name == GAP:

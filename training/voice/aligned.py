@@ -20,10 +20,10 @@ from training.voice.data import SpokenCorpus
 from training.voice.flite import Segment
 from training.voice.lexicon import FIRST_ID, UNITS, VOWELS
 from tts.codec import Codec
-from tts.phonemes import ASKING_GAP, GAP, MARKS, Phonemes
+from tts.phonemes import CLOSING_GAPS, GAP, MARKS, Phonemes
 
 FRAME_S = 0.08
-_MARKS = {GAP, ASKING_GAP, *MARKS}
+_MARKS = {GAP, *CLOSING_GAPS.values(), *MARKS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,9 @@ class CorpusOptions:
         held_out: Speak with the ten held-out speakers instead, as many utterances each.
     """
 
-    utterances: int = 14_000
-    passers_by: int = 1_500
-    shipped_share: float = 0.45
+    utterances: int = 28_000
+    passers_by: int = 4_000
+    shipped_share: float = 0.35
     random_share: float = 0.3
     longest_s: float = 8.0
     shard_utterances: int = 250

@@ -22,11 +22,12 @@ from loguru import logger
 from training.voice.data import PHONES
 from training.voice.flite import pronounce
 from tts.phonemes import (
-    ASKING_GAP,
+    CLOSING_GAPS,
     GAP,
     LETTER_REACH,
     MARKS,
     LetterRules,
+    Phonemes,
     compacted,
     neighbourhoods,
 )
@@ -41,7 +42,7 @@ UNITS = (
     *MARKS,
     *(p for p in PHONES if p != "pau" and p not in VOWELS),
     *(vowel + stress for vowel in VOWELS for stress in "01"),
-    ASKING_GAP,
+    *dict.fromkeys(CLOSING_GAPS.values()),
 )
 # What people say and dictionaries leave out.
 _EXTRA = {
@@ -50,6 +51,7 @@ _EXTRA = {
     "hmm": "hh ah1 m",
     "mm": "ah1 m",
     "uh-huh": "ah1 hh ah1",
+    "miz": "m ih1 z",
     "parley": "p aa1 r l iy0",
     "wifi": "w ay1 f ay1",
     "voxtral": "v aa1 k s t r ax0 l",
@@ -180,10 +182,20 @@ def _align(word: str, phones: list[str], scores: Mapping[tuple[str, str], float]
     return pieces[::-1]
 
 
+def _said_wrong(
+    lexicon: Mapping[str, str], kept: Mapping[str, str], rules: LetterRules
+) -> dict[str, str]:
+    pronounce = Phonemes(UNITS, FIRST_ID, kept, rules).pronounce
+    return {word: phones for word, phones in lexicon.items() if pronounce(word) != phones.split()}
+
+
 def save_front_end(folder: Path, lexicon: Mapping[str, str], rules: Mapping[str, str]) -> None:
     """Write `phonemes.json` and the compressed tables."""
     sound_out = LetterRules(rules)
     kept = {w: p for w, p in lexicon.items() if not w.isalpha() or sound_out(w) != p.split()}
+    # What is said of a word that was left out may hang on others ("basis" is no plural of "basi").
+    while wrong := _said_wrong(lexicon, kept, sound_out):
+        kept |= wrong
     logger.info("{} of {} words follow the letter rules", len(lexicon) - len(kept), len(lexicon))
     tables = json.dumps({"words": compacted(kept), "letters": dict(rules)}, separators=(",", ":"))
     folder.mkdir(parents=True, exist_ok=True)

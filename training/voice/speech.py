@@ -10,7 +10,7 @@ and frames fed back are disturbed, so that the model learns to recover from its 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,13 @@ class SpeechExamples:
         run: SpeechRun,
         references: dict[int, np.ndarray],
     ):
-        self.sizes, self.utterances, self.run = sizes, utterances, run
-        self._references = references
-        self._lengths = np.array([len(u.codes) + len(u.ids) for u in utterances])
+        said = Counter(utterance.speaker for utterance in utterances)
+        # Who is heard only once has nothing else to be known by.
+        self.utterances = [u for u in utterances if said[u.speaker] > 1]
+        self.sizes, self.run, self._references = sizes, run, references
+        self._lengths = np.array([len(u.codes) + len(u.ids) for u in self.utterances])
         self._of_speaker: dict[int, list[int]] = defaultdict(list)
-        for index, utterance in enumerate(utterances):
+        for index, utterance in enumerate(self.utterances):
             self._of_speaker[utterance.speaker].append(index)
 
     def draw(self, chance: np.random.Generator) -> Batch:
@@ -197,7 +199,7 @@ class SpeechExamples:
         run, speaker = self.run, self.utterances[row].speaker
         if speaker in self._references and chance.random() < run.shipped_references:
             return self._ended(self._references[speaker])
-        others = [i for i in self._of_speaker[speaker] if i != row] or [row]
+        others = [i for i in self._of_speaker[speaker] if i != row]
         wanted = int(chance.integers(run.shortest_voice_frames, run.longest_voice_frames + 1))
         pieces, length = [], 0
         while length < wanted:
@@ -371,7 +373,8 @@ def train(
     examples = SpeechExamples(sizes, utterances, run, references)
     unseen = SpeechExamples(sizes, validation, run, references)
     rows = np.array_split(
-        np.argsort([len(u.codes) for u in validation]), max(1, len(validation) // VALIDATION_BATCH)
+        np.argsort([len(u.codes) for u in unseen.utterances]),
+        max(1, len(unseen.utterances) // VALIDATION_BATCH),
     )
     checks = [unseen.collate(r.tolist(), np.random.default_rng(3)).to(device) for r in rows]
     steppers = optimisers(model, run.matrix_lr, run.other_lr, run.plain_lr, _PLAIN)
