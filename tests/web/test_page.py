@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.web.catalogue import CATALOGUE
 from tests.web.conftest import LOSABLE, LOSE, free_port, live, no_page_errors, serving
@@ -27,6 +29,56 @@ new MutationObserver(() => {
   window.seen[document.body.dataset.state] = true;
   for (const look of ['now', 'partial']) if (document.querySelector('.' + look)) window.seen[look] = true;
 }).observe(document, { subtree: true, attributes: true, childList: true });
+"""
+# Notes what the page shows the agent doing whenever the phase of the call changes.
+PHASES = """
+window.phases = [];
+document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
+  const { phase, state } = document.body.dataset;
+  phases.push({ phase, state, hush: !document.getElementById('interrupt').disabled });
+}).observe(document.body, { attributeFilter: ['data-phase'] }));
+"""
+# Notes what the page sends, and keeps the channel so that a test may speak for the server.
+CHANNEL = """
+window.sent = [];
+const create = RTCPeerConnection.prototype.createDataChannel;
+RTCPeerConnection.prototype.createDataChannel = function (...about) {
+  window.channel = create.apply(this, about);
+  const send = channel.send.bind(channel);
+  channel.send = (text) => { sent.push(text); send(text); };
+  return channel;
+};
+"""
+BYE = """
+channel.onmessage({ data: JSON.stringify({
+  label: 'rtvi-ai', type: 'server-message', data: { event: 'bye', reason: 'It hung up.' } }) });
+"""
+COMPOSED_ESCAPE = """
+document.getElementById('text').dispatchEvent(
+  new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }));
+"""
+# Devices that are hidden until a microphone was allowed.
+HIDDEN_DEVICES = """
+window.devices = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.enumerateDevices = async () => (window.lent ? devices() : []);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await ask(wanted);
+  window.lent = stream.getAudioTracks()[0];
+  return stream;
+};
+"""
+LAST_MICROPHONE = """
+devices().then((all) => all.findLast((one) => one.kind === 'audioinput').deviceId)
+"""
+# Offers whose answers wait until the test lets them in.
+LATE_ANSWERS = """
+const place = window.fetch;
+window.fetch = async (path, about) => {
+  const answer = await place(path, about);
+  if (about.method === 'POST') await new Promise((go) => { window.answer = go; });
+  return answer;
+};
 """
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
@@ -123,6 +175,7 @@ def test_a_conversation_is_shown_as_it_happens(
 def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
     url, calls = stand_in
     page = new_page()
+    page.add_init_script(CHANNEL)
     page.goto(url)
     page.get_by_role("button", name="Type instead").click()
     expect(page.get_by_label("Type a message")).to_be_focused()
@@ -132,6 +185,11 @@ def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page
     assert next(iter(calls.calls.values())).typed == ["A berth for tonight?"]
     expect(page.locator("body")).to_have_attribute("data-state", "speaking")
     expect(page.locator('[data-turn="1"] .heard').first).to_be_visible()
+    page.get_by_role("button", name="Settings").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#settings")).to_be_hidden()
+    page.evaluate(COMPOSED_ESCAPE)
+    assert "interrupt" not in "".join(page.evaluate("sent")), "these were not meant for the agent"
     page.keyboard.press("Escape")
     expect(page.locator('[data-turn="1"] del')).to_have_count(1)
     page.locator("#transcript").focus()
@@ -177,6 +235,43 @@ def test_end_takes_back_a_call_that_waits_for_the_microphone(
         page.wait_for_function("window.late?.getAudioTracks()[0].readyState === 'ended'")
     assert page.locator("body").get_attribute("data-phase") == "idle"
     assert not calls.calls
+
+
+def test_end_takes_back_a_call_that_waits_for_the_server(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, calls = stand_in
+    page = new_page(bypass_csp=True)  # so that the test may wait for JavaScript
+    page.add_init_script(LATE_ANSWERS)
+    with no_page_errors(page):
+        page.goto(url)
+        expect(page.get_by_label("Harbour office")).to_be_checked()
+        page.get_by_role("button", name="Talk").click()
+        page.wait_for_function("Boolean(window.answer)")
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+        assert calls.active == 1
+        page.evaluate("answer()")
+        deadline_s = time.monotonic() + 9
+        while calls.active:
+            assert time.monotonic() < deadline_s, "the server was not told"
+            page.wait_for_timeout(20)
+    assert page.locator("body").get_attribute("data-phase") == "idle"
+    assert page.evaluate("document.getElementById('ear').srcObject") is None
+
+
+def test_a_microphone_chosen_in_an_earlier_visit_is_used_at_once(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page(permissions=["microphone"])
+    page.add_init_script(HIDDEN_DEVICES)
+    page.goto(url)
+    chosen = page.evaluate(LAST_MICROPHONE)
+    page.evaluate("(id) => localStorage.setItem('parley.microphone', id)", chosen)
+    live(page, url)
+    assert page.evaluate("lent.getSettings().deviceId") == chosen
+    expect(page.locator("#microphone")).to_have_value(chosen)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +374,101 @@ def test_every_lost_connection_is_tried_once_more(
     page.evaluate(LOSE)
     page.evaluate(LOSE)
     expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+
+
+def failing(page: Page, times: int) -> list[Route]:
+    """Let so many offers fail as they do without a network; answers all that were made so far."""
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.append(route)
+        if len(asked) > times:
+            route.continue_()
+        else:
+            route.abort("internetdisconnected")
+
+    page.route("**/api/offer", answer)
+    return asked
+
+
+def test_a_reconnection_outlasts_requests_that_fail(losable: tuple[Page, StandInCalls]) -> None:
+    page, calls = losable
+    (first,) = calls.calls
+    asked = failing(page, times=2)
+    assert page.evaluate(LOSE) == "reconnecting"
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    assert len(asked) == 3
+    assert list(calls.calls) == [first], "the same call goes on"
+
+
+def test_a_reconnection_gives_up_after_some_seconds(losable: tuple[Page, StandInCalls]) -> None:
+    page, _ = losable
+    asked = failing(page, times=100)
+    page.evaluate(LOSE)
+    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
+    assert 2 <= len(asked) <= 6
+
+
+def test_a_network_that_is_back_is_used_at_once(losable: tuple[Page, StandInCalls]) -> None:
+    page, _ = losable
+    failing(page, times=1)
+    page.clock.install()
+    page.clock.pause_at(datetime.now() + timedelta(seconds=30))  # no pause ends by itself
+    with page.expect_event("requestfailed"):
+        page.evaluate(LOSE)
+    page.wait_for_timeout(1000)
+    assert page.locator("body").get_attribute("data-phase") == "reconnecting"
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+
+
+def test_a_reconnection_leaves_the_keyboard_where_it_was(
+    losable: tuple[Page, StandInCalls],
+) -> None:
+    page, _ = losable
+    page.get_by_label("Type a message").focus()
+    page.keyboard.type("please")
+    page.evaluate(LOSE)
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    page.keyboard.type(" tell me")
+    expect(page.get_by_label("Type a message")).to_have_value("please tell me")
+    expect(page.locator("#mute")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_key_meant_for_a_call_that_ends_places_no_other(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.add_init_script(CHANNEL)
+    live(page, url)
+    expect(page.locator('[data-turn="0"] .reply')).to_be_visible()
+    page.get_by_label("Type a message").focus()
+    page.keyboard.type("ok")
+    page.evaluate(BYE)
+    expect(page.locator("#transcript")).to_be_focused()
+    page.keyboard.type(" and thanks")
+    page.keyboard.press("Enter")
+    assert page.locator("body").get_attribute("data-phase") == "ended"
+
+
+def test_a_reconnection_goes_on_showing_what_the_agent_does(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, calls = stand_in
+    page = new_page()
+    page.add_init_script(LOSABLE + PHASES)
+    live(page, url)
+    expect(page.locator("body")).to_have_attribute("data-state", "speaking")
+    page.evaluate(LOSE)
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    assert page.evaluate("phases.at(-1)") == {"phase": "live", "state": "speaking", "hush": True}
+    calls.calls.clear()  # the server gave it up: a new call begins
+    page.evaluate(LOSE)
+    expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    assert page.evaluate("phases.at(-1)") == {"phase": "live", "state": "listening", "hush": False}
 
 
 def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(

@@ -55,12 +55,11 @@ async function begin({ typing = false } = {}) {
   const attempt = ++attempts;
   let track;
   try {
-    track = typing ? silence(context) : await openMicrophone(settings.microphone);
+    track = typing ? silence(context) : await openChosenMicrophone();
   } catch (trouble) {
     return attempt === attempts && refuse(trouble);
   }
   if (attempt !== attempts) return track.stop(); // ended while the browser still asked
-  settings.listMicrophones();
   transcript.clear();
   ribbon.clear();
   $('agent-name').textContent = transcript.agentName = settings.personaTitle;
@@ -72,6 +71,7 @@ async function begin({ typing = false } = {}) {
   call.addEventListener('renewed', () => {
     transcript.clear();
     ribbon.clear();
+    showState('listening', '', PHASES.reconnecting);
     mention({ message: 'The call was over when you came back.', cure: 'A new one has begun.' });
   });
   call.addEventListener('sound', ({ detail }) => {
@@ -81,6 +81,15 @@ async function begin({ typing = false } = {}) {
   });
   call.start(track);
   setMuted(false);
+}
+
+// Browsers may hide which microphones there are until one is allowed: the kept choice shows only then.
+async function openChosenMicrophone() {
+  const track = await openMicrophone(settings.microphone);
+  await settings.listMicrophones();
+  if (!settings.microphone || track.getSettings().deviceId === settings.microphone) return track;
+  track.stop();
+  return openMicrophone(settings.microphone);
 }
 
 function end() {
@@ -117,8 +126,9 @@ async function useTrack(track, placed) {
 function onPhase({ phase, reason }, typing) {
   announce(reason || PHASES[phase]);
   if (phase === 'ended') return leave(reason);
+  const placed = document.body.dataset.phase === 'connecting'; // whoever reconnects may be typing
   setPhase(phase);
-  if (phase === 'live') (typing ? $('text') : $('mute')).focus();
+  if (placed && phase === 'live') (typing ? $('text') : $('mute')).focus();
 }
 
 function onEvent(event) {
@@ -151,6 +161,7 @@ function mention({ message, cure }) {
 }
 
 function leave(reason) {
+  const lostFocus = document.querySelector('.controls').contains(document.activeElement);
   call = null;
   transcript.end();
   network.stop();
@@ -158,7 +169,7 @@ function leave(reason) {
   setPhase($('transcript').children.length ? 'ended' : 'idle');
   $('state').firstElementChild.textContent = PHASES.ended;
   $('state').lastElementChild.textContent = reason ?? '';
-  $('talk').focus();
+  if (lostFocus) $('transcript').focus(); // no button: a key meant for this call must not place another
 }
 
 function refuse(trouble) {
@@ -181,8 +192,9 @@ function setPhase(phase) {
   document.body.dataset.calling = calling;
   $('transcript').hidden = phase === 'idle';
   $('talk-label').textContent = calling ? 'End' : phase === 'ended' ? 'Talk again' : 'Talk';
-  if (PHASES[phase] && phase !== 'live') showState(document.body.dataset.state, '', PHASES[phase]);
-  if (phase === 'live') showState('listening', '');
+  // A reconnection changes nothing about what the agent does.
+  const state = phase === 'connecting' ? 'listening' : document.body.dataset.state;
+  if (PHASES[phase]) showState(state, '', phase === 'live' ? STATES[state] : PHASES[phase]);
 }
 
 function showState(state, reason, title = STATES[state]) {
@@ -234,8 +246,8 @@ settings.addEventListener('microphone', async () => {
 addEventListener('pagehide', () => call?.end()); // a closed tab hangs up at once
 document.addEventListener('keydown', (event) => {
   const busy = event.target.closest('input, select, textarea, button, [popover]');
-  if (!call || event.altKey || event.ctrlKey || event.metaKey) return;
-  if (event.key === 'Escape') call.interrupt();
+  if (!call || event.isComposing || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === 'Escape' && !document.querySelector(':popover-open')) call.interrupt();
   if (busy || event.repeat) return;
   if (event.key === ' ') setMuted($('mute').getAttribute('aria-pressed') !== 'true');
   else if (event.key === '/') $('text').focus();

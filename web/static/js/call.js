@@ -6,6 +6,9 @@ import { connectionTrouble, lostTrouble, Trouble } from './trouble.js';
 const CONNECT_WITHIN_MS = 10_000;
 const LOST_AFTER_MS = 3_000;
 const CANDIDATE_BATCH_MS = 50;
+const RECONNECT_WITHIN_MS = 9_000; // the server waits ten seconds for a caller who vanished
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 2_000;
 
 export class Call extends EventTarget {
   #door; #wishes; #iceServers; #track;
@@ -42,7 +45,10 @@ export class Call extends EventTarget {
   set muted(muted) { this.#track.enabled = !muted; }
   say(text) { return this.#send(sendText(text)); }
   interrupt() { return this.#send(interrupt()); }
-  end(reason = 'You hung up.') { this.#close(); this.#phase('ended', reason); }
+  end(reason = 'You hung up.') {
+    this.#phase('ended', reason);
+    this.#close();
+  }
 
   async #connect(restart = false) {
     const pc = this.#pc = new RTCPeerConnection({ iceServers: this.#iceServers });
@@ -62,7 +68,7 @@ export class Call extends EventTarget {
       ...(restart && { pc_id: this.#pcId, restart_pc: true }),
       request_data: this.#wishes,
     });
-    if (this.#over || pc !== this.#pc) return;
+    if (pc !== this.#pc) return;
     if (restart && answer.pc_id !== this.#pcId) this.#emit('renewed');
     this.#pcId = answer.pc_id;
     this.#answer = answer.sdp;
@@ -103,7 +109,7 @@ export class Call extends EventTarget {
   }
 
   #sendCandidates() {
-    if (!this.#candidates.length || this.#over) return;
+    if (!this.#candidates.length) return;
     // One that is late or lost does no harm: the connection itself is watched.
     this.#door.candidates(this.#pcId, this.#candidates.splice(0)).catch(() => {});
   }
@@ -129,11 +135,25 @@ export class Call extends EventTarget {
     this.#phase('reconnecting');
     const lost = this.#pc;
     try {
-      await this.#connect(true);
+      await this.#connectAgain();
     } catch {
       this.#fail(lostTrouble());
     } finally {
       lost.close(); // not before it is replaced: to the server that is hanging up
+    }
+  }
+
+  // A network that was just lost may need some seconds, or give way to another one.
+  async #connectAgain() {
+    const until_ms = performance.now() + RECONNECT_WITHIN_MS;
+    for (let pause_ms = FIRST_PAUSE_MS; !this.#over; pause_ms = Math.min(2 * pause_ms, LONGEST_PAUSE_MS)) {
+      try {
+        return await this.#connect(true);
+      } catch (error) {
+        this.#pc.close();
+        if (performance.now() + pause_ms > until_ms) throw error;
+      }
+      await pauseOrOnline(pause_ms);
     }
   }
 
@@ -150,16 +170,19 @@ export class Call extends EventTarget {
   }
 
   #fail(trouble) {
-    if (this.#over) return;
-    this.#close();
     this.#emit('trouble', trouble);
+    this.#close();
   }
 
   #close() {
     this.#over = true;
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#pc?.close();
     this.#track?.stop();
+    const [pc, channel] = [this.#pc, this.#channel];
+    if (channel?.readyState !== 'connecting') return pc?.close();
+    // The server learns only over the connection that a call is over: one on its way is made first.
+    channel.onopen = () => pc.close();
+    setTimeout(() => pc.close(), CONNECT_WITHIN_MS);
   }
 
   #after(ms, action) {
@@ -171,5 +194,16 @@ export class Call extends EventTarget {
   }
 
   #phase(phase, reason = '') { this.#emit('phase', { phase, reason }); }
-  #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  // A call that is over has nothing more to tell.
+  #emit(name, detail) {
+    if (!this.#over) this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+function pauseOrOnline(ms) {
+  return new Promise((done) => {
+    setTimeout(done, ms);
+    addEventListener('online', done, { once: true });
+  });
 }

@@ -52,7 +52,7 @@ export function connectionTrouble(localCandidates, answerSdp, hasRelay) {
 }
 
 export const lostTrouble = () =>
-  new Trouble('The connection was lost.', 'It was tried once more without luck. Check your network and call again.');
+  new Trouble('The connection was lost.', 'Connecting again did not work. Check your network and call again.');
 
 /** Show `trouble` in the alert region; `act` maps retry, typing, key to what they do. */
 export function showTrouble(region, trouble, act) {
