@@ -9,27 +9,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
+from tts.spoken_beside import Place, Word, in_context, street_or_saint
 from tts.spoken_marks import address, only_speakable, symbol, without_markdown
-from tts.spoken_numbers import (
-    MONTHS,
-    UNITS,
-    cardinal,
-    digits,
-    number_in_words,
-    ordinal,
-    plural_of,
-    year,
-)
+from tts.spoken_numbers import cardinal, digits, number_in_words
 
 _EDGES = re.compile(r"^([(\"'“‘¿¡«{]*)(.*?)([)\"'”’»}.,;:!?…]*)$", re.DOTALL)
 _ABBREVIATIONS = {
     "dr.": "Doctor", "mr.": "Mister", "mrs.": "Missus", "ms.": "Miz", "prof.": "Professor",
-    "st.": "Saint", "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus",
-    "vs": "versus", "approx.": "approximately", "no.": "number", "nr.": "number", "tel.": "telephone",
+    "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus",
+    "vs": "versus", "approx.": "approximately", "no.": "number", "nr.": "number",
+    "ext.": "extension", "ext": "extension", "ref.": "reference", "tel.": "telephone",
     "dept.": "department", "jr.": "junior", "sr.": "senior", "a.m.": "a m", "p.m.": "p m", "am": "am",
     "pm": "p m", "w/": "with", "w/o": "without", "aka": "also known as", "ave.": "Avenue",
     "mon.": "Monday", "tue.": "Tuesday", "wed.": "Wednesday", "thu.": "Thursday", "fri.": "Friday",
@@ -37,14 +29,8 @@ _ABBREVIATIONS = {
     "oct.": "October", "nov.": "November", "dec.": "December",
 }  # fmt: skip
 _INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
-_ONLY_BEFORE_NUMBERS = frozenset({"no.", "nr."})
-_YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
-_BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid
-spring summer autumn fall winter ©"""
-_YEAR_LEADS = frozenset(_BEFORE_YEARS.split())
-_MONTH_NAMES = frozenset(MONTHS) | {month[:3] for month in MONTHS} | {"Sept"}
-_SIZES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
-_LEADING_CURRENCY = {"$": "dollars", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"}
+_ONLY_BEFORE_NUMBERS = frozenset({"no.", "nr.", "ext.", "ext", "ref."})
+_KEYS = {"*": "star", "#": "hash"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +63,40 @@ def speakable(
     """
     english = language.split("-")[0].lower() == "en"
     said = {**{k.lower(): v for k, v in (lexicon or {}).items()}, **(lexicon or {})}
-    words = [(w, n == 0) for line in text.splitlines() for n, w in enumerate(line.split())]
-    bare = [_bare(without_markdown(word, first_in_line=first)) for word, first in words]
+    written = [(w, n == 0) for line in text.splitlines() for n, w in enumerate(line.split())]
+    words = [_split(without_markdown(word, first_in_line=first)) for word, first in written]
     return [
-        Spoken(word, _say(without_markdown(word, first_in_line=first), bare, at, said, english))
-        for at, (word, first) in enumerate(words)
+        Spoken(word, _say(Place(words, at), said, english)) for at, (word, _) in enumerate(written)
     ]
 
 
-def _say(word: str, bare: Sequence[str], at: int, lexicon: Mapping[str, str], english: bool) -> str:
-    before, core, after = _split(word)
+def _say(place: Place, lexicon: Mapping[str, str], english: bool) -> str:
+    before, core, after = place.words[place.at]
+    word = f"{before}{core}{after}"
     if listed := lexicon.get(core) or lexicon.get(core.lower()):
         return f"{before}{listed}{after}"
     if found := address(core):
-        return f"{before}{found if not english else _english(found, bare, at)}{after}"
+        return f"{before}{_english(found, place) if english else found}{after}"
     if not english:
         return only_speakable(word, numbers=True)  # a voice reads its own language's numbers best
-    dotted = f"{core}." if after.startswith(".") else core
-    if abbreviation := _abbreviation(dotted, bare, at):
-        return f"{before}{abbreviation}{after[1:] if dotted.endswith('.') else after}"
+    if abbreviation := _abbreviation(f"{core}.", place) if after.startswith(".") else None:
+        return f"{before}{abbreviation}{after[1:]}"
+    if abbreviation := _abbreviation(core, place):
+        return f"{before}{abbreviation}{after}"
     if _INITIALS.fullmatch(core + after):
         return " ".join(character for character in core if character != ".")
+    if core in _KEYS:
+        return f"{before}{_key(place)}{after}"
     if named := symbol(word):
-        return named if _between_words(bare, at) or word in ("&", "@", "%", "°") else ""
-    spoken = _english(core, bare, at)
+        return named if _between_words(place) or word in ("&", "@", "%", "°") else ""
+    spoken = _english(core, place)
     return f"{_quiet(before)}{spoken}{_quiet(after)}" if spoken else ""
 
 
-def _english(core: str, bare: Sequence[str], at: int) -> str:
+def _english(core: str, place: Place) -> str:
     """A word without its edges, with no digit left."""
-    if in_context := _in_context(core, bare, at):
-        return in_context
+    if beside := in_context(place):
+        return beside
     if (number := number_in_words(core)) is not None:
         return number
     # "H200", "mp3", "COVID-19", "and/or", "½": letters as they are, the digits between them read.
@@ -127,74 +116,35 @@ def _left_over(part: str) -> str:
     return part
 
 
-def _in_context(core: str, bare: Sequence[str], at: int) -> str | None:
-    """Words that are said differently beside others, or None."""
-    last = bare[at - 1] if at else ""
-    following = bare[at + 1] if at + 1 < len(bare) else ""
-    if core in UNITS and re.fullmatch(r"[\d.,]*\d", last):
-        return plural_of(last, core)
-    if core in _SIZES and last[:1] in _LEADING_CURRENCY:
-        return f"{core} {_LEADING_CURRENCY[last[0]]}"
-    if core[:1] in _LEADING_CURRENCY and following in _SIZES:
-        return cardinal(core[1:]) if re.fullmatch(r"[\d,.]*\d", core[1:]) else None
-    if not core.isascii() or not core.isdigit():
+def _abbreviation(form: str, place: Place) -> str | None:
+    lower = form.lower()
+    if lower in _ONLY_BEFORE_NUMBERS and not place.following[:1].isdigit():
         return None
-    if _in_phone_number(bare, at):
-        return digits(core)
-    if 1 <= int(core) <= 31 and len(core) <= 2:
-        if last in _MONTH_NAMES:
-            return ordinal(core)
-        if following in _MONTH_NAMES:
-            return f"the {ordinal(core)} of"
-    if _YEAR.fullmatch(core):
-        led = last.lower() in _YEAR_LEADS or last in _MONTH_NAMES
-        if led or (core >= "1900" and not following[:1].islower()):
-            return year(core)
-        beside = at >= 2 and bare[at - 2] in _MONTH_NAMES
-        return year(core) if beside else None
-    return None
-
-
-def _in_phone_number(bare: Sequence[str], at: int) -> bool:
-    """Groups of digits in a row that are too many, or begin too oddly, to be anything else."""
-    group = partial(re.fullmatch, r"\+?\(?\d{1,4}\)?(?:-\d{2,4})*")
-    first, last = at, at
-    while first and group(bare[first - 1]):
-        first -= 1
-    while last + 1 < len(bare) and group(bare[last + 1]):
-        last += 1
-    run = bare[first : last + 1]
-    count = sum(character.isdigit() for word in run for character in word)
-    return len(run) >= 2 and count >= 7 and (run[0][0] in "+0(" or len(run) >= 3)
-
-
-def _abbreviation(dotted: str, bare: Sequence[str], at: int) -> str | None:
-    following = bare[at + 1] if at + 1 < len(bare) else ""
-    lower = dotted.lower()
-    if lower in _ONLY_BEFORE_NUMBERS and not following[:1].isdigit():
+    if lower in ("am", "pm") and not place.last[-1:].isdigit():
         return None
-    if lower in ("am", "pm") and not (at and bare[at - 1][-1:].isdigit()):
-        return None
-    if lower == "st." and not following[:1].isupper():
-        return "Street"
+    if lower == "st." or form == "St":
+        return street_or_saint(place)
     return "a m" if lower == "am" else _ABBREVIATIONS.get(lower)
 
 
-def _between_words(bare: Sequence[str], at: int) -> bool:
-    return 0 < at < len(bare) - 1 and bool(bare[at - 1]) and bool(bare[at + 1])
+def _key(place: Place) -> str:
+    """A star or hash by itself: a key of a phone, unless numbers stand beside it."""
+    if place.core == "#" and place.following[:1].isdigit():
+        return "number"
+    if place.core == "*" and place.last[-1:].isdigit() and place.following[:1].isdigit():
+        return "times"
+    return _KEYS[place.core]
 
 
-def _split(word: str) -> tuple[str, str, str]:
+def _between_words(place: Place) -> bool:
+    return bool(place.last) and bool(place.following)
+
+
+def _split(word: str) -> Word:
     before, core, after = _EDGES.match(word).groups()  # type: ignore[union-attr]
     if before.endswith("'") and re.fullmatch(r"\d0s", core):
         before, core = before[:-1], f"'{core}"  # the '90s
-    if before.endswith("(") and re.match(r"\d{3}\)", core):
-        before, core = before[:-1], f"({core}"  # (555) 0100
-    return before, core, after
-
-
-def _bare(word: str) -> str:
-    return _split(word)[1]
+    return Word(before, core, after)
 
 
 def _quiet(edge: str) -> str:

@@ -8,6 +8,11 @@ import unicodedata
 _IMAGE = re.compile(r"!\[")
 _LINK_END = re.compile(r"\]\([^)\s]*\)?")
 _FENCE = re.compile(r"^(```|~~~)\w*$")
+# A star or hash by itself is a key to press, not markup.
+_KEY = re.compile(
+    r"^(?:`|\\|\*\*(?=#))?([(\"'“‘]*[*#][)\"'”’.,;:!?…]*)(?:`|\*\*)?([)\"'”’.,;:!?…]*)$"
+)
+_ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*+|(?<!\w)_+|_+(?!\w)|~~|`+")
 _TAG = re.compile(r"</?[A-Za-z][^<>\s]*>?|^/?>$")
 _RULE = re.compile(r"^([-*_=])\1{2,}$|^\|?[-:|]{2,}\|?$")
@@ -28,7 +33,7 @@ _SYMBOLS = {
     "$": "dollars", "£": "pounds", "°": "degrees", "→": "to", "×": "times", "÷": "divided by",
     "±": "plus or minus", "≈": "about", "~": "about", "<": "less than", ">": "more than",
     "≤": "at most", "≥": "at least", "§": "section", "№": "number", "µ": "micro", "/": "slash",
-    "#": "number", "–": "–", "—": "—", "-": "–",
+    "–": "–", "—": "—", "-": "–",
 }  # fmt: skip
 _KEPT = frozenset("'’-.,;:!?…—–()\"“”‘¿¡、。！？，；：「」『』؟،؛")
 
@@ -41,9 +46,12 @@ def without_markdown(word: str, *, first_in_line: bool) -> str:
         return ""
     if first_in_line and (_HEADING.match(word) or _BULLET.match(word)):
         return ""
+    if key := _KEY.match(word):
+        return f"{key[1]}{key[2]}"
     word = _LINK_END.sub("", _IMAGE.sub("", word))
     word = _TAG.sub("", word)
-    return _EMPHASIS.sub("", word).strip("|").replace("[", "").replace("]", "")
+    word = _ESCAPE.sub("", _EMPHASIS.sub("", word))
+    return word.strip("|").replace("[", "").replace("]", "")
 
 
 def address(word: str) -> str | None:

@@ -18,6 +18,10 @@ _CURRENCIES = {
     "¥": ("yen", "yen", "sen", "sen"),
     "₹": ("rupee", "rupees", "paisa", "paise"),
 }
+_DOLLARS = {"US": "US", "CA": "Canadian", "C": "Canadian", "AU": "Australian", "A": "Australian",
+            "NZ": "New Zealand", "HK": "Hong Kong"}  # fmt: skip
+for _country, _whose in _DOLLARS.items():
+    _CURRENCIES[f"{_country}$"] = (f"{_whose} dollar", f"{_whose} dollars", "cent", "cents")
 _MAGNITUDES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion",
                "B": "billion", "tn": "trillion"}  # fmt: skip
 UNITS = {
@@ -35,7 +39,9 @@ UNITS = {
     "s": ("second", "seconds"), "sec": ("second", "seconds"), "min": ("minute", "minutes"),
     "h": ("hour", "hours"), "hr": ("hour", "hours"), "hrs": ("hour", "hours"),
     "°": ("degree", "degrees"), "°C": ("degree Celsius", "degrees Celsius"),
-    "°F": ("degree Fahrenheit", "degrees Fahrenheit"), "%": ("percent", "percent"),
+    "°F": ("degree Fahrenheit", "degrees Fahrenheit"), "℃": ("degree Celsius", "degrees Celsius"),
+    "℉": ("degree Fahrenheit", "degrees Fahrenheit"), "%": ("percent", "percent"),
+    "¢": ("cent", "cents"),
     "m²": ("square metre", "square metres"), "km²": ("square kilometre", "square kilometres"),
     "dB": ("decibel", "decibels"), "px": ("pixel", "pixels"),
     "fps": ("frame per second", "frames per second"),
@@ -43,40 +49,95 @@ UNITS = {
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _AMOUNT = rf"\d+,\d\d|{_NUMBER}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_CURRENCY = "|".join(sorted(map(re.escape, _CURRENCIES), key=len, reverse=True))
+_PER = {"mo": "month", "mth": "month", "wk": "week", "yr": "year", "d": "day"}
+_SIGNS = {"-": "minus ", "−": "minus ", "+": "plus ", "~": "about ", "≈": "about ",
+          "±": "plus or minus ", "<": "less than ", ">": "more than ", "≤": "at most ",
+          "≥": "at least ", "<=": "at most ", ">=": "at least ", "": ""}  # fmt: skip
+_SIGN = "[<>]=|[-−+~≈±<>≤≥]|"
+_VULGAR = re.compile(r"(?P<after_whole>(?<=\d)-?)?(?P<fraction>[¼-¾⅐-⅞])")
+_PROPER = "|".join(f"{top}/{bottom}" for bottom in range(2, 11) for top in range(1, bottom))
+PROPER_FRACTION = re.compile(_PROPER)
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    ("money", rf"(?P<sign>[-−]?)(?P<currency>[$€£¥₹])(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
-    ("money", rf"(?P<sign>[-−]?)(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|tn)?(?P<currency>[$€£¥₹])"),
+    ("money", rf"(?P<sign>{_SIGN})(?P<currency>{_CURRENCY})(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
+    ("money", rf"(?P<currency>{_CURRENCY})(?P<sign>[-−])(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
+    ("money", rf"(?P<sign>{_SIGN})(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|tn)?(?P<currency>{_CURRENCY})"),
     ("clock", r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::[0-5]\d)?(?P<half>[aApP]\.?[mM]\.?)?"),
+    ("clock", r"(?P<hour>1[0-2]|0?[1-9])\.(?P<minute>[0-5]\d)(?P<half>[aApP]\.?[mM]\.?)"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])(?P<minute>)(?P<half>[aApP]\.?[mM]\.?)"),
     ("date", r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>[0-2]\d|3[01])"),
     ("date", r"(?P<month>0?[1-9]|1[0-2])/(?P<day>0?[1-9]|[12]\d|3[01])/(?P<year>\d{4}|\d\d)"),
     ("date", r"(?P<day>0?[1-9]|[12]\d|3[01])[./](?P<month>0?[1-9]|1[0-2])[./](?P<year>\d{4}|\d\d)"),
-    ("phone", r"(?P<digits>\+\d[\d().-]*|(?:\d-)?\(?\d{3}\)?[-.]\d{3}[-.]\d{4}|\d{3}-\d{4})"),
+    ("phone", r"(?P<digits>\+\d[\d().-]*|(?:\d-)?\(?\d{3}(?:\)[-.]?|[-.])\d{3}[-.]\d{4}|\d{3}-\d{4})"),
+    ("code", r"(?P<digits>\d+(?:-\d+){2,})"),
     ("decade", r"(?P<decade>(?:1[1-9]|20)\d0|['’]\d0)[’']?s"),
     ("ordinal", r"(?P<number>\d+)(?:st|nd|rd|th)"),
+    ("mixed", rf"(?P<sign>{_SIGN})(?P<whole>\d{{1,3}})-(?P<fraction>{_PROPER})(?P<unit>{_UNIT})?"),
     ("fraction", r"(?P<top>\d{1,2})/(?P<bottom>[2-9]|10)"),
     ("pair", r"(?P<first>\d+)/(?P<second>\d+)"),
-    ("range", rf"(?P<first>{_NUMBER})[-–—](?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
-    ("quantity", rf"(?P<sign>[-−+~]?)(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
+    ("range", rf"(?P<first>{_NUMBER})(?P<dash>[-–—])(?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
+    ("quantity", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
     ("sized", rf"(?P<amount>{_NUMBER})(?P<size>k|K|M|bn)"),
     ("version", r"v?(?P<parts>\d+(?:\.\d+){2,})"),
-    ("plain", rf"(?P<sign>[-−+~]?)(?P<number>{_NUMBER})"),
+    ("plain", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})"),
     ("counted", r"#(?P<number>\d+)"),
 )  # fmt: skip
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS)
-_SIGNS = {"-": "minus ", "−": "minus ", "+": "plus ", "~": "about ", "": ""}
 
 
 def number_in_words(word: str) -> str | None:
     """The word in words when it is a number of any kind by itself, else None."""
+    if said := _one_or_two(word):
+        return said
+    amount, _, unit = word.rpartition("/")
+    said, name = _one_or_two(amount), per_name(unit)
+    return f"{said} per {name}" if said and name else None
+
+
+def per_name(unit: str) -> str | None:
+    """What stands after a slash in a rate, `$5/mo` or `5mg/day`, by its name; else None."""
+    if unit in UNITS:
+        return UNITS[unit][0]
+    return _PER.get(unit) or (unit if re.fullmatch("[a-z]{3,}", unit) else None)
+
+
+def leading_money(word: str) -> tuple[str, str] | None:
+    """The amount and the currency, in words, of a word that may have "million" after it."""
+    match = re.fullmatch(rf"({_SIGN})({_CURRENCY})({_AMOUNT})", word)
+    if not match:
+        return None
+    return _SIGNS[match[1]] + cardinal(_with_point(match[3])), _CURRENCIES[match[2]][1]
+
+
+def fraction_after_whole(fraction: str) -> str:
+    """The half of "one and a half"."""
+    top, _, bottom = fraction.partition("/")
+    said = _fraction({"top": top, "bottom": bottom})
+    article = "an" if bottom == "8" else "a"
+    return said.replace("one", article, 1) if top == "1" else said
+
+
+def _one_or_two(word: str) -> str | None:
+    """A number, or two with a dash between them."""
+    if said := _one(word):
+        return said
+    first, dash, second = word.replace("–", "-").partition("-")
+    begin, end = (_one(first), _one(second)) if dash else (None, None)
+    return f"{begin} to {end}" if begin and end else None
+
+
+def _one(word: str) -> str | None:
+    word = _VULGAR.sub(_spelled_out, word)
     for kind, pattern in _COMPILED:
         if match := pattern.fullmatch(word):
             return _READERS[kind](match.groupdict())
-    first, dash, second = word.replace("–", "-").partition("-")
-    if not dash:
-        return None
-    begin, end = number_in_words(first), number_in_words(second)
-    return f"{begin} to {end}" if begin and end else None
+    return None
+
+
+def _spelled_out(vulgar: re.Match[str]) -> str:
+    """1½ as 1-1/2, ½ as 1/2."""
+    fraction = unicodedata.normalize("NFKC", vulgar["fraction"]).replace("⁄", "/")
+    return fraction if vulgar["after_whole"] is None else f"-{fraction}"
 
 
 def cardinal(number: str) -> str:
@@ -117,7 +178,7 @@ def _money(part: dict[str, str]) -> str:
     sign = _SIGNS[part["sign"]]
     if part["size"]:
         return f"{sign}{cardinal(part['amount'])} {_MAGNITUDES[part['size']]} {many}"
-    amount = re.sub(r",(\d\d)$", r".\1", part["amount"])  # €1,50
+    amount = _with_point(part["amount"])
     whole, _, fraction = amount.partition(".")
     if len(fraction) not in (0, 2):
         return f"{sign}{cardinal(part['amount'])} {many}"
@@ -126,6 +187,10 @@ def _money(part: dict[str, str]) -> str:
         return said
     small = f"{cardinal(str(int(fraction)))} {cent if int(fraction) == 1 else cents}"
     return small if whole == "0" else f"{said} and {small}"
+
+
+def _with_point(amount: str) -> str:
+    return re.sub(r",(\d\d)$", r".\1", amount)  # €1,50
 
 
 def _clock(part: dict[str, str]) -> str:
@@ -161,9 +226,33 @@ def _fraction(part: dict[str, str]) -> str:
     return f"{cardinal(str(top))} {name if top == 1 else many}"
 
 
+def _mixed(part: dict[str, str]) -> str:
+    said = f"{cardinal(part['whole'])} and {fraction_after_whole(part['fraction'])}"
+    unit = f" {UNITS[part['unit']][1]}" if part["unit"] else ""
+    return f"{_SIGNS[part['sign']]}{said}{unit}"
+
+
 def _range(part: dict[str, str]) -> str:
-    said = f"{cardinal(part['first'])} to {cardinal(part['second'])}"
-    return f"{said} {UNITS[part['unit']][1]}" if part["unit"] else said
+    first, second, unit = part["first"], part["second"], part["unit"]
+    if part["dash"] == "-" and not unit and _is_code(first, second):
+        return digits(first + second)
+    said = f"{cardinal(first)} to {cardinal(second)}"
+    return f"{said} {UNITS[unit][1]}" if unit else said
+
+
+def _is_code(first: str, second: str) -> bool:
+    """Whether two numbers with a hyphen between them are no range, nor a score like 21-19."""
+    if not (first.isdigit() and second.isdigit()):
+        return False
+    if any(len(number) > 1 and number[0] == "0" for number in (first, second)):
+        return True
+    if len(first) <= 2 and len(second) <= 2:
+        return False
+    if len(second) <= 2:
+        second = first[: -len(second)] + second  # 1914-18
+    longer = len(second) - len(first)
+    upwards = longer > 0 or (longer == 0 and second > first)
+    return not upwards or (longer > 1 and not second.endswith("00"))  # 1-1000 is a range
 
 
 def _quantity(part: dict[str, str]) -> str:
@@ -171,13 +260,20 @@ def _quantity(part: dict[str, str]) -> str:
     return f"{_SIGNS[part['sign']]}{cardinal(part['number'])} {unit}"
 
 
+def _counted(part: dict[str, str]) -> str:
+    number = part["number"]
+    return f"number {digits(number) if len(number) >= 4 else cardinal(number)}"  # order #10234
+
+
 _READERS = {
     "money": _money,
     "clock": _clock,
     "date": _date,
     "phone": lambda part: ("plus " if part["digits"][0] == "+" else "") + digits(part["digits"]),
+    "code": lambda part: digits(part["digits"]),
     "decade": _decade,
     "ordinal": lambda part: ordinal(part["number"]),
+    "mixed": _mixed,
     "fraction": _fraction,
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",
     "range": _range,
@@ -185,5 +281,5 @@ _READERS = {
     "sized": lambda part: f"{cardinal(part['amount'])} {_MAGNITUDES[part['size']]}",
     "version": lambda part: " point ".join(map(cardinal, part["parts"].split("."))),
     "plain": lambda part: _SIGNS[part["sign"]] + cardinal(part["number"]),
-    "counted": lambda part: f"number {cardinal(part['number'])}",
+    "counted": _counted,
 }

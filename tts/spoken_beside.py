@@ -1,0 +1,191 @@
+"""Words that are said differently beside others: phone numbers, codes, years, units, streets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tts.spoken_numbers import (
+    MONTHS,
+    PROPER_FRACTION,
+    UNITS,
+    digits,
+    fraction_after_whole,
+    leading_money,
+    number_in_words,
+    ordinal,
+    per_name,
+    plural_of,
+    year,
+)
+
+_YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
+_BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid
+spring summer autumn fall winter ©"""
+_YEAR_LEADS = frozenset(_BEFORE_YEARS.split())
+_MONTH_NAMES = frozenset(MONTHS) | {month[:3] for month in MONTHS} | {"Sept"}
+_SIZES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
+_COUNT = re.compile(r"[-−+~≈±<>≤≥]?[\d.,/]*[\d¼-¾⅐-⅞]")
+_WHOLE = re.compile(r"\d{1,3}")
+_COMPASS = {"N": "North", "E": "East", "S": "South", "W": "West"}
+_BEFORE_SAINTS = frozenset({"Mount", "Port", "Lake", "Fort", "Cape"})
+_HALVES_OF_DAY = frozenset({"am", "pm", "a.m", "p.m"})
+
+_PHONE_GROUP = re.compile(r"\+?\d{1,6}(?:-\d{2,4})*")
+_MAX_PHONE_GROUPS = 15
+"""Numbers have at most fifteen digits; longer runs are not followed to their end."""
+_CODE = re.compile(r"(?!\d{4}-\d\d-\d\d$)\d+(?:-\d+)*")
+_BEFORE_CODES = """code codes passcode pin otp zip id ext extension dial call reference ref account
+confirmation"""
+_CODE_LEADS = frozenset(_BEFORE_CODES.split())
+_LIKELY_CODE_LEADS = frozenset({"order", "number", "no"})
+"""Quantities follow these too: "order 200 bricks"."""
+_DOTTED_LEADS = frozenset({"ext", "ref", "no"})
+_CODE_IS_AT_MOST = 4
+"""How many words before a code may lead to it: "code is 482 913"."""
+
+
+class Word(NamedTuple):
+    """A word without markdown, and the brackets, quotes and punctuation around it."""
+
+    before: str
+    core: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A word among the words of its text."""
+
+    words: Sequence[Word]
+    at: int
+
+    @property
+    def core(self) -> str:
+        """The word itself."""
+        return self.words[self.at].core
+
+    @property
+    def last(self) -> str:
+        """The word before, without its edges; empty at the start."""
+        return self.words[self.at - 1].core if self.at else ""
+
+    @property
+    def following(self) -> str:
+        """The word after, without its edges; empty at the end."""
+        return self.words[self.at + 1].core if self.at + 1 < len(self.words) else ""
+
+    def runs_on(self, at: int) -> bool:
+        """Whether no punctuation but brackets stands between word `at` and the one after it."""
+        if not 0 <= at < len(self.words) - 1:
+            return False
+        return self.words[at].after in ("", ")") and self.words[at + 1].before in ("", "(")
+
+
+def in_context(place: Place) -> str | None:
+    """The word as it is said beside others, or None when they change nothing."""
+    core, last, following = place.core, place.last, place.following
+    if counted := _counted(place):
+        return counted
+    if core in _SIZES and (money := leading_money(last)):
+        return f"{core} {money[1]}"
+    if following in _SIZES and (money := leading_money(core)):
+        return money[0]
+    if following.lower() in _HALVES_OF_DAY and re.fullmatch(r"\d{1,2}\.[0-5]\d", core):
+        return number_in_words(core.replace(".", ":"))
+    if _WHOLE.fullmatch(last) and PROPER_FRACTION.fullmatch(core) and place.runs_on(place.at - 1):
+        return fraction_after_whole(core)
+    if _is_code(place):
+        return digits(core)
+    if not core.isascii() or not core.isdigit():
+        return None
+    if _in_phone_number(place):
+        return digits(core)
+    if _WHOLE.fullmatch(core) and PROPER_FRACTION.fullmatch(following) and place.runs_on(place.at):
+        return f"{number_in_words(core)} and"
+    return _in_date(place)
+
+
+def street_or_saint(place: Place) -> str:
+    """What "St." or "St" is short for."""
+    named = place.following[:1].isupper() and not re.search(r"[,;:!?]", place.words[place.at].after)
+    return "Saint" if named and not _in_street_name(place) else "Street"
+
+
+def _in_street_name(place: Place) -> bool:
+    """A capitalised word stands before that does not owe its capital to the start of a sentence."""
+    if place.at < 2 or not place.last[:1].isupper() or place.last in _BEFORE_SAINTS:
+        return False
+    return not re.search(r"[.!?…:]", place.words[place.at - 2].after)
+
+
+def _counted(place: Place) -> str | None:
+    """A unit as its own word after a number, with or without what it is per; or a compass point."""
+    if not _COUNT.fullmatch(place.last):
+        return None
+    core = place.core
+    if len(core) == 1 and place.following.istitle() and place.runs_on(place.at):
+        if core in _COMPASS:
+            return _COMPASS[core]  # 123 W Main St
+        if core.isupper():
+            return None
+    if core in UNITS:
+        return plural_of(place.last, core)
+    unit, _, per = core.partition("/")
+    name = per_name(per)
+    return f"{plural_of(place.last, unit)} per {name}" if unit in UNITS and name else None
+
+
+def _in_date(place: Place) -> str | None:
+    core, last, following = place.core, place.last, place.following
+    if len(core) <= 2 and 1 <= int(core) <= 31:
+        if last in _MONTH_NAMES:
+            return ordinal(core)
+        if following in _MONTH_NAMES:
+            return f"the {ordinal(core)} of"
+    if _YEAR.fullmatch(core):
+        led = last.lower() in _YEAR_LEADS or last in _MONTH_NAMES
+        if led or (core >= "1900" and not following[:1].islower()):
+            return year(core)
+        beside = place.at >= 2 and place.words[place.at - 2].core in _MONTH_NAMES
+        return year(core) if beside else None
+    return None
+
+
+def _in_phone_number(place: Place) -> bool:
+    """Groups of digits in a row that are too many, or begin too oddly, to be anything else."""
+    words = place.words
+    first = last = place.at
+    earliest, latest = place.at - _MAX_PHONE_GROUPS, place.at + _MAX_PHONE_GROUPS
+    while (
+        first > earliest
+        and place.runs_on(first - 1)
+        and _PHONE_GROUP.fullmatch(words[first - 1].core)
+    ):
+        first -= 1
+    while last < latest and place.runs_on(last) and _PHONE_GROUP.fullmatch(words[last + 1].core):
+        last += 1
+    run = words[first : last + 1]
+    count = sum(character.isdigit() for word in run for character in word.core)
+    odd = run[0].before.endswith("(") or run[0].core[0] in "+0"
+    return len(run) >= 2 and count >= 7 and (odd or len(run) >= 3)
+
+
+def _is_code(place: Place) -> bool:
+    """Three digits or more after a word that codes follow."""
+    core = place.core
+    if len(core) < 3 or not _CODE.fullmatch(core):
+        return False
+    for word in reversed(place.words[max(0, place.at - _CODE_IS_AT_MOST) : place.at]):
+        lead = word.core.lower()
+        if re.search(r"[.!?…]", word.after) and lead not in _DOTTED_LEADS:
+            return False
+        if lead in _CODE_LEADS:
+            return True
+        if lead in _LIKELY_CODE_LEADS:
+            return len(core) >= 4 and core.isdigit() and not core.endswith("00")
+        if lead != "is" and not lead.isdigit():
+            return False
+    return False
