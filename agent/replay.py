@@ -54,7 +54,8 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
         )
     if not header.get("with_words"):
         raise ConfigError(
-            f"{log} was written without words.", "Turn-taking judges words: record calls with --log-words."
+            f"{log} was written without words.",
+            "Turn-taking judges words: record calls with --log-words.",
         )
     try:
         rules = _rules(entries)

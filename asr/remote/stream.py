@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +23,8 @@ _SETTLED_S = 0.25
 _FLUSH_LIMIT_S = 2.0
 # Audio that waits because the network is slower than speech; beyond this the link is dead.
 _BACKLOG_LIMIT_SAMPLES = 30 * SAMPLE_RATE_HZ
+# Proxies and servers end long sessions; a connection that breaks sooner than this was never healthy.
+_HEALTHY_AFTER_S = 30.0
 
 
 class Wire(Protocol):
@@ -45,7 +48,7 @@ class Wire(Protocol):
 
 
 class RemoteAsrStream:
-    """See `asr.interface.AsrStream`. A connection that breaks is replaced, once.
+    """See `asr.interface.AsrStream`. A connection that breaks is replaced.
 
     Args:
         wire: The connection.
@@ -55,7 +58,7 @@ class RemoteAsrStream:
 
     def __init__(self, wire: Wire, reconnect: Callable[[], Awaitable[Wire]], *, delay_ms: int):
         self._wire, self._reconnect = wire, reconnect
-        self._replacing, self._replaced = asyncio.Lock(), False
+        self._replacing, self._replaced_s = asyncio.Lock(), -math.inf
         self._words = ArrivingWords(delay_ms * SAMPLE_RATE_HZ // 1000)
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._events: asyncio.Queue[Hypothesis | RemoteError | None] = asyncio.Queue()
@@ -134,22 +137,23 @@ class RemoteAsrStream:
 
     async def _on_wire(self, work: Callable[[Wire], Awaitable[None]]) -> None:
         """Do what needs the connection; when it breaks, again on the next."""
-        wire = self._wire
-        try:
-            await work(wire)
-        except RemoteError:
-            raise  # the server said why: asking another time changes nothing
-        except Exception as error:
-            await self._replace(wire, error)
-            await work(self._wire)
+        while True:
+            wire = self._wire
+            try:
+                return await work(wire)
+            except RemoteError:
+                raise  # the server said why: asking another time changes nothing
+            except Exception as error:
+                await self._replace(wire, error)
 
     async def _replace(self, broken: Wire, why: Exception) -> None:
         async with self._replacing:
             if self._wire is not broken:
                 return  # the other direction has noticed first
-            if self._replaced or self._closed:
+            now_s = time.monotonic()
+            if now_s < self._replaced_s + _HEALTHY_AFTER_S or self._closed:
                 raise why
-            self._replaced = True
+            self._replaced_s = now_s
             logger.warning("the recogniser's connection broke ({}), connecting anew", why)
             with suppress(Exception):
                 await broken.close()

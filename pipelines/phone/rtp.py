@@ -23,7 +23,7 @@ _DIGITS = "0123456789*#ABCD"
 _COMFORT_NOISE = 13  # RFC 3389: a phone that sends no silence tells what it sounds like
 _LONGEST_GAP_SAMPLES = LINE_HZ  # a longer silence is a hold, not a loss
 _QUIET_LINE_S = 0.2
-_SILENT_LINE_S = 30.0
+_SILENT_LINE_S, _HELD_LINE_S = 30.0, 600.0
 _MOVES_AFTER_S = 2.0  # while the caller is heard, nobody else is
 
 
@@ -56,29 +56,29 @@ class RtpSession(asyncio.DatagramProtocol):
         """Packets that never came."""
         return self._jitter.lost
 
-    async def open(self, host: str, offer: MediaOffer, caller: str) -> None:
-        """Bind a free port.
+    async def open(self, host: str, caller: str) -> None:
+        """Bind a free port; `send_to` must say what goes over it before anybody talks.
 
         Args:
             host: Address to bind it on.
-            offer: What the other side wants to send and hear.
             caller: The address that the call came from.
         """
-        self._offer, self._hosts = offer, {caller, offer.host}
-        self._remote = self._described = (offer.host, offer.port)
+        self._hosts = {caller}
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
         self._transport = transport
         self.port = transport.get_extra_info("sockname")[1]
 
     def send_to(self, offer: MediaOffer) -> None:
-        """Send where the other side now wants to hear us; saying it again changes nothing."""
+        """Send where and as the other side now wants to hear us; saying it again changes nothing."""
+        known, self._offer = self._offer is not None, offer
+        self._heard_s = asyncio.get_running_loop().time()  # a long hold may have ended
         if (offer.host, offer.port) == self._described:
             return
         self._hosts.add(offer.host)
         self._remote = self._described = (offer.host, offer.port)
-        # Packets from where it was are still under way.
-        self._stays_until_s = asyncio.get_running_loop().time() + _MOVES_AFTER_S
+        if known:  # packets from where it was are still under way
+            self._stays_until_s = self._heard_s + _MOVES_AFTER_S
 
     def close(self) -> None:
         """Free the port. Idempotent."""
@@ -144,11 +144,11 @@ class RtpSession(asyncio.DatagramProtocol):
         self._expected = packet.timestamp + len(pcm) & 0xFFFFFFFF
 
     async def talk(self, line: PhoneLine) -> None:
-        """Talk until nothing has come for 30 s: the other side is gone.
+        """Talk until nothing has come for 30 s, or ten minutes on hold: the other side is gone.
 
         One packet leaves every 20 ms, silence included: it keeps NAT open. As many are heard: a phone
         that sends no silence must not stop the conversation's clock. Audio that came before is not
-        for the conversation.
+        for the conversation. On hold nothing leaves.
         """
         self._line = line
         assert self._offer is not None
@@ -157,7 +157,7 @@ class RtpSession(asyncio.DatagramProtocol):
         sequence, timestamp = random.randrange(1 << 16), random.randrange(1 << 32)
         source, marker, pace = random.randrange(1 << 32), _MARKER, Pace()
         self._heard_s = self._sound_s = loop.time()
-        while loop.time() - self._heard_s <= _SILENT_LINE_S:
+        while loop.time() - self._heard_s <= self._patience_s:
             await pace.turn()
             if loop.time() - self._sound_s > _QUIET_LINE_S:
                 self._filled_samples += PACKET_SAMPLES
@@ -165,9 +165,15 @@ class RtpSession(asyncio.DatagramProtocol):
             payload = g711.encode(line.pull(), self._offer.law)
             kind, marker = self._offer.payload_type | marker, 0
             header = _HEADER.pack(_VERSION, kind, sequence, timestamp, source)
-            self._transport.sendto(header + payload, self._remote)
+            if self._offer.listens:
+                self._transport.sendto(header + payload, self._remote)
             sequence, timestamp = (
                 sequence + 1 & 0xFFFF,
                 timestamp + PACKET_SAMPLES & 0xFFFFFFFF,
             )
-        logger.info("a phone line fell silent for {} s", _SILENT_LINE_S)
+        logger.info("a phone line fell silent for {} s", self._patience_s)
+
+    @property
+    def _patience_s(self) -> float:
+        assert self._offer is not None
+        return _SILENT_LINE_S if self._offer.direction == "sendrecv" else _HELD_LINE_S

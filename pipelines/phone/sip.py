@@ -27,6 +27,7 @@ from pipelines.phone.sip_message import (
     read_offer,
     user_of,
     write_answer,
+    write_offer,
 )
 from pipelines.tasks import Tasks
 
@@ -132,20 +133,18 @@ class SipServer(asyncio.DatagramProtocol):
                 await self._invite(request, addr, call)
             case "ACK":
                 if call is not None:
-                    call.acknowledged.set()
+                    call.acknowledge(request.body)
             case "BYE":
                 self._reply(request, addr, 200 if call else 481)
                 if call is not None:
-                    call.goodbye_heard.set()
-                    await call.hang_up()
+                    await call.hear_goodbye()
             case "CANCEL":
                 starting = self._starting.pop(request.get("call-id"), None)
                 self._reply(request, addr, 200 if call or starting else 481)
                 if starting is not None:
                     starting.cancel()
                 elif call is not None and not call.acknowledged.is_set():
-                    call.goodbye_heard.set()
-                    await call.hang_up()
+                    await call.hear_goodbye()
             case "OPTIONS":
                 self._reply(request, addr, 200)
             case _:
@@ -159,11 +158,10 @@ class SipServer(asyncio.DatagramProtocol):
             return
         self._answers[key] = self._reply(request, addr, 100)
         offer = read_offer(request.body)
-        if offer is None:
+        if offer is None and request.body.strip():
             self._answers[key] = self._reply(request, addr, 488)
-        elif call is not None:  # hold, resume or a session timer: the same answer once more
-            call.send_to(offer)
-            self._answers[key] = self._reply(request, addr, 200, call.description)
+        elif call is not None:  # hold, resume, another codec or place, or a session timer
+            self._answers[key] = self._reply(request, addr, 200, call.describe(offer))
         elif call_id in self._starting:  # RFC 3261 14.2
             wait = ("retry-after", f"{random.randint(0, 10)}")
             self._answers[key] = self._reply(request, addr, 500, extra=[wait])
@@ -172,7 +170,9 @@ class SipServer(asyncio.DatagramProtocol):
         if len(self._answers) > 1000:
             self._answers.pop(next(iter(self._answers)))
 
-    async def _take_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> bytes:
+    async def _take_call(
+        self, request: SipMessage, addr: Address, offer: MediaOffer | None
+    ) -> bytes:
         call_id = request.get("call-id")
         starting = asyncio.create_task(self._open_call(request, addr, offer))
         self._starting[call_id] = starting
@@ -193,7 +193,9 @@ class SipServer(asyncio.DatagramProtocol):
         self._tasks.start(call.run(answer), "phone call")
         return answer
 
-    async def _open_call(self, request: SipMessage, addr: Address, offer: MediaOffer) -> SipCall:
+    async def _open_call(
+        self, request: SipMessage, addr: Address, offer: MediaOffer | None
+    ) -> SipCall:
         conversation = await self._answer(user_of(request.start))
         try:
             await conversation.start()
@@ -272,6 +274,9 @@ class SipCall:
     ):
         self.tag = f"{random.randrange(1 << 32):08x}"
         self.description = ""
+        self._session, self._version = random.randrange(1 << 30), 0
+        self._agreed: MediaOffer | None = None
+        self._proposes = False
         self.acknowledged = asyncio.Event()
         self.goodbye_heard = asyncio.Event()
         self._server = server
@@ -282,16 +287,42 @@ class SipCall:
         self._rtp = RtpSession()
         self._tasks = Tasks()
 
-    async def open(self, offer: MediaOffer) -> None:
+    async def open(self, offer: MediaOffer | None) -> None:
         """Bind the media port and describe it."""
-        await self._rtp.open(self._host, offer, self._addr[0])
-        self.description = write_answer(
-            offer, self._host, self._rtp.port, random.randrange(1 << 30)
-        )
+        await self._rtp.open(self._host, self._addr[0])
+        self.describe(offer)
 
-    def send_to(self, offer: MediaOffer) -> None:
-        """The other side wants to hear us elsewhere."""
+    def describe(self, offer: MediaOffer | None) -> str:
+        """Take an offer, or make one where there is none (RFC 3261 14.1); returns our description."""
+        self._version += 1  # RFC 3264 8: of the same session
+        place = self._host, self._rtp.port, self._session, self._version
+        self._proposes = offer is None
+        if offer is None:
+            self.description = write_offer(self._agreed, *place)
+        else:
+            self._agree(offer)
+            self.description = write_answer(offer, *place)
+        return self.description
+
+    def acknowledge(self, description: str) -> None:
+        """The caller knows that we answered; what we proposed it answers only now."""
+        answer = read_offer(description) if self._proposes else None
+        if answer is not None:
+            self._proposes = False
+            self._agree(answer)
+        elif self._agreed is None:
+            self._conversation.end("the phone speaks none of our codecs")
+        self.acknowledged.set()
+
+    def _agree(self, offer: MediaOffer) -> None:
+        self._agreed = offer
         self._rtp.send_to(offer)
+
+    async def hear_goodbye(self) -> None:
+        """The other side hung up; it waits for no answer any more, acknowledged or not."""
+        self.goodbye_heard.set()
+        self.acknowledged.set()
+        await self.hang_up()
 
     async def run(self, answer: bytes) -> None:
         """Repeat the answer until it is acknowledged, talk, and say goodbye."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 _COMPACT = {
@@ -16,7 +16,24 @@ _COMPACT = {
     "v": "via",
 }
 _LAWS = {0: "PCMU", 8: "PCMA"}
+_OUR_DTMF_TYPE = 101
 _MOST_PAYLOAD_TYPE = 127  # RFC 3550 5.1: seven bits
+# What an answer says to each direction (RFC 3264 6.1).
+_MIRRORED = {
+    "sendrecv": "sendrecv",
+    "sendonly": "recvonly",
+    "recvonly": "sendonly",
+    "inactive": "inactive",
+}
+_NOWHERE = "0.0.0.0"  # how older phones say that they hold (RFC 3264 8.4)
+_DEAF = {
+    "sendrecv": "sendonly",
+    "sendonly": "sendonly",
+    "recvonly": "inactive",
+    "inactive": "inactive",
+}
+_HOST = re.compile(r"^c=IN (IP\d \S+)", re.M)
+_DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)\b", re.M)
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,9 @@ class MediaOffer:
         payload_type: Of G.711 in its RTP packets.
         law: `PCMU` or `PCMA`.
         dtmf_type: Payload type of telephone events; None when it sends none.
+        direction: `sendrecv`; on hold `sendonly` or `inactive`, for it hears nothing.
+        declined_before: The offered m= lines before the chosen one, as an answer declines them.
+        declined_after: Likewise those after it.
     """
 
     host: str
@@ -98,6 +118,14 @@ class MediaOffer:
     payload_type: int
     law: str
     dtmf_type: int | None
+    direction: str = "sendrecv"
+    declined_before: tuple[str, ...] = ()
+    declined_after: tuple[str, ...] = ()
+
+    @property
+    def listens(self) -> bool:
+        """Whether the other side wants to hear anything just now."""
+        return self.direction in ("sendrecv", "recvonly")
 
 
 def read_offer(sdp: str) -> MediaOffer | None:
@@ -106,11 +134,59 @@ def read_offer(sdp: str) -> MediaOffer | None:
     Returns:
         None without one, or when nothing can be sent where it should go.
     """
-    media = re.search(r"^m=audio (\d{1,5}) \S+ ([\d ]+)", sdp, re.M)
-    host = re.search(r"^c=IN IP4 (\S+)", sdp, re.M)
-    if media is None or host is None or not _is_reachable(host[1], int(media[1])):
+    session, *streams = re.split(r"^(?=m=)", sdp, flags=re.M)
+    host, direction = _first(_HOST, session), _first(_DIRECTION, session)
+    declined = tuple(_declined(stream) for stream in streams)
+    for place, stream in enumerate(streams):
+        offer = _read_stream(stream, host, direction)
+        if offer is not None:
+            return replace(
+                offer, declined_before=declined[:place], declined_after=declined[place + 1 :]
+            )
+    return None
+
+
+def write_answer(offer: MediaOffer, host: str, port: int, session: int, version: int) -> str:
+    """Accept an offer: where to send, the same codec back, and nothing else of what it offers."""
+    audio = _audio(port, {offer.payload_type: offer.law}, offer.dtmf_type)
+    direction = f"a={_MIRRORED[offer.direction]}"
+    streams = [*offer.declined_before, *audio, direction, *offer.declined_after]
+    return _description(host, session, version, streams)
+
+
+def write_offer(agreed: MediaOffer | None, host: str, port: int, session: int, version: int) -> str:
+    """Offer all that we speak, in the place of what was agreed before (RFC 3264 8)."""
+    audio = [*_audio(port, _LAWS, _OUR_DTMF_TYPE), "a=sendrecv"]
+    if agreed is not None:
+        audio = [*agreed.declined_before, *audio, *agreed.declined_after]
+    return _description(host, session, version, audio)
+
+
+def _description(host: str, session: int, version: int, streams: list[str]) -> str:
+    origin = f"o=- {session} {version} IN IP4 {host}"
+    return "\r\n".join(["v=0", origin, "s=-", f"c=IN IP4 {host}", "t=0 0", *streams, ""])
+
+
+def _audio(port: int, laws: dict[int, str], dtmf_type: int | None) -> list[str]:
+    types = [*laws] + ([dtmf_type] if dtmf_type is not None else [])
+    lines = [f"m=audio {port} RTP/AVP {' '.join(map(str, types))}"]
+    lines += [f"a=rtpmap:{payload_type} {law}/8000" for payload_type, law in laws.items()]
+    if dtmf_type is not None:
+        lines += [f"a=rtpmap:{dtmf_type} telephone-event/8000", f"a=fmtp:{dtmf_type} 0-16"]
+    return [*lines, "a=ptime:20"]
+
+
+def _read_stream(stream: str, host: str, direction: str) -> MediaOffer | None:
+    """An audio stream that we can serve; what it says itself goes before what is said for all."""
+    # Not RTP/SAVP: whoever asks for encryption must not be answered in the clear.
+    media = re.match(r"m=audio (\d{1,5}) RTP/AVP ([\d ]+)", stream)
+    host = (_first(_HOST, stream) or host).removeprefix("IP4 ")
+    if media is None or not _is_reachable(host, int(media[1])):
         return None
-    rtpmap = re.findall(r"^a=rtpmap:(\d{1,3}) ([\w-]+)/8000", sdp, re.M)
+    direction = _first(_DIRECTION, stream) or direction or "sendrecv"
+    if host == _NOWHERE:
+        direction = _DEAF[direction]
+    rtpmap = re.findall(r"^a=rtpmap:(\d{1,3}) ([\w-]+)/8000", stream, re.M)
     named = {int(payload_type): name.upper() for payload_type, name in rtpmap}
     numbers = map(int, re.findall(r"\b\d{1,3}\b", media[2]))
     offered = [payload_type for payload_type in numbers if payload_type <= _MOST_PAYLOAD_TYPE]
@@ -118,28 +194,18 @@ def read_offer(sdp: str) -> MediaOffer | None:
         law = named.get(payload_type, _LAWS.get(payload_type, ""))
         if law in _LAWS.values():
             events = (p for p in offered if named.get(p) == "TELEPHONE-EVENT")
-            return MediaOffer(host[1], int(media[1]), payload_type, law, next(events, None))
+            return MediaOffer(host, int(media[1]), payload_type, law, next(events, None), direction)
     return None
 
 
-def write_answer(offer: MediaOffer, host: str, port: int, session: int) -> str:
-    """Accept an offer: where to send, and the same codec back."""
-    types = [offer.payload_type] + ([offer.dtmf_type] if offer.dtmf_type is not None else [])
-    lines = [
-        "v=0",
-        f"o=- {session} {session} IN IP4 {host}",
-        "s=-",
-        f"c=IN IP4 {host}",
-        "t=0 0",
-        f"m=audio {port} RTP/AVP {' '.join(map(str, types))}",
-        f"a=rtpmap:{offer.payload_type} {offer.law}/8000",
-    ]
-    if offer.dtmf_type is not None:
-        lines += [
-            f"a=rtpmap:{offer.dtmf_type} telephone-event/8000",
-            f"a=fmtp:{offer.dtmf_type} 0-16",
-        ]
-    return "\r\n".join([*lines, "a=ptime:20", "a=sendrecv", ""])
+def _first(pattern: re.Pattern[str], description: str) -> str:
+    found = pattern.search(description)
+    return found[1] if found else ""
+
+
+def _declined(stream: str) -> str:
+    """An offered m= line with port 0 (RFC 3264 6)."""
+    return re.sub(r"^(m=\S+) \S+", r"\1 0", stream.split("\n")[0].rstrip("\r"))
 
 
 def _is_reachable(host: str, port: int) -> bool:

@@ -119,7 +119,7 @@ async def no_other():
     raise RemoteError("There is no other server.")
 
 
-async def test_audio_not_yet_sent_goes_over_the_next_connection_which_is_the_last():
+async def test_audio_not_yet_sent_goes_over_the_next_connection_which_must_last():
     first, second = FakeWire(breaks_after=2), FakeWire(breaks_after=4)
     others = iter([second])
 
@@ -136,6 +136,24 @@ async def test_audio_not_yet_sent_goes_over_the_next_connection_which_is_the_las
     stream.feed(CHUNK)
     with pytest.raises(RemoteError, match="it is gone"):
         await asyncio.wait_for(collect(stream, []), 2)
+    await stream.close()
+
+
+async def test_a_server_that_ends_every_long_session_is_called_again_each_time(monkeypatch):
+    monkeypatch.setattr("asr.remote.stream._HEALTHY_AFTER_S", 0.05)
+    wires = []
+
+    async def reconnect():
+        wires.append(FakeWire())
+        return wires[-1]
+
+    stream = RemoteAsrStream(await reconnect(), reconnect, delay_ms=480)
+    for n in range(1, 4):
+        stream.feed(CHUNK)
+        assert (await stream.flush()).text == " ".join(["hello"] * n)
+        await wires[-1].close()  # cleanly
+        await asyncio.sleep(0.1)
+    assert len(wires) == 4
     await stream.close()
 
 

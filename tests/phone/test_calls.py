@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import shutil
 import subprocess
 from ipaddress import IPv4Network
@@ -185,6 +186,64 @@ async def test_a_new_invite_moves_the_sound(exchange, office):
         phone.invite(cseq=2, port=other.media_port)
         await until(lambda: other.heard)
         assert len(office.conversations) == 1
+
+
+async def test_a_new_invite_changes_the_codec_and_may_hold(exchange):
+    async with Phone((exchange.host, exchange.port), law="PCMU") as phone:
+        await phone.dial()
+        await until(lambda: phone.heard)
+        first = phone.answer
+        phone.law, phone.codecs = "PCMA", "8 101\r\na=sendonly"
+        phone.invite(cseq=2)
+        await until(lambda: phone.answer is not first)
+        assert "RTP/AVP 8 101\r\n" in phone.answer.body
+        assert "a=recvonly\r\n" in phone.answer.body
+        sessions = [re.search(r"o=- (\d+) (\d+)", m.body) for m in (first, phone.answer)]
+        assert sessions[0][1] == sessions[1][1]
+        assert int(sessions[0][2]) + 1 == int(sessions[1][2])
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+
+
+async def test_an_invite_that_offers_nothing_is_made_an_offer(exchange, office):
+    address = exchange.host, exchange.port
+    async with Phone(address) as phone, Phone(address) as other:
+        for cseq, ear in enumerate((phone, other), start=1):
+            before = phone.answer
+            phone._send("INVITE", "", cseq)
+            await until(lambda before=before: phone.answer is not before)
+            assert "RTP/AVP 0 8 101\r\n" in phone.answer.body
+            assert not ear.heard
+            takes = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {ear.media_port} RTP/AVP 8\r\n"
+            phone._send("ACK", takes, cseq)
+            await until(lambda ear=ear: loudness(ear.heard) > 0.01)
+        assert len(office.conversations) == 1
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+
+
+async def test_a_phone_that_takes_none_of_our_codecs_is_hung_up_on(exchange, office):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        phone._send("INVITE")
+        await until(lambda: phone.answer)
+        phone._send("ACK", "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n")
+        await asyncio.wait_for(phone.hung_up.wait(), 3)
+        await until(lambda: not exchange.calls)
+    assert office.conversations[0].end_reason == "the phone speaks none of our codecs"
+
+
+@pytest.mark.parametrize("goodbye", [Phone.hang_up, Phone.give_up])
+async def test_a_caller_who_leaves_before_acknowledging_is_answered_no_more(
+    exchange, monkeypatch, goodbye
+):
+    monkeypatch.setattr("pipelines.phone.sip._T1_S", 0.1)
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial(ack=False)
+        goodbye(phone)
+        await until(lambda: not exchange.calls)
+        count = len(phone.answers)
+        await asyncio.sleep(0.5)
+        assert len(phone.answers) == count
 
 
 async def test_a_line_that_breaks_ends_the_call(exchange, office, monkeypatch):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from pipelines.phone import g711
-from pipelines.phone.sip_message import SipMessage, parse, read_offer, user_of, write_answer
+from pipelines.phone.sip_message import (
+    SipMessage,
+    parse,
+    read_offer,
+    user_of,
+    write_answer,
+    write_offer,
+)
 
 INVITE = (
     b"INVITE sip:agent@127.0.0.1:5070 SIP/2.0\r\n"
@@ -60,7 +67,7 @@ def test_the_first_g711_codec_is_taken_with_its_telephone_events():
     offer = read_offer(parse(INVITE).body)
     assert (offer.host, offer.port, offer.payload_type, offer.law) == ("127.0.0.1", 4000, 8, "PCMA")
     assert offer.dtmf_type == 101
-    answer = read_offer(write_answer(offer, "127.0.0.2", 5000, 1))
+    answer = read_offer(write_answer(offer, "127.0.0.2", 5000, 1, 1))
     assert (answer.port, answer.law, answer.dtmf_type) == (5000, "PCMA", 101)
 
 
@@ -70,6 +77,8 @@ def test_the_first_g711_codec_is_taken_with_its_telephone_events():
         ("1.2.3.4", "4000 RTP/AVP 18"),
         ("1.2.3.4", "99999 RTP/AVP 0"),
         ("1.2.3.4", "0 RTP/AVP 0"),
+        ("1.2.3.4", "4000 RTP/SAVP 0"),
+        ("1.2.3.4", "4000 RTP/AVP 0\r\nc=IN IP6 ::1"),
         ("1.2.3.4", "4000 RTP/AVP 300"),
         ("1.2.3.4", f"4000 RTP/AVP {'3' * 5_000}"),
         ("pbx.example", "4000 RTP/AVP 0"),
@@ -79,6 +88,53 @@ def test_the_first_g711_codec_is_taken_with_its_telephone_events():
 def test_an_offer_that_cannot_be_served_is_declined(host, media):
     sdp = f"v=0\r\nc=IN IP4 {host}\r\nm=audio {media}\r\na=rtpmap:300 PCMU/8000\r\n"
     assert read_offer(sdp) is None
+
+
+def test_a_stream_says_for_itself_where_it_goes_and_what_its_numbers_mean():
+    offer = read_offer(
+        "v=0\r\nc=IN IP4 10.0.0.1\r\na=inactive\r\n"
+        "m=video 5000 RTP/AVP 96\r\nc=IN IP4 10.0.0.2\r\na=rtpmap:96 PCMU/8000\r\n"
+        "m=audio 4000 RTP/AVP 96 97\r\nc=IN IP4 10.0.0.3\r\na=sendrecv\r\n"
+        "a=rtpmap:96 G726-32/8000\r\na=rtpmap:97 PCMA/8000\r\n"
+    )
+    assert (offer.host, offer.port, offer.payload_type) == ("10.0.0.3", 4000, 97)
+    assert offer.direction == "sendrecv"
+
+
+def test_every_offered_stream_is_answered_in_its_place():
+    offer = read_offer(
+        "v=0\r\nc=IN IP4 10.0.0.1\r\nm=video 5000 RTP/AVP 96\r\n"
+        "m=audio 4000 RTP/SAVP 0\r\nm=audio 4002 RTP/AVP 0\r\nm=image 4004 udptl t38\r\n"
+    )
+    assert offer.port == 4002
+    ours = "127.0.0.2", 6000, 1, 1
+    for types, description in (
+        ("0", write_answer(offer, *ours)),
+        ("0 8 101", write_offer(offer, *ours)),
+    ):
+        assert [line for line in description.split("\r\n") if line.startswith("m=")] == [
+            "m=video 0 RTP/AVP 96",
+            "m=audio 0 RTP/SAVP 0",
+            f"m=audio 6000 RTP/AVP {types}",
+            "m=image 0 udptl t38",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("host", "offered", "listens", "answered"),
+    [
+        ("10.0.0.1", "", True, "sendrecv"),
+        ("10.0.0.1", "a=sendonly\r\n", False, "recvonly"),
+        ("10.0.0.1", "a=recvonly\r\n", True, "sendonly"),
+        ("10.0.0.1", "a=inactive\r\n", False, "inactive"),
+        ("0.0.0.0", "", False, "recvonly"),
+        ("0.0.0.0", "a=recvonly\r\n", False, "inactive"),
+    ],
+)
+def test_hold_is_answered_with_its_mirror_image(host, offered, listens, answered):
+    offer = read_offer(f"v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP 0\r\n{offered}")
+    assert offer.listens == listens
+    assert f"a={answered}\r\n" in write_answer(offer, "127.0.0.2", 5000, 1, 1)
 
 
 def test_no_description_is_no_offer():

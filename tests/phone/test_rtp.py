@@ -34,6 +34,7 @@ class Ear(asyncio.DatagramProtocol):
 
     def __init__(self):
         self.packets = 0
+        self.kinds = []
 
     @classmethod
     async def at(cls, host):
@@ -45,6 +46,7 @@ class Ear(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr):
         self.packets += 1
+        self.kinds.append(data[1] & 0x7F)
 
     def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1, sequence=1):
         packet = struct.pack("!BBHII", 0x80, kind, sequence, timestamp, 1) + payload
@@ -56,7 +58,8 @@ async def call():
     """(session, its line, the caller's port, the offer that names it)."""
     caller, line, session = await Ear.at("127.0.0.1"), Line(), RtpSession()
     offer = MediaOffer("127.0.0.1", caller.port, 8, "PCMA", 101)
-    await session.open("127.0.0.1", offer, "127.0.0.1")
+    await session.open("127.0.0.1", "127.0.0.1")
+    session.send_to(offer)
     talking = asyncio.create_task(session.talk(line))
     await asyncio.sleep(0.1)
     yield session, line, caller, offer
@@ -117,6 +120,29 @@ async def test_a_line_that_fell_silent_is_over(call, monkeypatch):
     monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.1)
     session, line, *_ = call
     await asyncio.wait_for(session.talk(line), 2)
+
+
+async def test_a_held_line_says_nothing_and_may_be_silent_for_long(call, monkeypatch):
+    monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.5)
+    session, _, caller, offer = call
+    session.send_to(replace(offer, direction="inactive"))
+    await asyncio.sleep(0.1)
+    assert await packets_in(0.6, caller) == [False]
+    session.send_to(offer)
+    assert await packets_in(0.2, caller) == [True]
+    await asyncio.sleep(0.6)  # now it is missed
+    assert await packets_in(0.1, caller) == [False]
+
+
+async def test_a_new_description_may_change_the_codec(call):
+    session, line, caller, offer = call
+    session.send_to(replace(offer, payload_type=0, law="PCMU"))
+    await asyncio.sleep(0.05)
+    caller.send(session, 8)
+    caller.send(session, 0, b"\xff" * 160)
+    await asyncio.sleep(0.1)
+    assert caller.kinds[-1] == 0
+    assert line.heard_samples == 160
 
 
 async def test_a_phone_that_sends_no_silence_does_not_stop_the_clock(call, monkeypatch):

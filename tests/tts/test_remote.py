@@ -1,10 +1,13 @@
 """Remote voices against servers that speak the real protocols."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import httpx
 import numpy as np
 import pytest
+from aiohttp import web
 
 from common.errors import EngineFull, ParleyError, RemoteError
 from tests.fakes.realtime import serving
@@ -17,8 +20,9 @@ from tests.fakes.speech import (
     tone,
 )
 from tts.estimate import EstimatedWords
-from tts.interface import FRAME_SAMPLES
+from tts.interface import FRAME_SAMPLES, VoiceInfo
 from tts.remote.mistral import MistralTtsEngine
+from tts.remote.stream import RemoteSpeechStream
 from tts.remote.vllm import VllmTtsEngine
 
 CLAUSES = ("Good morning to you.", "Shall we begin?")
@@ -102,7 +106,8 @@ async def test_cancel_hangs_up_at_once():
         ("dies", RemoteError, "broke off"),
     ],
 )
-async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, message):
+async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, message, monkeypatch):
+    monkeypatch.setattr("tts.remote.stream._ASK_AGAIN_FOR_S", 0.1)
     async with serving(omni_app(trouble)) as address:
         engine = await VllmTtsEngine.connect(f"http://{address}")
         stream = await engine.open()
@@ -117,6 +122,82 @@ async def test_failures_are_told_apart_after_what_was_spoken(trouble, error, mes
             await listen()
         assert bool(heard) == (trouble == "dies")
         await engine.close()
+
+
+async def test_words_that_a_voice_broke_off_before_were_not_spoken():
+    async def synthesise(_):
+        yield np.zeros(12_000, np.float32)
+        raise RemoteError("it is gone")
+
+    stream = RemoteSpeechStream(synthesise)
+    stream.write("I shall say much more than half a second can ever hold of it.")
+    frames = []
+
+    async def listen():
+        async for frame in stream.frames():
+            frames.append(frame)
+
+    with pytest.raises(RemoteError, match="it is gone"):
+        await listen()
+    assert sum(len(frame.pcm) for frame in frames) == 12_000
+    assert [word.text for frame in frames for word in frame.words] == ["I"]
+
+
+@asynccontextmanager
+async def answering(*answers):
+    """A voice whose server answers one request after the other with these; None just hangs up."""
+    answers = iter(answers)
+
+    async def speech(request):
+        reply = next(answers)
+        if reply is None:
+            request.transport.close()
+        return reply or web.Response()
+
+    app = web.Application()
+    app.router.add_post("/v1/audio/speech", speech)
+    async with serving(app) as address:
+        client = httpx.AsyncClient(base_url=f"http://{address}")
+        engine = VllmTtsEngine(client, "voxtral-tts", (VoiceInfo("v"),))
+        yield engine
+        await engine.close()
+
+
+async def test_a_server_that_is_full_or_away_for_a_moment_costs_nothing():
+    said = web.Response(body=bytes(2 * FRAME_SAMPLES), content_type="audio/pcm")
+    async with answering(web.Response(status=503), None, web.Response(status=429), said) as engine:
+        frames = await speak(engine, "Hello.")
+    assert [word.text for frame in frames for word in frame.words] == ["Hello."]
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (lambda: web.Response(content_type="audio/pcm"), "no audio"),
+        (lambda: web.json_response({"error": "loading"}), "application/json.*loading"),
+        (lambda: web.Response(text="<html>", content_type="text/html"), "text/html"),
+    ],
+)
+async def test_what_is_no_audio_is_an_error(reply, message):
+    async with answering(reply()) as engine:
+        with pytest.raises(RemoteError, match=message):
+            await speak(engine, "Hello.")
+
+
+async def test_a_hosted_voice_that_is_busy_for_a_moment_is_asked_again():
+    app, busy = mistral_speech_app(), [429, 503]
+
+    @web.middleware
+    async def now_and_then(request, handler):
+        if request.method == "POST" and busy:
+            return web.json_response({"message": "busy"}, status=busy.pop())
+        return await handler(request)
+
+    app.middlewares.append(now_and_then)
+    async with serving(app) as address:
+        engine = await MistralTtsEngine.connect("good-key", server_url=f"http://{address}")
+        assert await speak(engine, "Hello.")
+    assert not busy
 
 
 async def test_a_voice_of_the_account_is_asked_for_by_its_id():

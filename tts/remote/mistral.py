@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 
 import numpy as np
 from mistralai.client import Mistral
+from mistralai.client.errors import SDKError
 from mistralai.client.models import SpeechStreamAudioDelta
 
-from common.errors import ParleyError, RemoteError
+from common.errors import EngineFull, ParleyError, RemoteError
 from tts.interface import TtsInfo, VoiceInfo
 from tts.remote.stream import RemoteSpeechStream
 
@@ -107,6 +108,8 @@ class MistralTtsEngine:
                 if isinstance(event.data, SpeechStreamAudioDelta):
                     yield np.frombuffer(base64.b64decode(event.data.audio_data), "<f4")
         except Exception as error:
+            if isinstance(error, SDKError) and error.status_code in (429, 503):
+                raise EngineFull("Mistral refuses another speaker.") from error
             raise RemoteError(
                 f"Mistral's speech failed ({error}).", "Check MISTRAL_API_KEY and the network."
             ) from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import numpy as np
 
-from common.errors import ParleyError, RemoteError
+from common.errors import EngineFull, ParleyError, RemoteError
 from tts.estimate import EstimatedWords
 from tts.interface import FRAME_SAMPLES, SpeechFrame
 
@@ -15,6 +16,8 @@ from tts.interface import FRAME_SAMPLES, SpeechFrame
 Synthesise = Callable[[str], AsyncIterator[np.ndarray]]
 # Asking for the next clause while one is still arriving hides the server's first-byte time.
 _REQUESTS_AHEAD = 2
+# A server that is full or restarts for a moment must not cost the caller the rest of a reply.
+_ASK_AGAIN_FOR_S, _ASK_AGAIN_AFTER_S = 2.0, 0.2
 
 
 class RemoteSpeechStream:
@@ -58,8 +61,7 @@ class RemoteSpeechStream:
     async def _request(self, clause: _Clause) -> None:
         try:
             async with self._gate:
-                async for pcm in self._synthesise(clause.text):
-                    clause.portions.put_nowait(pcm)
+                await self._fetch(clause)
             clause.portions.put_nowait(None)
         except asyncio.CancelledError:
             clause.portions.put_nowait(None)
@@ -70,6 +72,24 @@ class RemoteSpeechStream:
             clause.portions.put_nowait(
                 RemoteError(f"The synthesiser's answer broke off ({error}).", "Is it still up?")
             )
+
+    async def _fetch(self, clause: _Clause) -> None:
+        """Take in a clause's audio; until some of it is there, the server is asked again for a while."""
+        loop = asyncio.get_running_loop()
+        patient_until_s = loop.time() + _ASK_AGAIN_FOR_S
+        n_samples = 0
+        while not n_samples:
+            try:
+                async for pcm in self._synthesise(clause.text):
+                    clause.portions.put_nowait(pcm)
+                    n_samples += len(pcm)
+            except (EngineFull, httpx.TransportError):
+                if n_samples or loop.time() >= patient_until_s:
+                    raise
+                await asyncio.sleep(_ASK_AGAIN_AFTER_S)
+            else:
+                if not n_samples:
+                    raise RemoteError("The synthesiser sent no audio.", "See the server's log.")
 
 
 class _Clause:
@@ -85,7 +105,7 @@ class _Clause:
         while (portion := await self.portions.get()) is not None:
             if isinstance(portion, ParleyError):
                 if len(held):
-                    yield held, True
+                    yield held, False  # it broke off: the words still to come were never spoken
                 raise portion
             held = np.concatenate([held, portion])
             # One frame stays behind until more audio shows that it is not the last.

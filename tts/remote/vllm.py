@@ -15,6 +15,7 @@ from tts.remote.stream import RemoteSpeechStream
 
 # Voxtral's published voices; used when the server cannot list its own.
 _PUBLISHED_LICENCE = "CC BY-NC 4.0"
+_RAW = "application/octet-stream"
 
 
 class VllmTtsEngine:
@@ -98,6 +99,13 @@ class VllmTtsEngine:
             if reply.status_code != httpx.codes.OK:
                 detail = (await reply.aread()).decode(errors="replace")[:200]
                 raise RemoteError(f"vLLM-Omni answered {reply.status_code}: {detail}")
+            kind = reply.headers.get("content-type", _RAW)
+            if not kind.startswith(("audio/", _RAW)):
+                detail = (await reply.aread()).decode(errors="replace")[:200]
+                raise RemoteError(
+                    f"vLLM-Omni answered with {kind} instead of audio: {detail}",
+                    "Is it a speech server?",
+                )
             odd = b""  # a portion may end in the middle of a sample
             async for chunk in reply.aiter_raw():
                 chunk = odd + chunk
