@@ -182,7 +182,9 @@ class Phonemes:
                     between = _Unit(name, start, end)
                 continue
             for word, first in self._words(piece):
-                phones = self.pronounce(word)
+                in_sentence = begun and (between is None or between.name == ",")
+                is_letter = word == "A" and in_sentence  # else the article
+                phones = self._letter("a") if is_letter else self.pronounce(word)
                 if not phones:
                     continue
                 if begun:

@@ -22,8 +22,8 @@ _ABBREVIATIONS = {
     "e.g.": "for example", "i.e.": "that is", "etc.": "et cetera", "vs.": "versus",
     "vs": "versus", "approx.": "approximately", "no.": "number", "nr.": "number",
     "ext.": "extension", "ext": "extension", "ref.": "reference", "tel.": "telephone",
-    "dept.": "department", "jr.": "junior", "sr.": "senior", "a.m.": "a m", "p.m.": "p m", "am": "am",
-    "pm": "p m", "w/": "with", "w/o": "without", "aka": "also known as", "ave.": "Avenue",
+    "dept.": "department", "jr.": "junior", "sr.": "senior", "a.m.": "A M", "p.m.": "P M", "am": "am",
+    "pm": "P M", "w/": "with", "w/o": "without", "aka": "also known as", "ave.": "Avenue",
     "mon.": "Monday", "tue.": "Tuesday", "wed.": "Wednesday", "thu.": "Thursday", "fri.": "Friday",
     "jan.": "January", "feb.": "February", "aug.": "August", "sept.": "September", "sep.": "September",
     "oct.": "October", "nov.": "November", "dec.": "December",
@@ -124,7 +124,7 @@ def _abbreviation(form: str, place: Place) -> str | None:
         return None
     if lower == "st." or form == "St":
         return street_or_saint(place)
-    return "a m" if lower == "am" else _ABBREVIATIONS.get(lower)
+    return "A M" if lower == "am" else _ABBREVIATIONS.get(lower)
 
 
 def _key(place: Place) -> str:

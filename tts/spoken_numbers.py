@@ -200,7 +200,7 @@ def _clock(part: dict[str, str]) -> str:
         said += f" oh {cardinal(minute[1])}" if minute[0] == "0" else f" {cardinal(minute)}"
     elif not half:
         said += " o'clock" if 0 < hour <= 12 else " hundred hours" if hour else ""
-    return f"{said} {half[0].lower()} m" if half else said
+    return f"{said} {half[0].upper()} M" if half else said
 
 
 def _date(part: dict[str, str]) -> str:

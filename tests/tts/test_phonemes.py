@@ -129,3 +129,10 @@ def test_a_damaged_front_end_is_named(tmp_path):
 )
 def test_the_shipped_front_end_says(text, phones):
     assert " ".join(Phonemes.load(NANO_TTS).pronounce(text)) == phones
+
+
+def test_a_letter_in_a_sentence_is_no_article():
+    names = Phonemes.load(NANO_TTS).names
+    assert names("A plan")[0] == names("a plan")[0] == "ax0"
+    assert names("plan A")[-1] == names("at nine A M")[-4] == "ey1"
+    assert names("No. A plan.")[3] == "ax0"
