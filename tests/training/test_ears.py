@@ -35,12 +35,13 @@ from training.ears.corpus import (
     MEL_FRAMES,
     OPEN_FLOOR,
     PHONE_FRAMES,
+    UNKNOWN_PHONE,
     CorpusOptions,
     Talk,
 )
 from training.ears.evaluate import WEIGHTS, Evaluation, Heard, error_rate, judge, never_said, sha256
 from training.ears.export import average
-from training.ears.noise import _warped, spoil_mels
+from training.ears.noise import _by_phone, _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.sprint import pack
 from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
@@ -143,8 +144,9 @@ def test_powers_add_in_the_spectrogram() -> None:
 def test_spoiled_spectrograms_keep_shape_floor_and_seed() -> None:
     mel = torch.full((6, MEL_BINS, 200), -1.5)
     mel[:, 10:40, 50:150] = 0.9
-    one = spoil_mels(mel, torch.Generator().manual_seed(3))
-    two = spoil_mels(mel, torch.Generator().manual_seed(3))
+    phones = torch.randint(0, 40, (6, 100), generator=torch.Generator().manual_seed(4))
+    one = spoil_mels(mel, phones, torch.Generator().manual_seed(3))
+    two = spoil_mels(mel, phones, torch.Generator().manual_seed(3))
     assert torch.equal(one, two)
     assert one.shape == mel.shape
     assert one.min() >= -0.625
@@ -157,9 +159,21 @@ def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
     log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
     seconds = torch.arange(16_000) / 16_000
     low, high = (log_mel.clip(torch.sin(6.2832 * hz * seconds)[None]) for hz in (1_500, 1_650))
-    moved = _warped(low, torch.tensor([[1 / 1.1]]))
+    moved = _warped(low, torch.full((1, 1, 1), 1 / 1.1))
     assert abs(int(moved[0, :, 50].argmax()) - int(high[0, :, 50].argmax())) <= 1
-    assert torch.allclose(_warped(low, torch.ones(1, 1)), low, atol=1e-4)
+    assert torch.allclose(_warped(low, torch.ones(1, 1, 1)), low, atol=1e-4)
+
+
+def test_each_phone_of_a_speaker_has_one_curve_and_silence_has_none() -> None:
+    phones = torch.tensor([[0] * 9 + [7] * 9 + [30] * 9 + [7] * 9 + [UNKNOWN_PHONE] * 9] * 2)
+    curve = _by_phone(phones, MEL_BINS, 0.1, torch.Generator().manual_seed(1))
+    assert curve.shape == (2, MEL_BINS, 90)
+    one, other, again = (curve[:, :, middle] for middle in (27, 45, 63))
+    assert torch.allclose(one, again)
+    assert not torch.allclose(one, other, atol=0.01)
+    assert not torch.allclose(one[0], one[1], atol=0.01)
+    assert not curve[:, :, :14].any()
+    assert not curve[:, :, -14:].any()
 
 
 def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:
@@ -257,7 +271,7 @@ def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Te
     shard(tmp_path, 4, "hello\t1.000\nhelp\t3.000")
     corpus = Corpus(tmp_path, held_out=1)
     assert len(corpus) == 3
-    batch = corpus.batch([1, 2], [4, 9], tekken, RECIPE, seed=1)
+    batch = corpus.batch([1, 2], [4, 9], tekken, RECIPE, seed=2)
     positions = LEFT_PAD_TOKENS + 120
     assert batch.mel.shape == (2, MEL_BINS, 8 * positions)
     assert batch.tokens.shape == batch.targets.shape == (2, positions)
@@ -271,6 +285,23 @@ def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Te
         assert same.float().mean() > 0.85
     assert (batch.phones[:, : 4 * LEFT_PAD_TOKENS] == -100).all()
     assert batch.character_counts.tolist() == [10, 10]
+
+
+def test_who_speaks_after_a_silence_is_labelled_as_much_later(
+    tmp_path: Path, tekken: Tekken
+) -> None:
+    shard(tmp_path, 1, "hello\t1.000\nhelp\t3.000")
+    corpus = Corpus(tmp_path, held_out=0)
+    at_once, later = (corpus.batch([0], [4], tekken, RECIPE, seed) for seed in (2, 4))
+    wait = 33  # tokens, by the seed
+    length = at_once.targets.shape[1] - wait
+    prompt = LEFT_PAD_TOKENS + 4
+    assert torch.equal(later.targets[0, prompt + wait :], at_once.targets[0, prompt:length])
+    assert torch.equal(
+        later.phones[0, 4 * (LEFT_PAD_TOKENS + wait) + 5 :],
+        at_once.phones[0, 4 * LEFT_PAD_TOKENS + 5 : 4 * length],
+    )
+    assert corpus.batch([0], [4], tekken, RECIPE, seed=3).character_counts.tolist() == [5]
 
 
 def test_sentences_of_a_corpus_are_known(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.festival import Festival
 from training.speech.flite import Flite
-from training.speech.foreign import THROATS, Foreign, ForeignManner, Throat
+from training.speech.foreign import AMERICANS, THROATS, Foreign, ForeignManner, Throat
 from training.speech.ours import Ours
 from training.speech.readers import READERS, Reader, ReaderManner, Readers
 from training.speech.rhvoice import ABROAD, ENGLISH, Model, Rhvoice, RhvoiceManner
@@ -107,7 +107,7 @@ def test_flite_words_lie_where_the_sound_is(flite: Flite) -> None:
     check(said, TEXT.replace("-", " "))
 
 
-@pytest.mark.parametrize("throat", THROATS, ids=lambda throat: throat.name)
+@pytest.mark.parametrize("throat", [*THROATS, *AMERICANS], ids=lambda throat: throat.name)
 def test_foreign_voices_say_what_espeak_would_and_when(
     espeak: Espeak, festival: Festival, throat: Throat
 ) -> None:
@@ -207,7 +207,7 @@ def away(one: Utterance, other: Utterance) -> float:
 
 
 def test_the_voices_of_the_test_are_no_ones_teacher() -> None:
-    taught = {throat.name.removesuffix("_diphone") for throat in THROATS}
+    taught = {throat.name.removesuffix("_diphone") for throat in (*THROATS, *AMERICANS)}
     taught |= {model.name for model in (*ENGLISH, *ABROAD)}
     assert not taught & set(strangers.VOICES)
 

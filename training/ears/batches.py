@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +14,25 @@ from torch import Tensor
 from asr.config import delay_tokens
 from asr.frontend import SILENCE
 from backbone.tekken import Tekken
-from training.ears.corpus import MEL_BINS, TOKENS, UNKNOWN_PHONE, finished_shards
+from training.ears.corpus import MEL_BINS, OPEN_FLOOR, TOKENS, UNKNOWN_PHONE, finished_shards
 from training.ears.noise import spoil_mels
 from training.ears.recipe import EarsRecipe
-from training.ears.tokens import LEFT_PAD_TOKENS, stream_tokens
+from training.ears.tokens import LEFT_PAD_TOKENS, TOKEN_S, stream_tokens
 from training.ears.workers import Workers
 
 CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 of the CTC head is its blank
 PHONE_DELAY_FRAMES = 5  # a phone is told 100 ms after it was heard: its end often decides it
 _IGNORE = -100
+_SILENT_SHARE, _SILENCE_TOKENS = 0.3, (20, 100)  # who waits, and for how long
 _CPU = torch.device("cpu")
+
+
+class _Clip(NamedTuple):
+    """What a batch is made of: spectrogram, phones, and each word with its end in seconds."""
+
+    mel: np.ndarray
+    phones: np.ndarray
+    words: list[tuple[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +120,17 @@ class Corpus:
         """Make a batch; the same arguments give the same one on the same kind of device."""
         device = self._device
         generator = torch.Generator().manual_seed(seed)
-        mel = torch.from_numpy(np.stack([self._mels[i] for i in indices])).to(device).float()
+        chance = random.Random(seed)
+        clips = [self._after_silence(i, _silence_tokens(chance)) for i in indices]
+        mel = torch.from_numpy(np.stack([clip.mel for clip in clips])).to(device).float()
+        phones = torch.from_numpy(np.stack([clip.phones for clip in clips])).to(device).long()
         with device:
-            mel = spoil_mels(mel, torch.Generator(device).manual_seed(seed))
+            mel = spoil_mels(mel, phones, torch.Generator(device).manual_seed(seed))
         left = mel.new_full((len(indices), MEL_BINS, 8 * LEFT_PAD_TOKENS), SILENCE)
         rows = np.stack(
             [
-                stream_tokens(tekken, self._words[i], delay, TOKENS)
-                for i, delay in zip(indices, delays, strict=True)
+                stream_tokens(tekken, clip.words, delay, TOKENS)
+                for clip, delay in zip(clips, delays, strict=True)
             ]
         )
         tokens = torch.from_numpy(rows)
@@ -131,25 +144,44 @@ class Corpus:
         silent = torch.rand(inputs.shape, generator=generator) < 0.5
         drawn[silent] = tekken.special("[STREAMING_PAD]")
         inputs = torch.where(noise, drawn, inputs)
-        texts = [" ".join(word for word, _ in self._words[i]) for i in indices]
+        texts = [" ".join(word for word, _ in clip.words) for clip in clips]
         spelled = [[CHARACTERS.index(c) + 1 for c in text] for text in texts]
         return Batch(
             mel=torch.cat((left, mel), dim=2),
             tokens=inputs.to(device),
             targets=targets.to(device),
             delay=torch.tensor(delays, device=device),
-            phones=self._phone_rows(indices).to(device),
+            phones=_phone_targets(phones),
             characters=torch.tensor([c for row in spelled for c in row], dtype=torch.int64),
             character_counts=torch.tensor([len(row) for row in spelled]),
         )
 
-    def _phone_rows(self, indices: list[int]) -> Tensor:
-        phones = torch.from_numpy(np.stack([self._phones[i] for i in indices]).astype(np.int64))
-        late = torch.zeros_like(phones)
-        late[:, PHONE_DELAY_FRAMES:] = phones[:, :-PHONE_DELAY_FRAMES]
-        late[late == UNKNOWN_PHONE] = _IGNORE
-        left = phones.new_full((len(indices), 4 * LEFT_PAD_TOKENS), _IGNORE)
-        return torch.cat((left, late), dim=1)
+    def _after_silence(self, index: int, tokens: int) -> _Clip:
+        """A clip whose speaker begins so much later; what no longer fits is left out."""
+        mel, phones = self._mels[index], self._phones[index]
+        if not tokens:
+            return _Clip(mel, phones, self._words[index])
+        later = tokens * TOKEN_S
+        words = [(word, end_s + later) for word, end_s in self._words[index]]
+        return _Clip(
+            np.pad(mel, ((0, 0), (8 * tokens, 0)), constant_values=OPEN_FLOOR)[:, : mel.shape[1]],
+            np.pad(phones, (4 * tokens, 0))[: len(phones)],
+            [(word, end_s) for word, end_s in words if end_s < TOKENS * TOKEN_S],
+        )
+
+
+def _silence_tokens(chance: random.Random) -> int:
+    """How long nobody speaks: mostly no time, else often longer than the decoder looks back."""
+    return chance.randint(*_SILENCE_TOKENS) if chance.random() < _SILENT_SHARE else 0
+
+
+def _phone_targets(phones: Tensor) -> Tensor:
+    """What the phone head should say, int64 [B, 4 S]; from the phones heard, int64 [B, 4 (S - left)]."""
+    late = torch.zeros_like(phones)
+    late[:, PHONE_DELAY_FRAMES:] = phones[:, :-PHONE_DELAY_FRAMES]
+    late[late == UNKNOWN_PHONE] = _IGNORE
+    left = phones.new_full((len(phones), 4 * LEFT_PAD_TOKENS), _IGNORE)
+    return torch.cat((left, late), dim=1)
 
 
 def draw_delays(recipe: EarsRecipe, chance: random.Random, count: int) -> list[int]:

@@ -6,7 +6,8 @@ Families:
     foreign   the same for festival's foreign voices, whose accents are as heavy as in training
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
-    kal, ked  festival's diphone voices of two Americans, never trained on
+    kal, ked  festival's diphone voices of two Americans, as it makes them speak by itself; trained on
+              since `own`, with other durations and another tune
     pico      SVOX Pico's statistical American and British woman: a synthesiser never trained on
     mbrola    MBROLA's diphone voices of three Americans: another
     people    eight two-word recordings of a person, from Debian's alsa-utils
@@ -39,14 +40,14 @@ from training.speech.foreign import Foreign, random_foreigner
 from training.text.conversation import Conversation, held_out, spoken
 from training.voice.speakers import held_out_speakers, passers_by
 
-# Voices never trained on, by turns.
-_STRANGERS = {
+# Other synthesisers' voices, by turns.
+_OTHERS = {
     "kal": ("kal",),
     "ked": ("ked",),
     "pico": ("pico", "pico-gb"),
     "mbrola": ("us1", "us2", "us3"),
 }
-FAMILIES = ("trained", "foreign", "espeak", "flite", *_STRANGERS, "people")
+FAMILIES = ("trained", "foreign", "espeak", "flite", *_OTHERS, "people")
 CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
 PEOPLE = Path("/usr/share/sounds/alsa")
 _SENTENCES = Path(__file__).with_name("natural.txt")
@@ -121,10 +122,10 @@ def _voices(espeak: Espeak, flite: Flite) -> dict[str, Callable[[str, int], np.n
         assert said is not None
         return said.pcm
 
-    def by_stranger(voices: tuple[str, ...], text: str, number: int) -> np.ndarray:
+    def by_another(voices: tuple[str, ...], text: str, number: int) -> np.ndarray:
         return strangers.say(text, voices[number % len(voices)])
 
-    others = {family: partial(by_stranger, voices) for family, voices in _STRANGERS.items()}
+    others = {family: partial(by_another, voices) for family, voices in _OTHERS.items()}
     return {"espeak": by_espeak, "flite": by_flite, **others}
 
 

@@ -27,7 +27,7 @@ from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
 from training.speech.festival import Festival
 from training.speech.flite import Flite
-from training.speech.foreign import Foreign, ForeignManner, random_foreigner
+from training.speech.foreign import Foreign, ForeignManner, random_american, random_foreigner
 from training.speech.ours import Ours
 from training.speech.readers import ReaderManner, Readers, random_reader
 from training.speech.rhvoice import Rhvoice, RhvoiceManner, random_rhvoice
@@ -53,6 +53,7 @@ class CorpusOptions:
     flite_share: float = 0.2  # of the speakers,
     rhvoice_share: float = 0.25  # RHVoice's,
     foreign_share: float = 0.2  # festival's of other countries,
+    american_share: float = 0.1  # its Americans,
     reader_share: float = 0.08  # festival's that only read,
     ours_share: float = 0.08  # our own voice's; the rest are espeak's
     plain_flite_share: float = 0.25  # of those, flite's own voices as they are
@@ -67,7 +68,8 @@ class CorpusOptions:
     @property
     def human_share(self) -> float:
         """Of the speakers: those whose voice was a person's."""
-        return self.foreign_share + self.reader_share + self.flite_share + self.rhvoice_share
+        of_festival = self.foreign_share + self.american_share + self.reader_share
+        return of_festival + self.flite_share + self.rhvoice_share
 
 
 _USUAL = CorpusOptions()
@@ -172,6 +174,7 @@ class Crowd:
         draw = chance.random() * options.human_share
         draws = (
             (options.foreign_share, random_foreigner),
+            (options.american_share, random_american),
             (options.reader_share, random_reader),
             (options.rhvoice_share, random_rhvoice),
         )
@@ -297,6 +300,9 @@ def main(
     foreign_share: Annotated[
         float, typer.Option(help="festival's of other countries.")
     ] = _USUAL.foreign_share,
+    american_share: Annotated[
+        float, typer.Option(help="festival's Americans.")
+    ] = _USUAL.american_share,
     reader_share: Annotated[
         float, typer.Option(help="festival's that read English in other letters.")
     ] = _USUAL.reader_share,
@@ -312,6 +318,7 @@ def main(
         flite_share=flite_share,
         rhvoice_share=rhvoice_share,
         foreign_share=foreign_share,
+        american_share=american_share,
         reader_share=reader_share,
         blend_share=blend_share,
         ours_share=ours_share,

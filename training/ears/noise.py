@@ -10,24 +10,28 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool1d, avg_pool2d, interpolate
 
 from asr.interface import SAMPLE_RATE_HZ
+from training.ears.corpus import UNKNOWN_PHONE
 
 _LOG10 = 2.302585
 _PER_DB = 1 / 40  # one decibel in the published scale, (log10 power + 4) / 4
 _FLOOR = -0.625  # the published floor in that scale
 _TRACT = 0.14  # vocal tracts differ by so much from the one that spoke, at most,
 _FORMANT = 0.05  # their resonances by so much more, each its own way (standard deviation),
+_PHONE, _PHONE_DB = 0.06, 3.0  # every phone's own by so much again, and its colour,
 _PITCH = 0.3  # and voices by so much, at most
+_PHONE_KNOTS = 5
 _GAP_BANDS, _GAP_FRAMES = 10, 8  # widest gap in the spectrum, and in time (10 ms each)
 
 
-def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
+def spoil_mels(mel: Tensor, phones: Tensor, generator: torch.Generator) -> Tensor:
     """What a batch of clean spectrograms may sound like.
 
     Args:
         mel: float32 [B, bins, T] in the published scale, without its floor.
+        phones: int64 [B, T / 2], which phone is heard every 20 ms; whatever is no phone, above all.
         generator: Of all random choices.
 
     Returns:
@@ -50,12 +54,16 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     # Resonances and the harmonics between them move apart: another throat, another pitch.
     tract = 1 + sometimes(0.8) * uniform(-_TRACT, _TRACT) + curve(5, _FORMANT, bins, 1)
     pitch = 1 + sometimes(0.8) * uniform(-_PITCH, _PITCH)
+    # People differ in every sound, not only in their throats: somebody's "iy" is another's "ih".
+    own = sometimes(0.6) * uniform(0, 1.5)
+    tract = tract * (1 + own * _by_phone(phones, bins, _PHONE, generator))
     envelope = avg_pool2d(mel, (7, 1), 1, (3, 0), count_include_pad=False)
-    fine = _warped(mel - envelope, pitch[:, :, 0]) * (1 + sometimes(0.5) * uniform(-0.7, 0.4))
+    fine = _warped(mel - envelope, pitch) * (1 + sometimes(0.5) * uniform(-0.7, 0.4))
+    envelope = envelope + own * _by_phone(phones, bins, _PHONE_DB * _PER_DB, generator)
     # Some resonate more sharply than others.
     coarse = avg_pool2d(envelope, (25, 1), 1, (12, 0), count_include_pad=False)
     envelope = coarse + (envelope - coarse) * (1 + sometimes(0.5) * uniform(-0.3, 0.6))
-    mel = _warped(envelope, tract[:, :, 0]) + fine
+    mel = _warped(envelope, tract) + fine
     # How sharply sounds stand out, from moment to moment and from each other.
     slow = avg_pool2d(mel, (1, 7), 1, (0, 3), count_include_pad=False)
     mel = slow + (mel - slow) * (1 + sometimes(0.5) * uniform(-0.6, 0.4))
@@ -102,18 +110,26 @@ def spoil_mels(mel: Tensor, generator: torch.Generator) -> Tensor:
     return out.clamp_min(_FLOOR)
 
 
+def _by_phone(phones: Tensor, bins: int, spread: float, generator: torch.Generator) -> Tensor:
+    """A curve over the bands for each phone of each row, float32 [B, bins, T], changing gradually."""
+    rows = len(phones)
+    drawn = torch.randn(rows, UNKNOWN_PHONE + 1, _PHONE_KNOTS, generator=generator) * spread
+    drawn[:, 0] = drawn[:, UNKNOWN_PHONE] = 0  # silence, and what is not known
+    curves = interpolate(drawn, bins, mode="linear", align_corners=True)
+    heard = curves.gather(1, phones[:, :, None].expand(-1, -1, bins)).transpose(1, 2)
+    return avg_pool1d(heard.repeat_interleave(2, 2), 5, 1, 2, count_include_pad=False)
+
+
 def _warped(mel: Tensor, factor: Tensor) -> Tensor:
-    """Divide frequencies by `factor` [B, bins or 1], as a longer or shorter throat does."""
+    """Divide frequencies by `factor` [B, bins or 1, T or 1], as a longer or shorter throat does."""
     bins = mel.shape[1]
     spacing = _mel(torch.tensor(SAMPLE_RATE_HZ / 2)) / (bins + 1)
     centres_mel = spacing * torch.arange(1, bins + 1)
     above = 1000 * torch.exp((centres_mel - 15) * math.log(6.4) / 27)
     centres_hz = torch.where(centres_mel < 15, centres_mel * 200 / 3, above)
-    place = (_mel(centres_hz * factor) / spacing - 1).clamp(0, bins - 1)
+    place = (_mel(centres_hz[:, None] * factor) / spacing - 1).clamp(0, bins - 1).expand_as(mel)
     low = place.long().clamp_max(bins - 2)
-    share = (place - low)[:, :, None]
-    rows = torch.arange(len(mel))[:, None]
-    return mel[rows, low] * (1 - share) + mel[rows, low + 1] * share
+    return mel.gather(1, low).lerp(mel.gather(1, low + 1), place - low)
 
 
 def _mel(hz: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from backbone.tekken import Tekken
 SPECIALS = ("<unk>", "<s>", "</s>", "[STREAMING_PAD]", "[STREAMING_WORD]")
 LEFT_PAD_TOKENS = 8  # of silence before the caller; the 4B model has 32
 _PATTERN = r" ?\S+|\s+"
-_TOKEN_S = 0.08
+TOKEN_S = 0.08
 
 
 def learn_pieces(words: Counter[str], count: int) -> list[bytes]:
@@ -102,7 +102,7 @@ def stream_tokens(
     prompt = LEFT_PAD_TOKENS + 1 + delay
     free = prompt
     for word, end_s in words:
-        due = prompt + int(end_s / _TOKEN_S)
+        due = prompt + int(end_s / TOKEN_S)
         pieces = tekken.encode(" " + word)
         if due >= free:
             pieces, free = [boundary, *pieces], due

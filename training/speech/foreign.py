@@ -1,10 +1,11 @@
-"""English through throats from abroad: festival's diphone voices of other countries.
+"""English through festival's diphone voices: throats from abroad, and two Americans.
 
 They were cut from recordings of people, as some voices of the test were, but of other people: nine
-Czechs, Finns, Italians and an Indian, and a Briton (Debian contrib's `festvox-rablpc16k`; his
-pronunciation dictionary is not free and not used). espeak-ng says what phones a sentence has and
-when; each becomes the nearest sound of the voice, as in a strong accent; festival joins the
-diphones. So the labels are exact, and what is heard is a person's spectrum.
+Czechs, Finns, Italians and an Indian, a Briton (Debian contrib's `festvox-rablpc16k`; his
+pronunciation dictionary is not free and not used), and the Americans `kal` and `ked`. espeak-ng says
+what phones a sentence has and when; each becomes the nearest sound of the voice, as in a strong
+accent; festival joins the diphones. So the labels are exact, and what is heard is a person's
+spectrum.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _BRITISH = (
     "aa:aa,o ae:a ah:uh,@ ao:oo aw:au ay:ai eh:e er:@@,@@+r ey:ei hh:h ih:i iy:ii jh:jh ng:ng ow:ou "
     "oy:oi uw:uu zh:zh sil:#"
 )
+_AMERICAN = "ae:ae ah:ah,ax ao:ao aw:aw er:er ey:ey hh:hh jh:jh ng:ng ow:ow oy:oy zh:zh sil:pau"
 _NO_DICTIONARY = '(define (setup_oald_lex) t)(lex.create "oald")(lex.set.phoneset "mrpa")'
 _PLAIN = (
     "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "w", "y", "aa", "ay",
@@ -85,6 +87,10 @@ THROATS = (
     Throat("hindi_NSK_diphone", "hindi/hindi_NSK_diphone", 125, _INDIAN),
     Throat("rab_diphone", "english/rab_diphone", 105, _BRITISH, 3.0, _NO_DICTIONARY),
 )
+AMERICANS = (
+    Throat("kal_diphone", "english/kal_diphone", 105, _AMERICAN),
+    Throat("ked_diphone", "english/ked_diphone", 105, _AMERICAN),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,18 @@ class ForeignManner:
 
 
 def random_foreigner(chance: random.Random) -> ForeignManner:
-    """Draw a speaker."""
+    """Draw a speaker with an accent."""
+    return _random_manner(chance, THROATS)
+
+
+def random_american(chance: random.Random) -> ForeignManner:
+    """Draw a speaker with hardly any."""
+    return _random_manner(chance, AMERICANS)
+
+
+def _random_manner(chance: random.Random, throats: tuple[Throat, ...]) -> ForeignManner:
     return ForeignManner(
-        throat=chance.choices(THROATS, [throat.share for throat in THROATS])[0],
+        throat=chance.choices(throats, [throat.share for throat in throats])[0],
         words_per_minute=chance.randint(120, 190),
         pitch=chance.uniform(0.8, 1.25),
         liveliness=chance.uniform(0.0, 0.15),

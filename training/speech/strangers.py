@@ -1,10 +1,13 @@
-"""Strangers: voices that no part of ours was trained on, for tests alone.
+"""Strangers: voices that no part of ours was trained on, for tests alone; and two that are none any more.
 
-festival's `kal` and `ked` were cut from recordings of two Americans; SVOX Pico (Debian's non-free
-`libttspico-utils`) is an American and a British woman made by statistics; MBROLA (contrib's `mbrola`,
-non-free's `mbrola-us1` to `-us3`) joins three Americans' diphones as espeak-ng says. MBROLA's British
-`en1` is no stranger: he is Roger, whom festival calls `rab` and who teaches (`foreign.py`). Nothing
-here may be used to make training data; MBROLA's licence also forbids selling what holds its voices.
+SVOX Pico (Debian's non-free `libttspico-utils`) is an American and a British woman made by
+statistics; MBROLA (contrib's `mbrola`, non-free's `mbrola-us1` to `-us3`) joins three Americans'
+diphones as espeak-ng says. MBROLA's British `en1` is no stranger: he is Roger, whom festival calls
+`rab` and who teaches (`foreign.py`). Nothing here may be used to make training data; MBROLA's licence
+also forbids selling what holds its voices.
+
+`kal` and `ked`, as festival alone makes them speak, were strangers too until their diphones began to
+teach (`foreign.py`, with other durations and another tune).
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ _COMMANDS = {
     "us2": ("espeak-ng", "-v", "mb-us2", "-w", "OUT"),
     "us3": ("espeak-ng", "-v", "mb-us3", "-w", "OUT"),
 }
-VOICES = tuple(_COMMANDS)
+VOICES = tuple(voice for voice in _COMMANDS if voice not in ("kal", "ked"))
 
 
 def say(text: str, voice: str) -> np.ndarray:
-    """Say a text with one of `VOICES`; float32 [samples] at 16 kHz.
+    """Say a text with one of `VOICES`, `kal` or `ked`; float32 [samples] at 16 kHz.
 
     Raises:
         ParleyError: The synthesiser or the voice is not installed.
