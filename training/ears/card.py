@@ -30,14 +30,16 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   ({pool:.1f} hours). espeak-ng voices of many accents, variants, paces, pitches and vocal tracts;
   CMU ARCTIC voices (rms, slt, awb) of flite in made manners; thirteen RHVoice voices, nine of them
   of other languages (`training/speech/rhvoice.py`); nine festival voices of other languages, made
-  to say English with the nearest sounds they have, and a British one (`training/speech/foreign.py`);
+  to say English with the nearest sounds they have, a British and two American ones
+  (`training/speech/foreign.py`);
   our own nano voice; speakers between two of these (`training/speech/blend.py`).
 - Text: callers and agents of the grammar in `training/text`, sentences drawn from the language
   model in `training/ears`, random words.
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
-  spectrogram, anew each time: longer and shorter throats, pitch, sharper and blunter sounds,
+  spectrogram, anew each time: silence before, longer and shorter throats, a spectrum of the
+  speaker's own for every sound, pitch, sharper and blunter sounds,
   noise from 3 dB up, babble, colour, another speaker's colour, band limits, gaps, level.
-- Never trained on: festival's kal and ked, SVOX Pico, MBROLA, the espeak variants of
+- Never trained on: SVOX Pico, MBROLA, the espeak variants of
   `HELD_OUT_VARIANTS`, the hand-written test sentences, any recording of a person. A few of the
   grammar's held-out sentences were said in clips made before these were kept apart.
 
@@ -61,9 +63,9 @@ One stream on one CPU thread: {rtf} of real time, final words {flush} ms after a
 Weights: Apache-2.0, as the project. Teachers: espeak-ng (GPL-3.0-or-later; a program's output is
 not covered by its licence), flite and its CMU ARCTIC voices (free for any use, Carnegie Mellon
 University), festival with Debian's Italian, Czech and Hindi voices (GPL), Finnish ones (LGPL) and
-rab (free for any use, University of Edinburgh), RHVoice and voices of it that are LGPL-2.1-or-later
-by Debian's account; nothing of them is in the checkpoint but what was learnt from listening. The
-text sampler is derived from the language model in the pocketsphinx wheel (BSD).
+rab, kal and ked (free for any use, University of Edinburgh), RHVoice and voices of it that are
+LGPL-2.1-or-later by Debian's account; nothing of them is in the checkpoint but what was learnt
+from listening. The text sampler is derived from the language model in the pocketsphinx wheel (BSD).
 
 ## Files
 {hashes}
