@@ -146,15 +146,15 @@ async def test_a_new_description_may_change_the_codec(call):
 
 
 async def test_a_phone_that_sends_no_silence_does_not_stop_the_clock(call, monkeypatch):
-    monkeypatch.setattr(rtp, "_SILENT_LINE_S", 0.4)
+    monkeypatch.setattr(rtp, "_SILENT_LINE_S", 1.0)
     session, line, caller, _ = call
     caller.send(session, 8, timestamp=0)
-    await asyncio.sleep(0.05)
-    for _ in range(4):
+    for _ in range(7):
         await asyncio.sleep(0.2)
         caller.send(session, 13, payload=b"\x30")  # comfort noise: still there
     quiet_samples = line.heard_samples
-    assert quiet_samples >= 160 + 0.4 * 8_000
-    caller.send(session, 8, timestamp=8_000, sequence=2)
+    assert quiet_samples >= 160 + 0.8 * 8_000
+    caller.send(session, 8, timestamp=16_000, sequence=2)
     await asyncio.sleep(0.1)
-    assert line.heard_samples == 8_160  # what stood for the silence is not heard twice
+    # What stood for the silence is not heard twice; a stalled machine may have filled it all.
+    assert 16_160 <= line.heard_samples <= max(16_160, quiet_samples + 0.3 * 8_000)
