@@ -16,13 +16,15 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.web.catalogue import CATALOGUE
 from tests.web.stand_in import EXCHANGES, StandInCalls, flite, write_wav
 from web.server import create_app
 from web.settings import WebSettings
 
+expect.set_options(timeout=25_000)  # a busy machine is not a broken page
+StandIn = tuple[str, StandInCalls]
 PERSONA = """
 name: harbour
 title: Harbour office
@@ -79,7 +81,7 @@ def flite_installed() -> None:
 
 
 @pytest.fixture
-def stand_in(flite_installed: None) -> Iterator[tuple[str, StandInCalls]]:
+def stand_in(flite_installed: None) -> Iterator[StandIn]:
     """A page served by an agent that follows a script."""
     calls, port = StandInCalls(), free_port()
     with serving(create_app(calls, CATALOGUE, WebSettings(port=port)), port) as url:

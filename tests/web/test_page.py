@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.web.catalogue import CATALOGUE
-from tests.web.conftest import LOSABLE, LOSE, free_port, live, no_page_errors, serving
+from tests.web.conftest import StandIn, free_port, live, no_page_errors, serving
 from tests.web.stand_in import EXCHANGES, GREETING, PARTS, StandInCalls
 from web.server import create_app
 from web.settings import WebSettings
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=25_000)  # a busy machine is not a broken page
-StandIn = tuple[str, StandInCalls]
 # Notes what was to be seen at any time, so that a slow test misses nothing that passed quickly.
 WATCH = """
 window.seen = {};
@@ -29,14 +26,6 @@ new MutationObserver(() => {
   window.seen[document.body.dataset.state] = true;
   for (const look of ['now', 'partial']) if (document.querySelector('.' + look)) window.seen[look] = true;
 }).observe(document, { subtree: true, attributes: true, childList: true });
-"""
-# Notes what the page shows the agent doing whenever the phase of the call changes.
-PHASES = """
-window.phases = [];
-document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => {
-  const { phase, state } = document.body.dataset;
-  phases.push({ phase, state, hush: !document.getElementById('interrupt').disabled });
-}).observe(document.body, { attributeFilter: ['data-phase'] }));
 """
 # Notes what the page sends, and keeps the channel so that a test may speak for the server.
 CHANNEL = """
@@ -56,20 +45,6 @@ channel.onmessage({ data: JSON.stringify({
 COMPOSED_ESCAPE = """
 document.getElementById('text').dispatchEvent(
   new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }));
-"""
-# Devices that are hidden until a microphone was allowed.
-HIDDEN_DEVICES = """
-window.devices = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);
-const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-navigator.mediaDevices.enumerateDevices = async () => (window.lent ? devices() : []);
-navigator.mediaDevices.getUserMedia = async (wanted) => {
-  const stream = await ask(wanted);
-  window.lent = stream.getAudioTracks()[0];
-  return stream;
-};
-"""
-LAST_MICROPHONE = """
-devices().then((all) => all.findLast((one) => one.kind === 'audioinput').deviceId)
 """
 # Offers whose answers wait until the test lets them in.
 LATE_ANSWERS = """
@@ -202,41 +177,6 @@ def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page
     expect(page.get_by_role("status")).to_have_text("You hung up.")
 
 
-def test_a_refused_microphone_is_explained(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, _ = stand_in
-    page = new_page(allow=False)
-    page.goto(url)
-    page.get_by_role("button", name="Talk").click()
-    expect(page.get_by_role("alert")).to_contain_text("The browser kept the microphone to itself.")
-    page.get_by_role("alert").get_by_role("button", name="Type instead").click()
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-
-
-def test_end_takes_back_a_call_that_waits_for_the_microphone(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, calls = stand_in
-    page = new_page(bypass_csp=True)  # so that the test may wait for JavaScript
-    page.add_init_script(
-        "const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
-        "const allowed = new Promise((allow) => { window.allow = allow; });"
-        "navigator.mediaDevices.getUserMedia = async (wanted) => {"
-        "  await allowed; window.late = (await ask(wanted)); return window.late; };"
-    )
-    with no_page_errors(page):
-        page.goto(url)
-        expect(page.get_by_label("Harbour office")).to_be_checked()
-        page.get_by_role("button", name="Talk").click()
-        page.get_by_role("button", name="End", exact=True).click()
-        expect(page.locator("body")).to_have_attribute("data-phase", "idle")
-        page.evaluate("allow()")
-        page.wait_for_function("window.late?.getAudioTracks()[0].readyState === 'ended'")
-    assert page.locator("body").get_attribute("data-phase") == "idle"
-    assert not calls.calls
-
-
 def test_end_takes_back_a_call_that_waits_for_the_server(
     stand_in: StandIn, new_page: Callable[..., Page]
 ) -> None:
@@ -258,46 +198,6 @@ def test_end_takes_back_a_call_that_waits_for_the_server(
             page.wait_for_timeout(20)
     assert page.locator("body").get_attribute("data-phase") == "idle"
     assert page.evaluate("document.getElementById('ear').srcObject") is None
-
-
-def test_a_microphone_chosen_in_an_earlier_visit_is_used_at_once(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, _ = stand_in
-    page = new_page(permissions=["microphone"])
-    page.add_init_script(HIDDEN_DEVICES)
-    page.goto(url)
-    chosen = page.evaluate(LAST_MICROPHONE)
-    page.evaluate("(id) => localStorage.setItem('parley.microphone', id)", chosen)
-    live(page, url)
-    assert page.evaluate("lent.getSettings().deviceId") == chosen
-    expect(page.locator("#microphone")).to_have_value(chosen)
-
-
-@pytest.mark.parametrize(
-    ("others", "told"),
-    [(True, "The system’s choice took its place."), (False, "No microphone was found.")],
-)
-def test_an_unplugged_microphone_is_replaced(
-    stand_in: StandIn, new_page: Callable[..., Page], others: bool, told: str
-) -> None:
-    url, _ = stand_in
-    page = new_page(bypass_csp=True)  # so that the test may wait for JavaScript
-    page.add_init_script(LOSABLE)
-    with no_page_errors(page):
-        live(page, url)
-        if not others:
-            page.evaluate(
-                "() => { navigator.mediaDevices.getUserMedia = async () => {"
-                "  throw new DOMException('', 'NotFoundError'); } }"
-            )
-        page.evaluate(
-            "window.sender = pcs[0].getSenders()[0]; window.unplugged = sender.track;"
-            "unplugged.stop(); unplugged.dispatchEvent(new Event('ended'))"
-        )
-        expect(page.get_by_role("alert")).to_contain_text(told)
-        page.wait_for_function("sender.track !== unplugged && sender.track.readyState === 'live'")
-    assert page.locator("body").get_attribute("data-phase") == "live"
 
 
 def test_a_browser_that_keeps_nothing_can_call(
@@ -352,90 +252,6 @@ def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[
     expect(page.get_by_role("alert")).to_contain_text("found no way out to the network")
 
 
-@pytest.fixture
-def losable(stand_in: StandIn, new_page: Callable[..., Page]) -> tuple[Page, StandInCalls]:
-    """A call whose connection a test can lose, and the server's calls."""
-    url, calls = stand_in
-    page = new_page()
-    page.add_init_script(LOSABLE)
-    live(page, url)
-    return page, calls
-
-
-def test_every_lost_connection_is_tried_once_more(
-    losable: tuple[Page, StandInCalls],
-) -> None:
-    page, calls = losable
-    (first,) = calls.calls
-    for _ in range(2):
-        assert page.evaluate(LOSE) == "reconnecting"
-        expect(page.locator("body")).to_have_attribute("data-phase", "live")
-        assert list(calls.calls) == [first], "the same call goes on"
-    page.evaluate(LOSE)
-    page.evaluate(LOSE)
-    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
-
-
-def failing(page: Page, times: int) -> list[Route]:
-    """Let so many offers fail as they do without a network; answers all that were made so far."""
-    asked: list[Route] = []
-
-    def answer(route: Route) -> None:
-        if route.request.method == "POST":
-            asked.append(route)
-        if len(asked) > times:
-            route.continue_()
-        else:
-            route.abort("internetdisconnected")
-
-    page.route("**/api/offer", answer)
-    return asked
-
-
-def test_a_reconnection_outlasts_requests_that_fail(losable: tuple[Page, StandInCalls]) -> None:
-    page, calls = losable
-    (first,) = calls.calls
-    asked = failing(page, times=2)
-    assert page.evaluate(LOSE) == "reconnecting"
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-    assert len(asked) == 3
-    assert list(calls.calls) == [first], "the same call goes on"
-
-
-def test_a_reconnection_gives_up_after_some_seconds(losable: tuple[Page, StandInCalls]) -> None:
-    page, _ = losable
-    asked = failing(page, times=100)
-    page.evaluate(LOSE)
-    expect(page.get_by_role("alert")).to_contain_text("The connection was lost.")
-    assert 2 <= len(asked) <= 6
-
-
-def test_a_network_that_is_back_is_used_at_once(losable: tuple[Page, StandInCalls]) -> None:
-    page, _ = losable
-    failing(page, times=1)
-    page.clock.install()
-    page.clock.pause_at(datetime.now() + timedelta(seconds=30))  # no pause ends by itself
-    with page.expect_event("requestfailed"):
-        page.evaluate(LOSE)
-    page.wait_for_timeout(1000)
-    assert page.locator("body").get_attribute("data-phase") == "reconnecting"
-    page.evaluate("dispatchEvent(new Event('online'))")
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-
-
-def test_a_reconnection_leaves_the_keyboard_where_it_was(
-    losable: tuple[Page, StandInCalls],
-) -> None:
-    page, _ = losable
-    page.get_by_label("Type a message").focus()
-    page.keyboard.type("please")
-    page.evaluate(LOSE)
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-    page.keyboard.type(" tell me")
-    expect(page.get_by_label("Type a message")).to_have_value("please tell me")
-    expect(page.locator("#mute")).to_have_attribute("aria-pressed", "false")
-
-
 def test_a_key_meant_for_a_call_that_ends_places_no_other(
     stand_in: StandIn, new_page: Callable[..., Page]
 ) -> None:
@@ -451,38 +267,6 @@ def test_a_key_meant_for_a_call_that_ends_places_no_other(
     page.keyboard.type(" and thanks")
     page.keyboard.press("Enter")
     assert page.locator("body").get_attribute("data-phase") == "ended"
-
-
-def test_a_reconnection_goes_on_showing_what_the_agent_does(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, calls = stand_in
-    page = new_page()
-    page.add_init_script(LOSABLE + PHASES)
-    live(page, url)
-    expect(page.locator("body")).to_have_attribute("data-state", "speaking")
-    page.evaluate(LOSE)
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-    assert page.evaluate("phases.at(-1)") == {"phase": "live", "state": "speaking", "hush": True}
-    calls.calls.clear()  # the server gave it up: a new call begins
-    page.evaluate(LOSE)
-    expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
-    expect(page.locator("body")).to_have_attribute("data-phase", "live")
-    assert page.evaluate("phases.at(-1)") == {"phase": "live", "state": "listening", "hush": False}
-
-
-def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(
-    losable: tuple[Page, StandInCalls],
-) -> None:
-    page, calls = losable
-    page.get_by_label("Type a message").fill("A berth for tonight?")
-    page.keyboard.press("Enter")
-    expect(page.locator('[data-turn="1"] .said')).to_be_visible()
-    calls.calls.clear()
-    page.evaluate(LOSE)
-    expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
-    expect(page.locator('[data-turn="0"] .reply')).to_contain_text(GREETING)
-    expect(page.locator('[data-turn="1"]')).to_have_count(0)
 
 
 def test_a_key_is_asked_for_or_taken_from_the_link(
