@@ -158,17 +158,15 @@ class Playout:
     def flush(self) -> list[Utterance]:
         """Fade out and drop all that is queued but what must be heard out; return it, in order."""
         dropped = [utterance for utterance in self._queue if utterance.interruptible]
-        if dropped and dropped[0] is not self.current:
-            for utterance in dropped:
-                self._queue.remove(utterance)
-            return dropped
-        if not self.ducked:
+        goes_silent = self.current is None or self.current.interruptible
+        if goes_silent and not self.ducked:
             self._begin_fade_out()
         self._queue = deque(u for u in self._queue if not u.interruptible)
-        self.ducked = False
-        self._gain = self._gain_wanted = 1.0
-        if self.audible:
-            self._set_audible(False)
+        if goes_silent:
+            self.ducked = False
+            self._gain = self._gain_wanted = 1.0
+            if self.audible:
+                self._set_audible(False)
         return dropped
 
     def pull(self, n_samples: int) -> np.ndarray | None:

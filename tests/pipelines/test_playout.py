@@ -238,3 +238,16 @@ def test_flush_spares_what_must_be_heard_out():
     heard += [playout.pull(FRAME) for _ in range(4)]
     assert np.array_equal(np.concatenate(heard)[:2_000], ramp(2_000))
     assert notice.done
+
+
+def test_flush_does_not_disturb_a_notice_that_plays_alone():
+    told = []
+    playout, notice = Playout(on_audible=told.append), Utterance(interruptible=False)
+    notice.push(ramp(2_000))
+    notice.end()
+    playout.add(notice)
+    heard = [playout.pull(FRAME)]
+    assert playout.flush() == []
+    heard += [playout.pull(FRAME) for _ in range(4)]
+    assert np.array_equal(np.concatenate(heard)[:2_000], ramp(2_000))
+    assert told == [True, False]
