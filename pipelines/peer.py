@@ -21,8 +21,8 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpCodecCapability,
     RTCRtpSender,
-    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.sdp import candidate_from_sdp
@@ -109,7 +109,7 @@ class Peer:
         assert pc is not None
         try:
             await pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
-            self._attach(pc)
+            _keep_audio_alone(pc)
             _require_remote_candidates(pc, sdp)
             await pc.setLocalDescription(await pc.createAnswer())
         except ParleyError:
@@ -117,7 +117,7 @@ class Peer:
         except Exception as error:  # aiortc raises whatever its parser stumbled over
             raise ParleyError(
                 f"The offer cannot be answered: {type(error).__name__}.",
-                "Send the SDP offer of a browser with an audio track.",
+                "Send the SDP offer of a browser with an audio track, Opus among its codecs.",
             ) from error
         require_candidates(pc.localDescription.sdp)
         return {"sdp": pc.localDescription.sdp, "type": "answer", "pc_id": self.id}
@@ -169,23 +169,15 @@ class Peer:
         config = RTCConfiguration(self._ice_servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         self._pc = pc = RTCPeerConnection(config)
         self._channel = None
+        # Before the offer is read: what is agreed on then is what stays.
+        audio = pc.addTransceiver(Speaker(self._user.pull, self._on_tick))
+        audio.setCodecPreferences(_opus())
+        self.microphone = install(audio.receiver, self._user.hear)
         pc.on("datachannel", self._on_channel)
         pc.on("connectionstatechange", lambda: self._on_state(pc))
         self._give_up = self._loop.call_later(
             _CONNECT_S, self._user.on_lost, "the connection was never made"
         )
-
-    def _attach(self, pc: RTCPeerConnection) -> None:
-        """Put our microphone and our speaker on the audio line; refuse everything else."""
-        audio = next((t for t in pc.getTransceivers() if t.kind == "audio"), None)
-        if audio is None:
-            raise ParleyError("The offer has no audio.", "Allow the microphone and call again.")
-        if audio.sender.track is None:
-            self.microphone = install(audio.receiver, self._user.hear)
-            audio.sender.replaceTrack(Speaker(self._user.pull, self._on_tick))
-            _only_opus(audio)
-        for transceiver in pc.getTransceivers():
-            transceiver.direction = "sendrecv" if transceiver is audio else "inactive"
 
     def _on_tick(self) -> None:
         assert self.microphone is not None
@@ -257,10 +249,18 @@ def _require_remote_candidates(pc: RTCPeerConnection, sdp: str) -> None:
         )
 
 
-def _only_opus(audio: RTCRtpTransceiver) -> None:
-    """Our speaker sends Opus packets, so nothing else may be agreed on."""
+def _keep_audio_alone(pc: RTCPeerConnection) -> None:
+    audio, *others = pc.getTransceivers()
+    if audio.mid is None:
+        raise ParleyError("The offer has no audio.", "Allow the microphone and call again.")
+    for transceiver in others:
+        transceiver.direction = "inactive"
+
+
+def _opus() -> list[RTCRtpCodecCapability]:
+    """All that our speaker speaks."""
     codecs = RTCRtpSender.getCapabilities("audio").codecs
-    audio.setCodecPreferences([c for c in codecs if c.mimeType.lower() == "audio/opus"])
+    return [codec for codec in codecs if codec.mimeType.lower() == "audio/opus"]
 
 
 def _json_object(raw: str | bytes) -> dict[str, Any] | None:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiortc import RTCPeerConnection
+from aiortc import RTCPeerConnection, RTCRtpSender
+from aiortc.sdp import SessionDescription
 
 from agent.llm_choice import choose_llm
 from agent.persona import Persona
@@ -20,13 +21,36 @@ from pipelines.peer import Peer
 NOBODY: Any = SimpleNamespace(hear=None, pull=None, on_lost=lambda reason: None)
 
 
+async def offer(*codecs: str) -> str:
+    """The SDP of a browser that prefers `codecs` in this order, and knows no others."""
+    browser = RTCPeerConnection()
+    known = RTCRtpSender.getCapabilities("audio").codecs
+    preferred = [one for name in codecs for one in known if one.mimeType == f"audio/{name}"]
+    browser.addTransceiver("audio").setCodecPreferences(preferred)
+    await browser.setLocalDescription(await browser.createOffer())
+    sdp: str = browser.localDescription.sdp
+    await browser.close()
+    return sdp
+
+
+async def test_whatever_a_browser_prefers_opus_is_agreed_on() -> None:
+    peer = Peer(NOBODY)
+    answer = await peer.answer(await offer("PCMU", "opus", "G722"), "offer")
+    (audio,) = SessionDescription.parse(answer["sdp"]).media
+    assert [codec.name for codec in audio.rtp.codecs] == ["opus"]
+    await peer.close()
+
+
+async def test_an_offer_without_opus_is_refused() -> None:
+    peer = Peer(NOBODY)
+    with pytest.raises(ParleyError, match="Opus"):
+        await peer.answer(await offer("PCMU"), "offer")
+    await peer.close()
+
+
 @pytest.mark.parametrize("address", ["999.1.1.1", "nowhere"])
 async def test_an_offer_from_an_impossible_address_is_the_callers_to_mend(address: str) -> None:
-    browser = RTCPeerConnection()
-    browser.addTransceiver("audio")
-    await browser.setLocalDescription(await browser.createOffer())
-    sdp = browser.localDescription.sdp
-    await browser.close()
+    sdp = await offer("opus")
     peer = Peer(NOBODY)
     sdp = re.sub(r"(a=candidate:\S+ \d udp \d+) \S+", rf"\1 {address}", sdp)
     with pytest.raises(ParleyError, match="The offer names no network address"):
