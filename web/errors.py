@@ -55,9 +55,13 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return refusal(400, "The request body is not JSON.", "Send a JSON object.")
-        where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+        if first["type"] == "json_invalid" or first["loc"] == ("body",):
+            return refusal(
+                400,
+                "The request body is not a JSON object.",
+                "Send one, and name JSON as its content type.",
+            )
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
         return refusal(
             400, f"{where}: {first['msg']}.", "See /openapi.json for the expected fields."
         )

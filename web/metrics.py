@@ -43,6 +43,11 @@ class Metrics:
         self.errors = Counter(
             "parley_errors", "Errors, by where.", ["where"], registry=self.registry
         )
+        # Prometheus sees a counter rise only from a value that it knows: all begin at 0.
+        for outcome in ("answered", "full", "failed"):
+            self.offers.labels(outcome)
+        for where in ("call", "server"):
+            self.errors.labels(where)
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
         """Publish a value that is read at every scrape, for example an engine's batch size."""

@@ -78,11 +78,13 @@ def create_app(
             headers={"Cache-Control": "no-store"},
         )
 
+    @app.head("/healthz", include_in_schema=False)  # as many monitors ask
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)  # as many monitors ask
     @app.get("/readyz")
     async def readyz() -> dict[str, Any]:
         """One more call would be served well; 503 with the reason otherwise."""

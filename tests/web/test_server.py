@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -118,8 +119,9 @@ async def test_unknown_choices_name_what_there_is(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"not json", "not JSON"),
-        (b"[]", "the body"),
+        (b"not json", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b"", "not a JSON object"),
         (b'{"sdp": "v=0"}', "type"),
         (b'{"sdp": "\\u0000\\u0001 junk", "type": "offer"}', "no audio"),
         (b'{"sdp": "v=0\\r\\nm=audio", "type": "offer"}', "not a session description"),
@@ -143,6 +145,14 @@ async def test_bad_offers_are_refused_in_words(body: bytes, says: str) -> None:
     for path in re.findall(r"/\S+", refusal.json()["cure"]):
         assert (await visitor.get(path)).status_code == 200
     assert not calls.asked
+
+
+async def test_a_body_that_is_not_called_json_is_refused_for_that(offer: dict[str, str]) -> None:
+    body = json.dumps(offer)
+    plain = {"content-type": "text/plain"}
+    refusal = await client(Switchboard()).post("/api/offer", content=body, headers=plain)
+    assert refusal.status_code == 400
+    assert refusal.json()["cure"] == "Send one, and name JSON as its content type."
 
 
 @pytest.mark.parametrize(
@@ -346,9 +356,10 @@ def test_a_verifier_that_cannot_be_awaited_is_refused_at_the_start() -> None:
         create_app(Switchboard(), CATALOGUE, WebSettings(), verify=lambda token: "ada")  # type: ignore[arg-type,return-value]
 
 
-async def test_a_monitor_asks_for_the_head_of_the_page_alone() -> None:
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
+async def test_a_monitor_asks_for_the_head_alone(path: str) -> None:
     visitor = client(Switchboard())
-    whole, head = await visitor.get("/"), await visitor.head("/")
+    whole, head = await visitor.get(path), await visitor.head(path)
     assert head.status_code == 200
     assert head.headers["content-length"] == whole.headers["content-length"]
     assert head.content == b""
@@ -376,6 +387,12 @@ async def test_only_files_of_the_page_are_served(path: str, status: int) -> None
 
     visitor = httpx.AsyncClient(transport=httpx.ASGITransport(as_sent), base_url="http://localhost")
     assert (await visitor.get("/")).status_code == status
+
+
+async def test_counters_begin_at_zero() -> None:
+    metrics = (await client(Switchboard()).get("/metrics")).text
+    for series in ('offers_total{outcome="failed"}', 'errors_total{where="call"}'):
+        assert f"parley_{series} 0.0" in metrics
 
 
 async def test_page_events_become_metrics() -> None:
