@@ -38,10 +38,6 @@ RTCPeerConnection.prototype.createDataChannel = function (...about) {
   return channel;
 };
 """
-BYE = """
-channel.onmessage({ data: JSON.stringify({
-  label: 'rtvi-ai', type: 'server-message', data: { event: 'bye', reason: 'It hung up.' } }) });
-"""
 COMPOSED_ESCAPE = """
 document.getElementById('text').dispatchEvent(
   new KeyboardEvent('keydown', { key: 'Escape', isComposing: true, bubbles: true }));
@@ -55,6 +51,15 @@ window.fetch = async (path, about) => {
   return answer;
 };
 """
+# Tells the page of an event as the server does.
+TELL = """
+(data) => channel.onmessage({
+  data: JSON.stringify({ label: 'rtvi-ai', type: 'server-message', data }) })
+"""
+TOP_AND_BOTTOM = """
+(id) => { const { top, bottom } = document.getElementById(id).getBoundingClientRect(); return [top, bottom]; }
+"""
+SHORT = {"phone on its side": (844, 390), "small phone": (320, 568), "zoomed": (640, 360)}
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
@@ -114,6 +119,59 @@ def test_axe_finds_nothing(
     assert not violations(page)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= SIZES[size]["width"]
+
+
+@pytest.mark.parametrize("size", SHORT)
+def test_nothing_covers_anything_in_a_short_window(
+    stand_in: StandIn, new_page: Callable[..., Page], size: str
+) -> None:
+    url, _ = stand_in
+    width, height = SHORT[size]
+    page = new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    page.add_init_script(CHANNEL)
+
+    def ends_before_the_dock(part: str) -> bool:
+        return page.evaluate(TOP_AND_BOTTOM, part)[1] <= page.evaluate(TOP_AND_BOTTOM, "dock")[0]
+
+    page.goto(url)
+    expect(page.get_by_label("Harbour office")).to_be_checked()
+    assert ends_before_the_dock("hello")
+    page.get_by_role("button", name="Type instead").click()
+    expect(page.locator(".reply .heard").nth(3)).to_be_visible()
+    top, bottom = page.evaluate(TOP_AND_BOTTOM, "transcript")
+    assert bottom - top > height / 4
+    assert ends_before_the_dock("transcript")
+    page.evaluate(
+        TELL, {"event": "error", "message": "It broke.", "cure": "Mend it, and then say it again."}
+    )
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert ends_before_the_dock("trouble")
+    page.get_by_role("button", name="Settings").click()
+    assert page.evaluate(TOP_AND_BOTTOM, "settings")[1] <= height
+
+
+def test_words_of_any_length_and_direction_are_shown_whole(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page(viewport=SIZES["phone"])
+    page.add_init_script(CHANNEL)
+    live(page, url)
+    page.evaluate(
+        TELL, {"event": "caller_words", "turn": 7, "text": "نعم." + "x" * 200, "final": True}
+    )
+    page.evaluate(TELL, {"event": "agent_text", "turn": 7, "text": "نعم " + "x" * 200})
+    expect(page.locator('[data-turn="7"] .word')).to_have_count(2)
+    assert (
+        page.evaluate(
+            "(all => all.scrollWidth - all.clientWidth)(document.getElementById('transcript'))"
+        )
+        == 0
+    )
+    for line in (".said", ".reply"):
+        written = page.locator(f'[data-turn="7"] {line}')
+        expect(written).to_have_css("direction", "rtl")
+    expect(page.locator('[data-turn="0"] .reply')).to_have_css("direction", "ltr")
 
 
 def test_a_conversation_is_shown_as_it_happens(
@@ -262,7 +320,7 @@ def test_a_key_meant_for_a_call_that_ends_places_no_other(
     expect(page.locator('[data-turn="0"] .reply')).to_be_visible()
     page.get_by_label("Type a message").focus()
     page.keyboard.type("ok")
-    page.evaluate(BYE)
+    page.evaluate(TELL, {"event": "bye", "reason": "It hung up."})
     expect(page.locator("#transcript")).to_be_focused()
     page.keyboard.type(" and thanks")
     page.keyboard.press("Enter")

@@ -146,7 +146,7 @@ export class Transcript {
 
 // Who says it is told by place and colour; a screen reader is told in words.
 function line(className, who) {
-  const paragraph = Object.assign(document.createElement('p'), { className });
-  paragraph.append(Object.assign(document.createElement('span'), { className: 'visually-hidden', textContent: `${who}: ` }));
+  const paragraph = Object.assign(document.createElement('p'), { className, dir: 'auto' }); // as its words are written
+  paragraph.append(Object.assign(document.createElement('span'), { className: 'visually-hidden', dir: 'ltr', textContent: `${who}: ` }));
   return paragraph;
 }
