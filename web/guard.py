@@ -99,7 +99,8 @@ class Guard:
 
     async def _knows(self, bearer: str) -> bool:
         secret = self._settings.secret
-        if secret is not None and hmac.compare_digest(bearer.encode(), secret.encode()):
+        # Headers arrive as Latin-1, whatever bytes were sent.
+        if secret is not None and hmac.compare_digest(bearer.encode("latin-1"), secret.encode()):
             return True
         return self._verify is not None and await self._verify(bearer) is not None
 

@@ -52,7 +52,7 @@ class WebSettings:
     def address(self) -> str:
         """The address to tell people."""
         if self.public_url:
-            return self.public_url.rstrip("/")
+            return self.public_url
         host = (
             "localhost" if is_loopback(self.host) or self.host in {"0.0.0.0", "::"} else self.host
         )
@@ -72,38 +72,40 @@ class WebSettings:
 
 
 def read_public_url(text: str) -> str:
-    """The address that visitors use.
+    """The address that visitors use, as browsers name it.
 
     Raises:
-        ConfigError: It is none that a browser could open.
+        ConfigError: It is none that a browser could open, or has a path: the page needs the root.
     """
-    try:
-        url = urlsplit(text)
-        usable = url.scheme in {"http", "https"} and bool(url.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
+    origin = _origin(text)
+    if origin is None or not origin.startswith(("http://", "https://")):
         raise ConfigError(
-            f"--public-url {text} is no address that browsers can open.",
-            "Begin it with https://, for example --public-url https://talk.example.org.",
+            f"--public-url {text} is no address that browsers can open the page at.",
+            "Give scheme and host without a path, for example https://talk.example.org.",
         )
-    return text
+    return origin
 
 
 def read_origin(text: str) -> str:
-    """Another site, written as browsers name it: small letters, no slash, no default port.
+    """Another site, as browsers name it.
 
     Raises:
         ConfigError: It is no origin, so it would never match one.
     """
-    origin = text.lower().removesuffix("/")
-    found = _ORIGIN.fullmatch(origin)
-    if found is None:
+    origin = _origin(text)
+    if origin is None:
         raise ConfigError(
             f"--allow-origin {text} is no origin of a site.",
             "Give its scheme and host without a path, for example https://shop.example.org.",
         )
-    return origin.removesuffix(_DEFAULT_PORTS.get(found[1], ""))
+    return origin
+
+
+def _origin(text: str) -> str | None:
+    """`text` in small letters, without a slash and a default port; None where it is no origin."""
+    origin = text.lower().removesuffix("/")
+    found = _ORIGIN.fullmatch(origin)
+    return origin.removesuffix(_DEFAULT_PORTS.get(found[1], "")) if found else None
 
 
 def is_loopback(host: str) -> bool:

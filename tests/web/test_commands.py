@@ -126,6 +126,10 @@ def test_the_defaults_of_the_engines_are_told() -> None:
         (("--public-url", "talk.example.org"), "--public-url talk.example.org is no address"),
         (("--public-url", "ftp://x"), "--public-url ftp://x is no address"),
         (("--public-url", "http://["), "--public-url http://[ is no address"),
+        (
+            ("--public-url", "https://x.example/talk"),
+            "is no address that browsers can open the page",
+        ),
         (("--allow-origin", "foo"), "--allow-origin foo is no origin"),
         (("--sip-allow", "10.0.0.0/8"), "SIP is not answered"),
         (("--log-dir", "/nowhere/logs"), "There is no folder /nowhere"),

@@ -331,7 +331,7 @@ def test_a_key_is_asked_for_or_taken_from_the_link(
     flite_installed: None, new_page: Callable[..., Page]
 ) -> None:
     port = free_port()
-    app = create_app(StandInCalls(), CATALOGUE, WebSettings(port=port, secret="open sesame"))
+    app = create_app(StandInCalls(), CATALOGUE, WebSettings(port=port, secret="open sésame ☂"))
     with serving(app, port) as url:
         page = new_page()
         page.goto(url)
@@ -340,12 +340,12 @@ def test_a_key_is_asked_for_or_taken_from_the_link(
         alert.get_by_label("Key").fill("guess")
         page.keyboard.press("Enter")
         expect(alert).to_contain_text("That key does not fit.")
-        alert.get_by_label("Key").fill("open sesame")
+        alert.get_by_label("Key").fill("open sésame ☂")
         page.keyboard.press("Enter")
         expect(page.get_by_label("Harbour office")).to_be_checked()
         expect(alert).to_be_empty()
         invited = new_page()
-        live(invited, f"{url}#key=open%20sesame")
+        live(invited, f"{url}#key=open%20s%C3%A9same%20%E2%98%82")
         assert invited.url == url
         misled = new_page()
         misled.goto(f"{url}#key=100%")

@@ -20,7 +20,7 @@ from web.engine_metrics import EngineMetrics
 from web.guard import TokenMint
 from web.metrics import Metrics
 from web.server import create_app
-from web.settings import WebSettings, read_origin
+from web.settings import WebSettings, read_origin, read_public_url
 
 
 class Switchboard:
@@ -273,6 +273,12 @@ async def test_with_a_secret_the_page_token_opens_the_door(offer: dict[str, str]
     assert (await visitor.get("/metrics", headers=key)).status_code == 200
 
 
+async def test_a_secret_may_be_written_in_any_alphabet() -> None:
+    visitor = client(Switchboard(), secret="clé ☂")
+    key = {"authorization": "Bearer clé ☂".encode()}
+    assert (await visitor.get("/api/page", headers=key)).status_code == 200
+
+
 async def test_an_identity_provider_can_decide(offer: dict[str, str]) -> None:
     async def verify(token: str) -> str | None:
         return "ada" if token == "ada's token" else None
@@ -325,6 +331,13 @@ async def test_foreign_pages_and_rebound_names_are_refused(
 )
 def test_a_site_is_known_however_it_is_written(given: str, meant: str) -> None:
     assert read_origin(given) == meant
+
+
+@pytest.mark.parametrize("given", ["https://Talk.Example/", "https://talk.example:443"])
+async def test_the_public_page_may_call_behind_a_proxy_that_keeps_its_name(given: str) -> None:
+    visitor = client(Switchboard(), public_url=read_public_url(given), secret="s")
+    sent = {"origin": "https://talk.example", "authorization": "Bearer s"}
+    assert (await visitor.get("/api/page", headers=sent)).status_code == 200
 
 
 @pytest.mark.parametrize("given", ["*", "null", "shop.example", "https://shop.example/till", ""])

@@ -46,11 +46,16 @@ export class Door {
 
   async #ask(method, path, body, bearer) {
     const headers = { 'content-type': 'application/json' };
-    if (bearer) headers.authorization = `Bearer ${bearer}`;
+    if (bearer) headers.authorization = `Bearer ${bytes(bearer)}`;
     const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(() => null);
     if (!response?.ok) throw await serverTrouble(response);
     return response.json();
   }
+}
+
+// Headers carry bytes: a letter outside of Latin-1 would make the request fail before it is sent.
+function bytes(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 // A key that was not encoded is left as it stands: the server says whether it fits.
