@@ -185,6 +185,11 @@ class BrowserCalls:
         if self._engines.tts.is_full:  # the greeting would stay unsaid
             raise EngineFull("All voices of this machine are speaking.", 5.0)
 
+    def carries(self, pc_id: str) -> bool:
+        """Whether the call of that connection still goes on."""
+        call = self._calls.get(pc_id)
+        return call is not None and not call.conversation.ended.is_set()
+
     async def offer(
         self,
         sdp: str,
@@ -213,9 +218,8 @@ class BrowserCalls:
             EngineFull: This call could not be served well now.
             ParleyError: The offer cannot be answered; the message says why.
         """
-        known = self._calls.get(pc_id) if pc_id else None
-        if known is not None and not known.conversation.ended.is_set():
-            return await known.peer.answer(sdp, kind, restart=restart)
+        if pc_id is not None and self.carries(pc_id):
+            return await self._calls[pc_id].peer.answer(sdp, kind, restart=restart)
         self.admit()
         self._starting += 1
         self._idle.clear()

@@ -15,6 +15,9 @@ class Calls(Protocol):
     def active(self) -> int:
         """Calls going on or being set up."""
 
+    def carries(self, pc_id: str) -> bool:
+        """Whether the call of that connection still goes on."""
+
     def admit(self) -> None:
         """Pass when one more call would be served well.
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiortc import RTCDtlsFingerprint, RTCIceServer
@@ -79,6 +80,15 @@ class Start(BaseModel):
     body: Wishes = Field(default_factory=Wishes)
 
 
+@dataclass(slots=True)
+class Session:
+    """What a stock client calls through: forgotten after `_SESSION_TTL_S`, or when its call is over."""
+
+    wishes: Wishes
+    began_s: float = field(default_factory=time.monotonic)
+    pc_id: str | None = None
+
+
 def signalling_routes(
     calls: Calls,
     catalogue: Catalogue,
@@ -88,7 +98,7 @@ def signalling_routes(
 ) -> APIRouter:
     """Build the router."""
     router = APIRouter()
-    sessions: OrderedDict[str, tuple[float, Wishes]] = OrderedDict()
+    sessions: OrderedDict[str, Session] = OrderedDict()
     voices = catalogue.voices
 
     async def take(offer: Offer, wishes: Wishes) -> Mapping[str, str]:
@@ -123,14 +133,16 @@ def signalling_routes(
 
     def forget_old_sessions() -> None:
         oldest_s = time.monotonic() - _SESSION_TTL_S
-        while sessions and next(iter(sessions.values()))[0] < oldest_s:
-            sessions.popitem(last=False)
+        for name, held in list(sessions.items()):
+            calling = held.pc_id is not None and calls.carries(held.pc_id)
+            if held.began_s < oldest_s and not calling:
+                del sessions[name]
 
-    def session(session_id: str) -> Wishes:
+    def session(session_id: str) -> Session:
         forget_old_sessions()
         if session_id not in sessions:
             raise Refused(404, "There is no such session.", "Ask /start for one.")
-        return sessions[session_id][1]
+        return sessions[session_id]
 
     @router.post("/api/offer")
     async def offer(request: Request, offer: Offer) -> Mapping[str, str]:
@@ -154,7 +166,7 @@ def signalling_routes(
         if len(sessions) >= _MAX_SESSIONS:
             sessions.popitem(last=False)
         session_id = str(uuid.uuid4())
-        sessions[session_id] = (time.monotonic(), wanted.body)
+        sessions[session_id] = Session(wanted.body)
         return {
             "sessionId": session_id,
             "iceConfig": {"iceServers": [for_browser(server) for server in settings.ice_servers]},
@@ -163,8 +175,10 @@ def signalling_routes(
     @router.post("/sessions/{session_id}/api/offer")
     async def session_offer(session_id: str, offer: Offer) -> Mapping[str, str]:
         """Answer the offer of a session; its id is the capability."""
-        wishes = session(session_id)
-        return await take(offer, offer.wishes or wishes)
+        held = session(session_id)
+        answer = await take(offer, offer.wishes or held.wishes)
+        held.pc_id = answer["pc_id"]
+        return answer
 
     @router.patch("/sessions/{session_id}/api/offer")
     async def session_candidates(session_id: str, found: Candidates) -> dict[str, str]:
@@ -198,6 +212,10 @@ def _check_sdp(sdp: str) -> None:
     if not media or media[0].kind != "audio":
         raise Refused(
             400, "The offer carries no audio.", "Add an audio transceiver before anything else."
+        )
+    if media[0].direction in {"sendonly", "inactive"}:
+        raise Refused(
+            400, "The offer would not play our voice.", "Make its audio line one for both ways."
         )
     # Without one aiortc answers all the same, and fails once the two sides are to shake hands.
     if not all(one.dtls and any(map(_is_usable, one.dtls.fingerprints)) for one in media):

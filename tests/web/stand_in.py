@@ -245,6 +245,9 @@ class StandInCalls:
 
         return {"sdp": pc.localDescription.sdp, "type": "answer", "pc_id": key}
 
+    def carries(self, pc_id: str) -> bool:
+        return pc_id in self.calls
+
     async def add_candidates(self, pc_id: str, candidates: Sequence[Mapping[str, Any]]) -> None:
         if pc_id not in self.calls:
             raise ParleyError("There is no such call.", "Call again.")

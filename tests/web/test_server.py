@@ -32,6 +32,9 @@ class Switchboard:
         self.candidates: list[dict[str, Any]] = []
         self._most, self._slow_s, self._error = most, slow_s, error
 
+    def carries(self, pc_id: str) -> bool:
+        return self.active > 0
+
     def admit(self) -> None:
         if self.active >= self._most:
             raise EngineFull(f"All {self._most} lines are busy.", 10)
@@ -255,6 +258,31 @@ async def test_without_a_session_of_late_nobody_calls(
         path = f"/sessions/{session}/api/offer"
         assert (await visitor.post(path, json=offer | wishes)).status_code == 404
     assert not calls.asked
+
+
+async def test_a_session_lasts_as_long_as_its_call(
+    offer: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = Switchboard()
+    visitor = client(calls)
+    started = (await visitor.post("/start", json={})).json()
+    path = f"/sessions/{started['sessionId']}/api/offer"
+    await visitor.post(path, json=offer)
+    monkeypatch.setattr(signalling, "_SESSION_TTL_S", 0.0)
+    assert (await visitor.post(path, json=offer | {"pc_id": "call-1"})).status_code == 200
+    await calls.close()
+    assert (await visitor.post(path, json=offer | {"pc_id": "call-1"})).status_code == 404
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+async def test_a_caller_who_would_not_hear_us_is_refused(
+    offer: dict[str, str], direction: str
+) -> None:
+    calls = Switchboard()
+    deaf = offer | {"sdp": offer["sdp"].replace("a=sendrecv", f"a={direction}")}
+    refusal = await client(calls).post("/api/offer", json=deaf)
+    assert (refusal.status_code, calls.asked) == (400, [])
+    assert "would not play our voice" in refusal.json()["error"]
 
 
 async def test_with_a_secret_the_page_token_opens_the_door(offer: dict[str, str]) -> None:
