@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from evals.caller import Caller, Health, Offer
 from evals.heard import SAMPLE_RATE_HZ
-from evals.scenario import Scenario, Step, Wait
-from evals.speakers import noise_burst, speak
+from evals.scenario import Scenario, Step, Wait, words_of
+from evals.speakers import sound_of
 
 # The agent greets first; a scenario begins when the greeting is over.
 _GREETING_STARTS_S = 4.0
@@ -19,10 +18,6 @@ _GREETING_ENDS_S = 20.0
 _SETTLED_S = 0.8
 _TAIL_S = 1.0
 _STOP_CONSONANT_S = 0.15  # speech has silences this long inside words
-_PAUSE = re.compile(r"(\[[\d.]+\])")
-_CALLER = ("flite:rms", 0.0)
-# Somebody else in the room: another voice, softer (levels of Full-Duplex-Bench 1.5).
-_SPEAKERS = {"side_talk": ("flite:slt", -8.0), "background": ("flite:awb", -15.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ class Recording:
 async def conduct(scenario: Scenario, offer: Offer) -> Recording:
     """Call the agent, let it greet, play the scenario, hang up."""
     for step in scenario.timeline:  # synthesise before the call: it must not disturb the timing
-        _sound_of(step)
+        sound_of(step)
     utterances: list[Utterance] = []
     failed = ""
     async with Caller(offer) as caller:
@@ -106,39 +101,16 @@ async def _is_audible(caller: Caller) -> bool:
 
 
 async def _utter(caller: Caller, step: Step) -> Utterance:
-    pcm, pauses = _sound_of(step)
+    pcm, pauses = sound_of(step)
     audible = await _is_audible(caller)
     begin_s = caller.mouth.say(pcm)
     end_s = begin_s + len(pcm) / SAMPLE_RATE_HZ
     await caller.sleep(max(0.0, end_s - caller.now_s))
     return Utterance(
         step.say.role if step.say else "tic",
-        _words(step.say.text) if step.say else "",
+        words_of(step.say.text) if step.say else "",
         begin_s,
         end_s,
         tuple((begin_s + a, begin_s + b) for a, b in pauses),
         audible,
     )
-
-
-def _sound_of(step: Step) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Samples at 48 kHz and the silences inside them, seconds from the start."""
-    if step.sound is not None:
-        return noise_burst(step.sound.kind, float(step.sound.s)), []
-    if step.say is None:
-        return np.zeros(0, np.float32), []
-    voice, gain_db = _SPEAKERS.get(step.say.role, _CALLER)
-    pieces: list[np.ndarray] = []
-    pauses: list[tuple[float, float]] = []
-    for part in _PAUSE.split(step.say.text):
-        if _PAUSE.fullmatch(part):
-            begin_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
-            pauses.append((begin_s, begin_s + float(part[1:-1])))
-            pieces.append(np.zeros(int(float(part[1:-1]) * SAMPLE_RATE_HZ), np.float32))
-        elif part.strip():
-            pieces.append(speak(part.strip(), voice) * np.float32(10 ** (gain_db / 20)))
-    return np.concatenate(pieces), pauses
-
-
-def _words(text: str) -> str:
-    return " ".join(_PAUSE.sub(" ", text).split())
