@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from evals.caller import Caller, Health, Offer
+from evals.gate import OPUS, segments
 from evals.heard import SAMPLE_RATE_HZ
-from evals.scenario import Scenario, Step, Wait, words_of
+from evals.scenario import Behaviour, Scenario, Step, Wait, words_of
 from evals.speakers import sound_of
 
 # The agent greets first; a scenario begins when the greeting is over.
@@ -17,6 +18,7 @@ _GREETING_STARTS_S = 4.0
 _GREETING_ENDS_S = 20.0
 _SETTLED_S = 0.8
 _TAIL_S = 1.0
+ANSWER_LIMIT_S = 8.0  # what comes later is no answer
 _STOP_CONSONANT_S = 0.15  # speech has silences this long inside words
 
 
@@ -53,6 +55,7 @@ class Recording:
         events: What the agent reported over the data channel, with the time of arrival.
         health: Whether the machine could be trusted.
         failed_wait: The step that was waited for in vain, if any: the script ended there.
+        script_s: When the greeting was over and the script began.
     """
 
     scenario: Scenario
@@ -62,6 +65,7 @@ class Recording:
     events: list[tuple[float, dict[str, Any]]]
     health: Health
     failed_wait: str = ""
+    script_s: float = 0.0
 
 
 async def conduct(scenario: Scenario, offer: Offer) -> Recording:
@@ -73,17 +77,27 @@ async def conduct(scenario: Scenario, offer: Offer) -> Recording:
     async with Caller(offer) as caller:
         await caller.wait_audible(True, for_s=0.1, timeout_s=_GREETING_STARTS_S)
         await caller.wait_audible(False, for_s=_SETTLED_S, timeout_s=_GREETING_ENDS_S)
+        script_s = caller.now_s
         for number, step in enumerate(scenario.timeline):
             if step.wait is None:
                 utterances.append(await _utter(caller, step))
             elif not await _wait(caller, step.wait):
                 failed = f"step {number}: {step.wait.until or 'the agent is not speaking'}"
                 break
+        if scenario.expect is Behaviour.RESPOND and not failed:
+            await _wait_for_late_answer(caller, utterances[-1].off_s)
         await caller.sleep(_TAIL_S)
         said, heard = caller.recording()
-        return Recording(
-            scenario, utterances, said, heard, list(caller.events), caller.health(), failed
-        )
+        events, health = list(caller.events), caller.health()
+        return Recording(scenario, utterances, said, heard, events, health, failed, script_s)
+
+
+async def _wait_for_late_answer(caller: Caller, after_s: float) -> None:
+    """A silent agent may still be thinking: hang up when it has answered, or could not any more."""
+    _, heard = caller.recording()
+    if not any(s.on_s > after_s for s in segments(heard, SAMPLE_RATE_HZ, OPUS)):
+        timeout_s = after_s + ANSWER_LIMIT_S - caller.now_s
+        await caller.wait_audible(True, for_s=0.1, timeout_s=timeout_s)
 
 
 async def _wait(caller: Caller, wait: Wait) -> bool:
