@@ -26,8 +26,9 @@ from evals.heard import SAMPLE_RATE_HZ, Arrival, HeardTimeline
 
 FRAME_S = 0.020
 FRAME_SAMPLES = int(SAMPLE_RATE_HZ * FRAME_S)
-# Loopback adds this much between a sample leaving the agent's encoder queue and the caller's ear:
-# one packet must be complete before it can travel. Checked by tests against a known agent.
+# aiortc lets a frame out when the next one has come, so the caller's ear is this late. It makes up
+# for the caller's mouth, which hands a frame over when it begins; a microphone does when it is full.
+# Checked by tests against a known agent.
 DOWNLINK_S = 0.020
 _AUDIBLE_DBFS = -45.0
 
@@ -128,10 +129,15 @@ class Caller:
         self._pc.on("track", self._on_track)
         await self._pc.setLocalDescription(await self._pc.createOffer())
         local = self._pc.localDescription
-        answer = await self.offer(local.sdp, local.type)
-        use_short_buffer(self._pc)
-        await self._pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-        await asyncio.wait_for(self.mouth.began.wait(), 10)
+        try:
+            answer = await self.offer(local.sdp, local.type)
+            use_short_buffer(self._pc)
+            remote = RTCSessionDescription(answer["sdp"], answer["type"])
+            await self._pc.setRemoteDescription(remote)
+            await asyncio.wait_for(self.mouth.began.wait(), 10)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from evals.caller import Caller, Health, Offer
+from evals.gate import OPUS, segments
 from evals.heard import SAMPLE_RATE_HZ
-from evals.scenario import Scenario, Step, Wait
-from evals.speakers import noise_burst, speak
+from evals.scenario import Behaviour, Scenario, Step, Wait, words_of
+from evals.speakers import sound_of
 
 # The agent greets first; a scenario begins when the greeting is over.
 _GREETING_STARTS_S = 4.0
 _GREETING_ENDS_S = 20.0
 _SETTLED_S = 0.8
 _TAIL_S = 1.0
+ANSWER_LIMIT_S = 8.0  # what comes later is no answer
 _STOP_CONSONANT_S = 0.15  # speech has silences this long inside words
-_PAUSE = re.compile(r"(\[[\d.]+\])")
-_CALLER = ("flite:rms", 0.0)
-# Somebody else in the room: another voice, softer (levels of Full-Duplex-Bench 1.5).
-_SPEAKERS = {"side_talk": ("flite:slt", -8.0), "background": ("flite:awb", -15.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +55,7 @@ class Recording:
         events: What the agent reported over the data channel, with the time of arrival.
         health: Whether the machine could be trusted.
         failed_wait: The step that was waited for in vain, if any: the script ended there.
+        script_s: When the greeting was over and the script began.
     """
 
     scenario: Scenario
@@ -67,28 +65,39 @@ class Recording:
     events: list[tuple[float, dict[str, Any]]]
     health: Health
     failed_wait: str = ""
+    script_s: float = 0.0
 
 
 async def conduct(scenario: Scenario, offer: Offer) -> Recording:
     """Call the agent, let it greet, play the scenario, hang up."""
     for step in scenario.timeline:  # synthesise before the call: it must not disturb the timing
-        _sound_of(step)
+        sound_of(step)
     utterances: list[Utterance] = []
     failed = ""
     async with Caller(offer) as caller:
         await caller.wait_audible(True, for_s=0.1, timeout_s=_GREETING_STARTS_S)
         await caller.wait_audible(False, for_s=_SETTLED_S, timeout_s=_GREETING_ENDS_S)
+        script_s = caller.now_s
         for number, step in enumerate(scenario.timeline):
             if step.wait is None:
                 utterances.append(await _utter(caller, step))
             elif not await _wait(caller, step.wait):
                 failed = f"step {number}: {step.wait.until or 'the agent is not speaking'}"
                 break
+        if scenario.expect is Behaviour.RESPOND and not failed:
+            await _wait_for_late_answer(caller, utterances[-1].off_s)
         await caller.sleep(_TAIL_S)
         said, heard = caller.recording()
-        return Recording(
-            scenario, utterances, said, heard, list(caller.events), caller.health(), failed
-        )
+        events, health = list(caller.events), caller.health()
+        return Recording(scenario, utterances, said, heard, events, health, failed, script_s)
+
+
+async def _wait_for_late_answer(caller: Caller, after_s: float) -> None:
+    """A silent agent may still be thinking: hang up when it has answered, or could not any more."""
+    _, heard = caller.recording()
+    if not any(s.on_s > after_s for s in segments(heard, SAMPLE_RATE_HZ, OPUS)):
+        timeout_s = after_s + ANSWER_LIMIT_S - caller.now_s
+        await caller.wait_audible(True, for_s=0.1, timeout_s=timeout_s)
 
 
 async def _wait(caller: Caller, wait: Wait) -> bool:
@@ -106,39 +115,16 @@ async def _is_audible(caller: Caller) -> bool:
 
 
 async def _utter(caller: Caller, step: Step) -> Utterance:
-    pcm, pauses = _sound_of(step)
+    pcm, pauses = sound_of(step)
     audible = await _is_audible(caller)
     begin_s = caller.mouth.say(pcm)
     end_s = begin_s + len(pcm) / SAMPLE_RATE_HZ
     await caller.sleep(max(0.0, end_s - caller.now_s))
     return Utterance(
         step.say.role if step.say else "tic",
-        _words(step.say.text) if step.say else "",
+        words_of(step.say.text) if step.say else "",
         begin_s,
         end_s,
         tuple((begin_s + a, begin_s + b) for a, b in pauses),
         audible,
     )
-
-
-def _sound_of(step: Step) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Samples at 48 kHz and the silences inside them, seconds from the start."""
-    if step.sound is not None:
-        return noise_burst(step.sound.kind, float(step.sound.s)), []
-    if step.say is None:
-        return np.zeros(0, np.float32), []
-    voice, gain_db = _SPEAKERS.get(step.say.role, _CALLER)
-    pieces: list[np.ndarray] = []
-    pauses: list[tuple[float, float]] = []
-    for part in _PAUSE.split(step.say.text):
-        if _PAUSE.fullmatch(part):
-            begin_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
-            pauses.append((begin_s, begin_s + float(part[1:-1])))
-            pieces.append(np.zeros(int(float(part[1:-1]) * SAMPLE_RATE_HZ), np.float32))
-        elif part.strip():
-            pieces.append(speak(part.strip(), voice) * np.float32(10 ** (gain_db / 20)))
-    return np.concatenate(pieces), pauses
-
-
-def _words(text: str) -> str:
-    return " ".join(_PAUSE.sub(" ", text).split())

@@ -1,10 +1,13 @@
 """From a recording to numbers, from the caller's chair.
 
-Definitions follow the field's: a turn is answered when the agent becomes audible after it (voice to
-voice, unless it cut in); an interruption is yielded when the agent falls silent within 2 s;
-a backchannel, noise or side talk wrongly stops the agent when it falls silent for 400 ms or more
-within 1 s; a pause is taken for the end when the agent becomes audible inside it or before the turn
-is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
+Definitions follow the field's: a turn is answered when the agent begins to speak, and speaks on after it
+(voice to voice, unless it cut in); an interruption is yielded when the agent falls silent within 2 s and
+next says something new; a backchannel, noise or side talk wrongly stops the agent when it falls silent
+for 400 ms or more within 1 s; a pause is taken for the end when the agent becomes audible inside it or
+before the turn is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
+
+Sound alone cannot tell the pauses of an agent that goes on from an answer: after an interruption, an
+answer is what is heard when the agent reports that a reply has begun.
 """
 
 from __future__ import annotations
@@ -13,17 +16,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from agent.completeness import normalise
-from evals.conduct import Recording, Utterance
+from common.resample import resample
+from evals.conduct import ANSWER_LIMIT_S, Recording, Utterance
 from evals.gate import OPUS, Segment, segments
 from evals.heard import SAMPLE_RATE_HZ
+from evals.scenario import Behaviour
+from pipelines.judges import Silero
 
 _YIELD_LIMIT_S = 2.0
 _WRONG_STOP_WITHIN_S = 1.0
 _WRONG_STOP_LASTS_S = 0.4
-_ANSWER_LIMIT_S = 8.0
-# Nothing answers a caller sooner than this: what is heard before is the interrupted speech going on.
-_NO_REPLY_BEFORE_S = 0.2
+_REPORT_LATE_S = 0.1  # a report may come in this much after the sound that it announces
+_JUDGED_S = 2.0
+_JUDGE_HZ, _JUDGE_WINDOW = 16_000, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,9 @@ class Measurement:
         yielded: The agent stopped for an interruption within 2 s.
         wrongly_stopped: It stopped for something that was no interruption.
         cut_in: It spoke inside a pause or before the turn was over.
-        answered: It answered the turn within 8 s.
-        first_word_heard: The interruption's first word is among those understood from then on.
+        answered: It answered the turn within 8 s, with speech.
+        first_word_heard: The interruption's first word is among the final words of what followed.
+        spoke_unasked: It spoke though nobody had said anything to it; for scenarios of silence.
     """
 
     scenario: str
@@ -64,6 +73,7 @@ class Measurement:
     cut_in: bool | None = None
     answered: bool | None = None
     first_word_heard: bool | None = None
+    spoke_unasked: bool | None = None
 
 
 def measure(recording: Recording) -> list[Measurement]:
@@ -71,6 +81,10 @@ def measure(recording: Recording) -> list[Measurement]:
     if not recording.health.ok:
         return []
     speech = segments(recording.heard, SAMPLE_RATE_HZ, OPUS)
+    scenario = recording.scenario
+    if scenario.expect is Behaviour.SILENT:
+        spoke = any(s.on_s > recording.script_s for s in speech)
+        return [Measurement(scenario.id, scenario.family, "silence", spoke_unasked=spoke)]
     found = []
     for index, utterance in enumerate(recording.utterances):
         following = recording.utterances[index + 1 : index + 2]
@@ -99,28 +113,34 @@ def _measure_one(
             )
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
     if utterance.role == "interruption" and speaking is not None:
-        old = [s for s in speech if s.on_s < utterance.off_s + _NO_REPLY_BEFORE_S]
-        stop_s = speaking.off_s - utterance.on_s
+        begun_s = next((at_s for at_s, _ in _told(recording, "latency", utterance.on_s)), until_s)
+        after = next((s for s in speech if begun_s - _REPORT_LATE_S < s.on_s < until_s), None)
+        old = [s for s in speech if s.on_s < (after.on_s if after else until_s)]
         for_good_s = old[-1].off_s - utterance.on_s
-        after = next((s for s in speech if old[-1].off_s < s.on_s < until_s), None)
+        yielded = for_good_s <= _YIELD_LIMIT_S
+        answered, waited_ms = _waited(recording, utterance, after)
         return Measurement(
             scenario.id,
             scenario.family,
             utterance.role,
-            voice_to_voice_ms=_ms(after.on_s - utterance.off_s) if after else None,
-            stop_ms=_ms(stop_s) if stop_s <= _YIELD_LIMIT_S else None,
-            stop_for_good_ms=_ms(for_good_s) if for_good_s <= _YIELD_LIMIT_S else None,
-            yielded=for_good_s <= _YIELD_LIMIT_S,
-            answered=after is not None,
+            voice_to_voice_ms=waited_ms,
+            stop_ms=_ms(speaking.off_s - utterance.on_s) if yielded else None,
+            stop_for_good_ms=_ms(for_good_s) if yielded else None,
+            yielded=yielded,
+            cut_in=after is not None and after.on_s < utterance.off_s,
+            answered=answered,
             first_word_heard=normalise(utterance.text)[0] in _understood(recording, utterance.on_s),
         )
-    cut_in = any(utterance.on_s < s.on_s < utterance.off_s for s in speech)
-    answer = next((s for s in speech if utterance.on_s < s.on_s < until_s), None)
-    answered = answer is not None and answer.on_s - utterance.off_s <= _ANSWER_LIMIT_S
-    waited_ms = _ms(answer.on_s - utterance.off_s) if answer and not cut_in else None
-    told = next(_told(recording, "latency", utterance.off_s, until_s), None)
+    begun = [s for s in speech if utterance.on_s < s.on_s < until_s]
+    cut_in = any(s.on_s < utterance.off_s for s in begun)
+    answer = next((s for s in begun if s.off_s > utterance.off_s), None)
+    answered, waited_ms = _waited(recording, utterance, answer)
+    if cut_in:
+        waited_ms = None
+    told = next((data for _, data in _told(recording, "latency", utterance.off_s, until_s)), None)
     off_ms = None if waited_ms is None or told is None else abs(waited_ms - told["total_ms"])
-    ahead = [one["kept"] for one in _told(recording, "speculation", utterance.on_s, until_s)]
+    speculations = _told(recording, "speculation", utterance.on_s, until_s)
+    ahead = [data["kept"] for _, data in speculations]
     return Measurement(
         scenario.id,
         scenario.family,
@@ -135,14 +155,36 @@ def _measure_one(
     )
 
 
+def _waited(
+    recording: Recording, utterance: Utterance, answer: Segment | None
+) -> tuple[bool, float | None]:
+    """Whether the utterance was answered, and voice to voice in ms unless the agent cut in."""
+    if answer is None or not _is_speech(recording.heard, answer):
+        return False, None
+    waited_s = answer.on_s - utterance.off_s
+    if waited_s > ANSWER_LIMIT_S:
+        return False, None
+    return True, _ms(waited_s) if waited_s >= 0 else None
+
+
+def _is_speech(heard: np.ndarray, segment: Segment) -> bool:
+    """Whether Silero believes in the greater part of a segment's beginning; noise is no answer."""
+    until_s = min(segment.off_s, segment.on_s + _JUDGED_S)
+    cut = heard[int(segment.on_s * SAMPLE_RATE_HZ) : int(until_s * SAMPLE_RATE_HZ)]
+    pcm = resample(cut, SAMPLE_RATE_HZ, _JUDGE_HZ)
+    windows = np.pad(pcm, (0, -len(pcm) % _JUDGE_WINDOW)).reshape(-1, _JUDGE_WINDOW)
+    silero = Silero()
+    return float(np.median([silero.step(window) for window in windows])) > 0.5
+
+
 def _told(
-    recording: Recording, kind: str, begin_s: float, end_s: float
-) -> Iterator[dict[str, Any]]:
-    """What the agent reported of this kind between two moments, in order."""
+    recording: Recording, kind: str, begin_s: float, end_s: float = float("inf")
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """What the agent reported of this kind between two moments, in order, and when."""
     for at_s, event in recording.events:
         data = event.get("data")
         if begin_s < at_s < end_s and isinstance(data, dict) and data.get("event") == kind:
-            yield data
+            yield at_s, data
 
 
 def _part_ms(latency: dict[str, Any], name: str) -> float:
@@ -150,9 +192,9 @@ def _part_ms(latency: dict[str, Any], name: str) -> float:
 
 
 def _understood(recording: Recording, begin_s: float) -> set[str]:
-    """Every word that the agent reported to have understood from a moment on."""
-    told = _told(recording, "caller_words", begin_s, float("inf"))
-    return {word for data in told for word in normalise(str(data.get("text", "")))}
+    """The final words of every turn after a moment; guesses that were taken back do not count."""
+    told = _told(recording, "caller_words", begin_s)
+    return {word for _, data in told if data["final"] for word in normalise(data["text"])}
 
 
 def _ms(seconds: float) -> float:

@@ -60,23 +60,30 @@ def rate(values: Iterable[bool | None]) -> Rate | None:
     return Rate(n, share, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def scorecard(items: Sequence[Measurement], void: int, cut_short: int) -> Table:
+def scorecard(items: Sequence[Measurement], void: int, cut_short: int, failed: int) -> Table:
     """A table of every headline figure with the number of observations behind it.
 
     Args:
         items: What was measured.
         void: Calls left out because the machine was too busy.
         cut_short: Calls whose script ended early because the agent did not do what it waits for.
+        failed: Calls that the agent refused or lost.
     """
-    title = f"Scorecard ({void} calls void, {cut_short} cut short)"
+    title = f"Scorecard ({void} calls void, {cut_short} cut short, {failed} failed)"
     table = Table(title=title, title_justify="left")
     for column in ("what", "n", "value", "spread"):
         table.add_column(column, justify="left" if column == "what" else "right")
     turns = [m for m in items if m.role == "turn"]
+    interruptions = [m for m in items if m.role == "interruption"]
+    others = [m for m in (*turns, *interruptions) if m.family not in "PHK"]
     for name, found in (
         ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
         ("the agent's own waterfall is off by, ms", percentiles(m.waterfall_off_ms for m in turns)),
         ("end of turn to the reply's first word, ms", percentiles(m.llm_ms for m in turns)),
+        (
+            "voice to voice after an interruption, ms",
+            percentiles(m.voice_to_voice_ms for m in interruptions),
+        ),
         ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
         ("stop for good, ms", percentiles(m.stop_for_good_ms for m in items)),
     ):
@@ -85,17 +92,20 @@ def scorecard(items: Sequence[Measurement], void: int, cut_short: int) -> Table:
             table.add_row(name, str(found.n), f"p50 {found.p50:.0f}", p95)
     for name, values in (
         ("turns answered", [m.answered for m in turns]),
+        ("interruptions answered", [m.answered for m in interruptions]),
         ("replies prepared ahead", [m.prepared for m in turns]),
         ("prepared replies that were thrown away", _dropped(turns)),
         ("pauses taken for the end", _cut_in(turns, "P")),
         ("hesitations taken for the end", _cut_in(turns, "H")),
         ("answer begun before the caller went on", _cut_in(turns, "K")),
-        ("other turns cut into", _cut_in(turns, "T", "I", "R", "S")),
+        ("other turns cut into", [m.cut_in for m in others]),
         ("interruptions yielded", [m.yielded for m in items]),
         ("first word of an interruption understood", [m.first_word_heard for m in items]),
         ("stopped by a backchannel", _wrongly(items, "backchannel")),
         ("stopped by a noise", _wrongly(items, "tic")),
-        ("stopped by side talk", _wrongly(items, "side_talk", "background")),
+        ("stopped by side talk", _wrongly(items, "side_talk")),
+        ("stopped by somebody in the background", _wrongly(items, "background")),
+        ("noise or silence answered", [m.spoke_unasked for m in items]),
     ):
         share = rate(values)
         if share is not None:
@@ -105,8 +115,8 @@ def scorecard(items: Sequence[Measurement], void: int, cut_short: int) -> Table:
     return table
 
 
-def _cut_in(turns: Sequence[Measurement], *families: str) -> list[bool | None]:
-    return [m.cut_in for m in turns if m.family in families]
+def _cut_in(turns: Sequence[Measurement], family: str) -> list[bool | None]:
+    return [m.cut_in for m in turns if m.family == family]
 
 
 def _dropped(turns: Sequence[Measurement]) -> list[bool]:
@@ -115,5 +125,5 @@ def _dropped(turns: Sequence[Measurement]) -> list[bool]:
     return [True] * thrown_away + [False] * sum(m.prepared is True for m in turns)
 
 
-def _wrongly(items: Sequence[Measurement], *roles: str) -> list[bool | None]:
-    return [m.wrongly_stopped for m in items if m.role in roles]
+def _wrongly(items: Sequence[Measurement], role: str) -> list[bool | None]:
+    return [m.wrongly_stopped for m in items if m.role == role]

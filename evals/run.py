@@ -5,13 +5,15 @@
     python -m evals.run --item 'I_stop_*' --at-once 2
 
 Without `--url` it starts `parley serve` with the examined persona; what follows `--` are that
-server's options. Items on which the machine was too busy are void and played again, at most twice.
+server's options. Items on which the machine was too busy are void and played again, at most twice; a
+call that the agent refuses or loses counts as failed, and the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -25,13 +27,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from common.audiofile import write_wav
-from common.errors import RemoteError
+from common.errors import ParleyError, RemoteError
 from evals.conduct import Recording, conduct
 from evals.heard import SAMPLE_RATE_HZ
 from evals.measure import Measurement, measure
 from evals.report import scorecard
 from evals.scenario import Scenario, load_all
 from evals.server import serving
+from evals.speakers import sound_of
 
 PERSONA = Path(__file__).parent / "persona.yaml"
 _TRIES = 3
@@ -51,14 +54,21 @@ def run(
 ) -> None:
     """Play scenarios on live calls and print what a caller experienced."""
     chosen = _choose([one for one in load_all() if fnmatch(one.id, item)], family, limit)
+    if not chosen:
+        raise typer.BadParameter("There is no such scenario; see evals/scenarios.")
+    for step in (step for scenario in chosen for step in scenario.timeline):
+        sound_of(step)  # now, because synthesis during a call would disturb its timing
     server = ["--persona", str(PERSONA), "--llm", "script", *(options or [])]
     with nullcontext((url, 0.0)) if url else serving(*server) as (address, _):
-        items, void, cut_short = asyncio.run(_play_all(address, chosen, out, at_once))
+        items, void, cut_short, failed = asyncio.run(_play_all(address, chosen, out, at_once))
     console = Console()
-    console.print(scorecard(items, void, cut_short))
+    console.print(scorecard(items, void, cut_short, failed))
     if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
         (out / "measurements.json").write_text(json.dumps([asdict(m) for m in items], indent=1))
         console.print(f"Recordings and measurements are in {out}.")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _choose(items: list[Scenario], families: list[str] | None, limit: int) -> list[Scenario]:
@@ -75,27 +85,38 @@ def _choose(items: list[Scenario], families: list[str] | None, limit: int) -> li
 
 async def _play_all(
     url: str, chosen: list[Scenario], out: Path | None, at_once: int
-) -> tuple[list[Measurement], int, int]:
+) -> tuple[list[Measurement], int, int, int]:
     found: list[Measurement] = []
-    void = cut_short = 0
+    void = cut_short = failed = 0
     waiting = iter(chosen)
     with Progress(console=Console(stderr=True)) as progress:
         calling = progress.add_task("calling", total=len(chosen))
 
         async def call_one_after_the_other() -> None:
-            nonlocal void, cut_short
+            nonlocal void, cut_short, failed
             for scenario in waiting:
-                recording = await _play(url, scenario)
-                measured = measure(recording)
-                void += not recording.health.ok
-                cut_short += bool(recording.health.ok and recording.failed_wait)
-                found.extend(measured)
-                if out is not None:
-                    _keep(recording, measured, out)
+                try:
+                    recording = await _play(url, scenario)
+                except (ParleyError, httpx.HTTPError, TimeoutError) as error:
+                    failed += 1
+                    progress.console.print(f"{scenario.id}: {error or 'no connection'}")
+                else:
+                    # On a thread: other calls go on meanwhile.
+                    measured = await asyncio.to_thread(_judge, recording, out)
+                    void += not recording.health.ok
+                    cut_short += bool(recording.health.ok and recording.failed_wait)
+                    found.extend(measured)
                 progress.advance(calling)
 
         await asyncio.gather(*(call_one_after_the_other() for _ in range(at_once)))
-    return found, void, cut_short
+    return found, void, cut_short, failed
+
+
+def _judge(recording: Recording, out: Path | None) -> list[Measurement]:
+    measured = measure(recording)
+    if out is not None:
+        _keep(recording, measured, out)
+    return measured
 
 
 async def _play(url: str, scenario: Scenario) -> Recording:
@@ -144,4 +165,7 @@ def _keep(recording: Recording, measured: list[Measurement], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    try:
+        typer.run(run)
+    except ParleyError as error:
+        sys.exit(str(error))

@@ -19,6 +19,9 @@ from pydantic import Field, StringConstraints
 
 from common.yamlfile import StrictModel, load_yaml
 
+PAUSE = re.compile(r"(\[[\d.]+\])")
+# Somebody else in the room is softer than the caller (levels of Full-Duplex-Bench 1.5).
+LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
 FOLDER = Path(__file__).parent / "scenarios"
 
 Role = Literal["turn", "interruption", "backchannel", "tic", "side_talk", "background"]
@@ -122,6 +125,11 @@ def load_family(path: Path) -> list[Scenario]:
 def load_all(folder: Path = FOLDER) -> list[Scenario]:
     """All scenarios of all families, in order of file name."""
     return [scenario for path in sorted(folder.glob("*.yaml")) for scenario in load_family(path)]
+
+
+def words_of(text: str) -> str:
+    """A text without its pauses."""
+    return " ".join(PAUSE.sub(" ", text).split())
 
 
 def _expand(family: _Family) -> Iterator[Scenario]:

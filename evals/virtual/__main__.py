@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import track
 
 from agent.pace import TurnOptions, options_for
 from evals.scenario import Behaviour, Scenario, load_all
@@ -22,7 +25,8 @@ ENGINES = {"fast": FAST, "delayed": DELAYED, "harsh": HARSH, "echoing": ECHOING}
 def run_all(engines: str, pace: str = "balanced", families: str = "") -> list[Outcome]:
     """Every scenario (of these families) once."""
     chosen = [s for s in load_all() if not families or s.family in families]
-    return [measure(s, _world(s, engines, options_for(pace)).play()) for s in chosen]
+    shown = track(chosen, engines, console=Console(stderr=True), transient=True)
+    return [measure(s, _world(s, engines, options_for(pace)).play()) for s in shown]
 
 
 def _world(scenario: Scenario, engines: str, options: TurnOptions) -> World:
@@ -40,7 +44,7 @@ def share(outcomes: Sequence[Outcome], what: str) -> float:
 
 def percentile(values: Sequence[float], part: float) -> float:
     """Nearest-rank percentile."""
-    return sorted(values)[min(int(part * len(values)), len(values) - 1)] if values else float("nan")
+    return sorted(values)[max(math.ceil(part * len(values)), 1) - 1] if values else float("nan")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -50,6 +54,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
         members = [o for o in outcomes if o.scenario.family == family and o.valid]
         void = sum(o.scenario.family == family and not o.valid for o in outcomes)
         line = f"{family}  n={len(members):3d} void={void:2d}  "
+        if not members:
+            lines.append(line)
+            continue
         if members[0].scenario.expect is Behaviour.RESPOND:
             v2v = [o.v2v_ms for o in members if o.v2v_ms is not None]
             line += (
@@ -81,6 +88,11 @@ def main(
     families: Annotated[str, typer.Option(help="Only these, by letter.")] = "",
 ) -> None:
     """Play scripted callers against turn-taking in virtual time and print what came of it."""
+    for name in engines or ENGINES:
+        if name not in (*ENGINES, SLOW_EARS):
+            raise typer.BadParameter(f"There are no engines {name!r}.")
+    if not any(not families or scenario.family in families for scenario in load_all()):
+        raise typer.BadParameter(f"There are no families {families!r}.")
     for name in engines or ENGINES:
         typer.echo(f"— {name}\n{table(run_all(name, pace, families))}")
 

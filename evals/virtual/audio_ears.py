@@ -6,8 +6,6 @@ computed at once and told when an unhurried machine would tell it.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import webrtcvad
 
@@ -20,13 +18,11 @@ from common.pcm import to_pcm16
 from common.resample import resample
 from evals.heard import SAMPLE_RATE_HZ as CALLER_HZ
 from evals.scenario import Step
-from evals.speakers import noise_burst, speak
+from evals.speakers import CALLER, sound_of
 from evals.virtual.ears import Said
-from evals.virtual.speech import LEVEL_DB, Utterance
+from evals.virtual.speech import Utterance
 from pipelines.judges import Silero, judge_turn, level_dbfs
 
-_PAUSE = re.compile(r"(\[[\d.]+\])")
-_VOICES = {"side_talk": "flite:slt", "background": "flite:awb"}
 _NOISE_RMS = 10 ** (-66 / 20)
 _VOICED_DBFS = -45.0
 _BELIEF_LAG_FRAMES = 2  # Silero's window and its way through a thread
@@ -37,7 +33,7 @@ _TURN_SAMPLES = 8 * SAMPLE_RATE_HZ
 class AudioEars:
     """One caller heard by the models themselves."""
 
-    def __init__(self, seed: int, voice: str = "flite:rms"):
+    def __init__(self, seed: int, voice: str = CALLER):
         self._voice = voice
         self._noise = np.random.default_rng(seed)
         self._gate = webrtcvad.Vad(2)
@@ -52,18 +48,9 @@ class AudioEars:
 
     def perform(self, step: Step) -> Utterance:
         """Synthesise the caller's next step."""
-        if step.sound is not None:
-            pcm = noise_burst(step.sound.kind, float(step.sound.s))
-            role = "tic"
-        else:
-            assert step.say is not None
-            role = step.say.role
-            voice = _VOICES.get(role, self._voice)
-            parts = [
-                self._part(part, voice) for part in _PAUSE.split(step.say.text) if part.strip()
-            ]
-            pcm = np.concatenate(parts) * 10 ** (LEVEL_DB.get(role, 0.0) / 20)
-        heard = resample(pcm.astype(np.float32), CALLER_HZ, SAMPLE_RATE_HZ)
+        pcm, _ = sound_of(step, self._voice)
+        role = step.say.role if step.say else "tic"
+        heard = resample(pcm, CALLER_HZ, SAMPLE_RATE_HZ)
         heard = np.pad(heard, (0, -len(heard) % FRAME_SAMPLES))
         frames = heard.reshape(-1, FRAME_SAMPLES)
         voiced = tuple(level_dbfs(frame) > _VOICED_DBFS for frame in frames)
@@ -115,8 +102,3 @@ class AudioEars:
 
     def echo_ends(self, ends: int) -> None:
         """There is no echo in these scenarios."""
-
-    def _part(self, part: str, voice: str) -> np.ndarray:
-        if _PAUSE.fullmatch(part):
-            return np.zeros(int(float(part[1:-1]) * CALLER_HZ), np.float32)
-        return speak(part.strip(), voice)

@@ -11,10 +11,10 @@ import numpy as np
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from agent.evidence import Sound
 from asr.interface import Word
+from evals.scenario import LEVEL_DB
 
 CALLER_DBFS = -24.0
 NOISE_DBFS = -68.0
-LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
 
 
 @dataclass(frozen=True, slots=True)

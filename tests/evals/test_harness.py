@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from evals.caller import DOWNLINK_S, Caller
+from evals.conduct import conduct
 from evals.gate import OPUS, PCM, segments
 from evals.heard import SAMPLE_RATE_HZ, Arrival, HeardTimeline
 from evals.mock_agent import MockAgent
+from evals.run import _play_all
+from evals.scenario import load_all
 from evals.speakers import noise_burst, speak
 
 needs_flite = pytest.mark.skipif(
@@ -85,3 +88,18 @@ async def test_reactions_of_a_known_agent_are_measured_within_5_ms():
     off_error = [s.off_s - t for s, t in zip(first_replies, true_off, strict=True)]
     assert np.abs(np.median(on_error)) <= 0.005
     assert np.abs(np.median(off_error)) <= 0.005
+
+
+@needs_flite
+async def test_an_answer_that_takes_long_is_waited_for():
+    late = MockAgent(speak("Certainly, on Tuesday.", "flite:slt"), silence_s=3.0)
+    scenario = next(one for one in load_all() if one.family == "K")
+    recording = await conduct(scenario, late.offer)
+    await late.close()
+    after_s = recording.utterances[-1].off_s
+    assert any(s.on_s > after_s + 2.5 for s in segments(recording.heard, SAMPLE_RATE_HZ, OPUS))
+
+
+async def test_a_call_that_cannot_be_placed_is_counted_and_the_others_go_on():
+    items, void, cut_short, failed = await _play_all("http://127.0.0.1:9", load_all()[:2], None, 1)
+    assert (items, void, cut_short, failed) == ([], 0, 0, 2)
