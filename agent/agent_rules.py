@@ -84,13 +84,12 @@ def stop_pressed(floor: Floor) -> None:
 
 def typed(floor: Floor) -> None:
     """A typed message needs no waiting: it is finished by being sent."""
-    has_floor = floor.held_over if floor.state is State.HELD else floor.state
-    if has_floor is State.SPEAKING:
+    if floor.state in (State.THINKING, State.SPEAKING, State.HELD) and not floor.unheard:
         if not floor.interruptible:
             return
         floor.decide(d.Interrupt, "the caller typed")
         floor.audible = False
-    elif has_floor is State.THINKING:
+    elif floor.state in (State.THINKING, State.HELD):
         floor.decide(d.DropSpeculation, "the caller typed before the reply")
         floor.carried = floor.committed
     else:
@@ -192,7 +191,7 @@ def _dismiss(floor: Floor, verdict: Verdict, reason: str) -> None:
 
 def _give_way(floor: Floor, reason: str) -> None:
     """The agent gives up the floor, or, before its first sound, the turn it was about to answer."""
-    unheard = (floor.held_over if floor.state is State.HELD else floor.state) is State.THINKING
+    unheard = floor.unheard
     began = floor.voice.burst.began
     if floor.after_ms(floor.committed_at) < CUT_IN_MS and began > floor.stopped:
         floor.patience.learn((began - floor.stopped) / SAMPLES_PER_MS)

@@ -131,6 +131,11 @@ class Floor:
         return self.words.final_samples < self.flushed - FLUSH_SLACK_SAMPLES
 
     @property
+    def unheard(self) -> bool:
+        """Whether nobody has heard anything of the reply to what was committed."""
+        return not self.audible and self.audible_until <= self.committed_at
+
+    @property
     def agent_asks(self) -> bool:
         """Whether the agent's last words were a question."""
         return self.agent_text.rstrip().endswith("?")

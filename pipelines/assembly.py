@@ -21,6 +21,7 @@ from agent.persona import Persona
 from agent.service import AgentTurn
 from agent.summary import summary_settings
 from pipelines.head import Head
+from pipelines.memory import calls_of_turn
 
 _NEVER_S = 1e9
 
@@ -30,11 +31,11 @@ class Asked(NamedTuple):
 
     Attributes:
         words: The caller's last.
-        after_tool: It goes on where a tool was called.
+        tool_calls: How many tools have been called for them: it goes on where those ended.
     """
 
     words: str
-    after_tool: bool = False
+    tool_calls: int = 0
 
 
 class Overhearer(Protocol):
@@ -116,4 +117,4 @@ def _asked(context: LLMContext) -> Asked:
     """What a conversation wants answered."""
     messages = [m for m in context.get_messages() if isinstance(m, dict)]
     said = (str(m.get("content")) for m in reversed(messages) if m.get("role") == "user")
-    return Asked(next(said, ""), bool(messages) and messages[-1].get("role") == "tool")
+    return Asked(next(said, ""), len(calls_of_turn(messages)))

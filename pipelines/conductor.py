@@ -10,6 +10,7 @@ from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
     EagerTranscriptionFrame,
     Frame,
+    FunctionCallResultFrame,
     FunctionCallsStartedFrame,
     InterimTranscriptionFrame,
     LLMFullResponseEndFrame,
@@ -185,7 +186,7 @@ class Conductor:
 
     def _remember(self, reply: Reply, cut: Cut) -> None:
         if cut.for_model and reply.remembered:
-            self.head.put(heard(cut.for_model))
+            self.head.put(heard(cut.for_model, reply.tool_calls))
 
     def say(self, line: Line, *, remembered: bool = True) -> None:
         """Say something that no language model wrote."""
@@ -232,6 +233,10 @@ class Conductor:
                 mouth.write(mouth.writing, frame.text)
             case FunctionCallsStartedFrame() if self.wants(asked):
                 self._tool_runs = True
+            case FunctionCallResultFrame(properties=told) if told and told.run_llm is False:
+                self._tool_runs = False  # and that was the end of the matter
+                if mouth.idle:
+                    self.listener.observe(AgentThinking(self.listener.at, False))
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
@@ -250,13 +255,14 @@ class Conductor:
         if not self.wants(asked):
             return None
         earlier = self._begun
-        if earlier and not earlier.cancelled and not asked.after_tool:
+        if earlier and not earlier.cancelled and earlier.tool_calls == asked.tool_calls:
             if earlier.written_samples:
                 return None
             self._give_up(earlier)
         self._tool_runs = False
         self._spoken_turn = turn = self.turn + self._speculating
-        self._begun = self.mouth.begin(Reply(turn, held=self._speculating))
+        reply = Reply(turn, held=self._speculating, tool_calls=asked.tool_calls)
+        self._begun = self.mouth.begin(reply)
         if not self._speculating:
             self.listener.observe(AgentThinking(self.listener.at, True))
         return self._begun

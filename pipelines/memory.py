@@ -20,23 +20,44 @@ def sure(frame: F) -> F:
     return frame
 
 
-def heard(text: str) -> LLMMessagesTransformFrame:
-    """The caller heard the agent say `text`; pieces of one reply become one message."""
+def heard(text: str, tool_calls: int | None = None) -> LLMMessagesTransformFrame:
+    """The caller heard the agent say `text`; pieces of one reply become one message.
+
+    Args:
+        text: The words.
+        tool_calls: How many tools had been called for this turn when the model wrote them. It may
+            have called another since: they were said with that call, and belong before its result.
+            None for words that no model wrote, which come last.
+    """
 
     def add(messages: Messages) -> Messages:
-        last = messages[-1] if messages else {}
-        if last.get("role") == "assistant" and not last.get("tool_calls"):
-            joined = {**last, "content": f"{last['content']} {text}"}
-            return [*messages[:-1], joined]
-        return [*messages, {"role": "assistant", "content": text}]
+        later = [] if tool_calls is None else calls_of_turn(messages)[tool_calls:]
+        at = later[0] if later else len(messages) - 1
+        said = messages[at] if messages else {}
+        if not later and (said.get("role") != "assistant" or said.get("tool_calls")):
+            return [*messages, {"role": "assistant", "content": text}]
+        joined = {**said, "content": f"{said.get('content') or ''} {text}".strip()}
+        return [*messages[:at], joined, *messages[at + 1 :]]
 
     return sure(LLMMessagesTransformFrame(add))
 
 
+def calls_of_turn(messages: Messages) -> list[int]:
+    """Where tools were called since the caller's last words."""
+    last = max(
+        (n for n, message in enumerate(messages) if message.get("role") == "user"), default=-1
+    )
+    return [n for n in range(last + 1, len(messages)) if messages[n].get("tool_calls")]
+
+
 def taken_back() -> LLMMessagesTransformFrame:
-    """The caller's last turn was not over: what it said comes again as part of the whole."""
+    """The caller's last turn was not over: what it said comes again as part of the whole.
+
+    Tools that were called for it stay: what they did is done.
+    """
 
     def drop(messages: Messages) -> Messages:
-        return messages[:-1] if messages and messages[-1].get("role") == "user" else messages
+        said = [n for n, message in enumerate(messages) if message.get("role") == "user"]
+        return [message for n, message in enumerate(messages) if n not in said[-1:]]
 
     return sure(LLMMessagesTransformFrame(drop))

@@ -24,16 +24,24 @@ class Reply(Utterance):
     Attributes:
         turn: The caller's turn it answers; 0 for the greeting.
         remembered: Whether it belongs into the conversation's memory (an "mm-hm" does not).
+        tool_calls: How many tools the model had called for its turn; None if no model wrote it.
         clauses: What was handed to the voice so far.
         broken: The voice failed before it had spoken all of it.
     """
 
     def __init__(
-        self, turn: int, *, held: bool = False, interruptible: bool = True, remembered: bool = True
+        self,
+        turn: int,
+        *,
+        held: bool = False,
+        interruptible: bool = True,
+        remembered: bool = True,
+        tool_calls: int | None = None,
     ):
         super().__init__(held=held, interruptible=interruptible)
         self.turn = turn
         self.remembered = remembered
+        self.tool_calls = tool_calls
         self.clauses: list[str] = []
         self.ledger = HeardLedger()
         self.splitter = ClauseSplitter()
@@ -77,7 +85,7 @@ class Reply(Utterance):
 
     def words_heard(self, downstream_samples: int) -> int:
         """How many of the written words the caller has heard."""
-        if self.done and not self.broken:
+        if self.done and not self.broken and self.written_samples:
             return len(self._words)
         return self.ledger.words_heard(downstream_samples)
 

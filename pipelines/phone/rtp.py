@@ -133,6 +133,9 @@ class RtpSession(asyncio.DatagramProtocol):
     def _hear(self, packet: AudioPacket) -> None:
         assert self._line is not None
         assert self._offer is not None
+        if not self._offer.listens:
+            self._expected = None
+            return
         if self._expected is not None:
             gap = signed_distance(packet.timestamp, self._expected, 32) - self._filled_samples
             if 0 < gap <= _LONGEST_GAP_SAMPLES:
@@ -148,7 +151,8 @@ class RtpSession(asyncio.DatagramProtocol):
 
         One packet leaves every 20 ms, silence included: it keeps NAT open. As many are heard: a phone
         that sends no silence must not stop the conversation's clock. Audio that came before is not
-        for the conversation. On hold nothing leaves.
+        for the conversation. On hold nothing leaves and the music is not the caller: the conversation
+        stands still, and goes on at the very sample where it was.
         """
         self._line = line
         assert self._offer is not None
@@ -159,18 +163,18 @@ class RtpSession(asyncio.DatagramProtocol):
         self._heard_s = self._sound_s = loop.time()
         while loop.time() - self._heard_s <= self._patience_s:
             await pace.turn()
+            timestamp = timestamp + PACKET_SAMPLES & 0xFFFFFFFF
+            if not self._offer.listens:
+                marker = _MARKER
+                continue
             if loop.time() - self._sound_s > _QUIET_LINE_S:
                 self._filled_samples += PACKET_SAMPLES
                 line.hear(self._concealer.fill(PACKET_SAMPLES))
             payload = g711.encode(line.pull(), self._offer.law)
             kind, marker = self._offer.payload_type | marker, 0
             header = _HEADER.pack(_VERSION, kind, sequence, timestamp, source)
-            if self._offer.listens:
-                self._transport.sendto(header + payload, self._remote)
-            sequence, timestamp = (
-                sequence + 1 & 0xFFFF,
-                timestamp + PACKET_SAMPLES & 0xFFFFFFFF,
-            )
+            self._transport.sendto(header + payload, self._remote)
+            sequence = sequence + 1 & 0xFFFF
         logger.info("a phone line fell silent for {} s", self._patience_s)
 
     @property

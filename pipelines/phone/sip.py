@@ -326,16 +326,17 @@ class SipCall:
 
     async def run(self, answer: bytes) -> None:
         """Repeat the answer until it is acknowledged, talk, and say goodbye."""
-        wait_s = _T1_S
+        wait_s = waited_s = _T1_S
         while not self.acknowledged.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.acknowledged.wait(), wait_s)
                 break
-            if wait_s > 8 * _T2_S:
+            if waited_s >= 64 * _T1_S:  # RFC 3261 13.3.1.4
                 self._conversation.end("the answer was never acknowledged")
                 break
             self._server.send(answer, self._addr)
-            wait_s *= 2
+            wait_s = min(2 * wait_s, _T2_S)
+            waited_s += wait_s
         if not self._conversation.ended.is_set():
             await self._talk()
         await self._say_bye()

@@ -17,12 +17,13 @@ class Line:
 
     def __init__(self):
         self.keys = ""
-        self.heard_samples = 0
+        self.heard_samples = self.pulled = 0
 
     def hear(self, pcm):
         self.heard_samples += len(pcm)
 
     def pull(self):
+        self.pulled += 1
         return np.zeros(160, np.float32)
 
     def key(self, key):
@@ -132,6 +133,24 @@ async def test_a_held_line_says_nothing_and_may_be_silent_for_long(call, monkeyp
     assert await packets_in(0.2, caller) == [True]
     await asyncio.sleep(0.6)  # now it is missed
     assert await packets_in(0.1, caller) == [False]
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+async def test_a_conversation_stands_still_while_the_phone_holds(call, direction):
+    """Music is not the caller, and what nobody would hear is not said."""
+    session, line, caller, offer = call
+    session.send_to(replace(offer, direction=direction))
+    await asyncio.sleep(0.05)
+    heard_samples, pulled = line.heard_samples, line.pulled
+    for sequence in range(20):
+        caller.send(session, 8, timestamp=160 * sequence, sequence=sequence)
+        await asyncio.sleep(0.02)
+    assert (line.heard_samples, line.pulled) == (heard_samples, pulled)
+    session.send_to(offer)
+    caller.send(session, 8, timestamp=160 * 20, sequence=20)
+    await asyncio.sleep(0.1)
+    assert line.heard_samples == heard_samples + 160
+    assert line.pulled > pulled
 
 
 async def test_a_new_description_may_change_the_codec(call):

@@ -158,7 +158,22 @@ def test_pieces_of_one_reply_become_one_message_but_tool_calls_stay_apart():
     assert heard("Done.").transform(called)[-1] == {"role": "assistant", "content": "Done."}
 
 
-def test_taking_back_removes_the_callers_last_turn_only():
+def test_words_said_before_a_tool_was_called_stand_before_its_result():
+    asked = {"role": "user", "content": "x"}
+    call, result = {"role": "assistant", "tool_calls": [1]}, {"role": "tool", "content": "done"}
+    said = {**call, "content": "Let me see. A moment."}
+    messages = heard("Let me see.", 0).transform([asked, call, result])
+    messages = heard("A moment.", 0).transform(messages)
+    assert messages == [asked, said, result]
+    assert heard("Done.", 1).transform(messages) == [
+        *messages,
+        {"role": "assistant", "content": "Done."},
+    ]
+
+
+def test_taking_back_removes_the_callers_last_turn_and_keeps_what_tools_did_for_it():
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert taken_back().transform(messages) == messages
-    assert taken_back().transform(messages[:1]) == []
+    called = [{"role": "assistant", "tool_calls": [1]}, {"role": "tool", "content": "done"}]
+    again = {"role": "user", "content": "c"}
+    assert taken_back().transform([*messages, again]) == messages
+    assert taken_back().transform([*messages, again, *called]) == [*messages, *called]

@@ -11,8 +11,10 @@ import pytest
 from pipecat.frames.frames import LLMFullResponseStartFrame, LLMTextFrame
 
 from agent import decisions as d
+from agent.builtin_tools import current_time
 from agent.evidence import Sound
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
+from agent.tools import Tool, ToolOptions
 from agent.turns import State
 from pipelines.assembly import Asked
 from pipelines.conversation import Conversation
@@ -237,6 +239,82 @@ async def test_a_sound_while_a_tool_and_the_model_work_costs_no_answer(talk, unt
     await until(lambda: len(talk.model.asked) == 2)
     await play_out(talk)
     assert memory(talk)[-1] == ("assistant", "It is late.")
+
+
+@pytest.fixture
+def clock(talk, monkeypatch):
+    """The model says that it will look at the clock, which takes until this is set."""
+    looked, run = asyncio.Event(), Tool.run
+
+    async def looks_it_up(messages, tools):
+        talk.model.asked.append([dict(m) for m in messages if m["role"] != "system"])
+        if messages[-1]["role"] == "user":
+            yield TextDelta("Let me see. ")
+            yield ToolCall("call-1", "current_time", {})
+        else:
+            yield TextDelta("It is late. ")
+
+    async def slowly(tool, arguments):
+        await looked.wait()
+        return await run(tool, arguments)
+
+    talk.model.reply = looks_it_up
+    monkeypatch.setattr(Tool, "run", slowly)
+    return looked
+
+
+async def test_what_is_heard_while_a_tool_runs_costs_no_answer(talk, until, clock):
+    talk.typed("what time is it")
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    clock.set()
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    roles = [(m["role"], m.get("content")) for m in talk.context.get_messages()]
+    assert roles[:2] == [("user", "what time is it"), ("assistant", "Let me see.")]
+    assert [role for role, _ in roles[2:]] == ["tool", "assistant"]
+    assert roles[-1][1] == "It is late."
+
+
+async def test_who_speaks_after_the_first_half_of_an_answer_begins_a_new_turn(talk, until, clock):
+    talk.typed("what time is it")
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    assert talk._listener.turns.state is State.THINKING
+    talk.typed("in Paris")
+    await until(lambda: len(talk.model.asked) == 2)
+    said = [content for role, content in memory(talk) if role == "user"]
+    assert said == ["what time is it", "in Paris"]
+
+
+async def test_a_turn_taken_back_while_a_tool_runs_is_remembered_once(talk, until, clock):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Commit(0, "finished", text="what time is it"))
+    called = lambda: [m for m in talk.context.get_messages() if m.get("tool_calls")]  # noqa: E731
+    await until(called)
+    talk.decide(d.DropSpeculation(0, "the caller goes on before the reply"))
+    talk.decide(d.Commit(0, "finished", text="what time is it in Paris"))
+    await until(lambda: len(talk.model.asked) == 2)
+    said = [content for role, content in memory(talk) if role == "user"]
+    assert said == ["what time is it in Paris"]
+    assert called()
+
+
+@pytest.fixture
+def needs_no_answer(monkeypatch):
+    options = ToolOptions(answer_follows=False)
+    monkeypatch.setattr(current_time, "tool_options", options, raising=False)
+
+
+async def test_a_tool_that_needs_no_answer_leaves_nobody_thinking(
+    needs_no_answer, talk, until, clock
+):
+    talk.typed("what time is it")
+    await until(lambda: talk._playout.current is not None)
+    await play_out(talk)
+    assert talk._listener.turns.state is State.THINKING
+    clock.set()
+    await until(lambda: talk._listener.turns.state is State.LISTENING)
 
 
 async def test_a_decision_that_fails_does_not_deafen_the_call(talk, monkeypatch):
