@@ -42,6 +42,7 @@ class RtpSession(asyncio.DatagramProtocol):
         self._hosts: set[str] = set()
         self._described: tuple[str, int] = ("", 0)
         self._remote = self._described
+        self._source: int | None = None  # the stream that is heard; its numbers are its own
         self._jitter = JitterBuffer()
         self._concealer = Concealer(LINE_HZ)
         self._expected: int | None = None
@@ -50,11 +51,6 @@ class RtpSession(asyncio.DatagramProtocol):
         self._heard_s = self._sound_s = 0.0
         self._stays_until_s = 0.0
         self.port = 0
-
-    @property
-    def lost(self) -> int:
-        """Packets that never came."""
-        return self._jitter.lost
 
     async def open(self, host: str, caller: str) -> None:
         """Bind a free port; `send_to` must say what goes over it before anybody talks.
@@ -89,7 +85,7 @@ class RtpSession(asyncio.DatagramProtocol):
         """One packet. Whatever is not ours is ignored: the port is open to anyone."""
         if self._line is None or self._offer is None or len(data) < _HEADER.size:
             return
-        first, kind, sequence, timestamp, _ = _HEADER.unpack_from(data)
+        first, kind, sequence, timestamp, source = _HEADER.unpack_from(data)
         start = _HEADER.size + 4 * (first & 15)
         if first & 0x10 and len(data) >= start + 4:  # header extension
             start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
@@ -106,6 +102,8 @@ class RtpSession(asyncio.DatagramProtocol):
         if kind != self._offer.payload_type:
             return
         self._sound_s = self._heard_s
+        if source != self._source:
+            self._source, self._jitter, self._expected = source, JitterBuffer(), None
         for packet in self._jitter.add(AudioPacket(sequence, timestamp, payload)):
             self._hear(packet)
 

@@ -49,8 +49,8 @@ class Ear(asyncio.DatagramProtocol):
         self.packets += 1
         self.kinds.append(data[1] & 0x7F)
 
-    def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1, sequence=1):
-        packet = struct.pack("!BBHII", 0x80, kind, sequence, timestamp, 1) + payload
+    def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1, sequence=1, source=1):
+        packet = struct.pack("!BBHII", 0x80, kind, sequence, timestamp, source) + payload
         self.transport.sendto(packet, ("127.0.0.1", session.port))
 
 
@@ -162,6 +162,16 @@ async def test_a_new_description_may_change_the_codec(call):
     await asyncio.sleep(0.1)
     assert caller.kinds[-1] == 0
     assert line.heard_samples == 160
+
+
+async def test_another_stream_counts_for_itself(call, monkeypatch):
+    """As after a transfer: by the numbers of the stream before, its packets would be late."""
+    session, line, caller, _ = call
+    monkeypatch.setattr(rtp, "_QUIET_LINE_S", 60.0)
+    caller.send(session, 8, sequence=100, timestamp=16_000)
+    caller.send(session, 8, sequence=50, timestamp=8_000, source=2)
+    await asyncio.sleep(0.05)
+    assert line.heard_samples == 2 * 160
 
 
 async def test_a_phone_that_sends_no_silence_does_not_stop_the_clock(call, monkeypatch):
