@@ -217,9 +217,8 @@ def _make_steps(model: VoxtralRealtime, tekken: Tekken, max_streams: int | None)
     most = (max_streams or MAX_STREAMS[device.type]) + forks
     if device.type != "cuda":
         return Steps(model, ids, most, left)
-    free_bytes, _ = torch.cuda.mem_get_info(device)
     row_bytes = StreamState.allocate(model, 1, device="meta").row_bytes
-    rows = rows_that_fit(free_bytes, row_bytes, least=(max_streams or 1) + forks, most=most)
+    rows = rows_that_fit(device, row_bytes, least=(max_streams or 1) + forks, most=most)
     steps = GraphedSteps(model, ids, rows, left)
     steps.warm_up()
     return steps

@@ -300,13 +300,11 @@ def _rows(model: TtsModel, max_tokens: int, max_streams: int | None) -> int:
     most = max_streams or MAX_ROWS[weight.device.type]
     if weight.device.type != "cuda":
         return most
-    free_bytes, _ = torch.cuda.mem_get_info(weight.device)
     row = KvCache.allocate(
         model.config, 1, max_tokens=max_tokens, device="meta", dtype=weight.dtype
     )
-    return rows_that_fit(
-        free_bytes, row.row_bytes, least=max_streams or 1, most=most, share=MEMORY_SHARE
-    )
+    least = max_streams or 1
+    return rows_that_fit(weight.device, row.row_bytes, least=least, most=most, share=MEMORY_SHARE)
 
 
 def _settle(answer: Future[None], function: Callable[[], None]) -> None:
