@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -124,7 +125,8 @@ class VoxtralRealtimeStream:
 
     def _post(self, function: Callable[[], None]) -> None:
         if not self._closed:
-            self._stepper.post(function)
+            with suppress(ParleyError):  # an engine that has stopped keeps nothing of this stream
+                self._stepper.post(function)
 
     def _tell(self, hypothesis: Hypothesis) -> None:
         deliver(self._loop, self._hear, hypothesis)

@@ -31,7 +31,7 @@ from asr.words import StreamingIds
 from backbone.cuda import rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from backbone.tekken import Tekken
-from common.errors import CheckpointError, EngineFull, ParleyError
+from common.errors import EngineFull, ParleyError
 
 BUSY_SHARE = 0.6
 """Of the 80 ms between decisions, how much a step of all callers may take."""
@@ -89,12 +89,7 @@ class VoxtralRealtimeEngine:
         self._tekken, self._name = tekken, name
         self._delay_ms = delay_ms or int(tekken.audio.get("transcription_delay_ms", 480))
         delay = delay_tokens(self._delay_ms)
-        if tekken.vocab_size != model.config.decoder.vocab_size:
-            raise CheckpointError(
-                f"tekken.json has {tekken.vocab_size} tokens, the model "
-                f"{model.config.decoder.vocab_size}.",
-                "Check that they belong together.",
-            )
+        tekken.must_fit(model.config.decoder.vocab_size)
         self._steps = _make_steps(model, tekken, max_streams)
         kind = self._steps.device.type
         self._batch = ListeningBatch(self._steps, FORK_ROWS[kind])
@@ -150,7 +145,7 @@ class VoxtralRealtimeEngine:
     @property
     def is_full(self) -> bool:
         """Whether `open` would refuse one more caller at this moment."""
-        return bool(self._why_full())
+        return self._stepper.stopped or bool(self._why_full())
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
@@ -217,9 +212,8 @@ def _make_steps(model: VoxtralRealtime, tekken: Tekken, max_streams: int | None)
     most = (max_streams or MAX_STREAMS[device.type]) + forks
     if device.type != "cuda":
         return Steps(model, ids, most, left)
-    free_bytes, _ = torch.cuda.mem_get_info(device)
     row_bytes = StreamState.allocate(model, 1, device="meta").row_bytes
-    rows = rows_that_fit(free_bytes, row_bytes, least=(max_streams or 1) + forks, most=most)
+    rows = rows_that_fit(device, row_bytes, least=(max_streams or 1) + forks, most=most)
     steps = GraphedSteps(model, ids, rows, left)
     steps.warm_up()
     return steps

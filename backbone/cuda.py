@@ -18,6 +18,10 @@ MEMORY_SHARE = 0.85
 WARMUP_RUNS = 2
 _capturing = threading.Lock()
 
+# On Hopper and Blackwell torch prefers cuDNN's attention, which spends up to half a second on every
+# shape it has not met. Each prompt of the voice is one.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 
 class Graphs(Generic[K, T]):
     """Functions captured as CUDA graphs: thousands of kernels launched as one.
@@ -57,12 +61,12 @@ class Graphs(Generic[K, T]):
 
 
 def rows_that_fit(
-    free_bytes: int, row_bytes: int, *, least: int, most: int, share: float = MEMORY_SHARE
+    device: torch.device, row_bytes: int, *, least: int, most: int, share: float = MEMORY_SHARE
 ) -> int:
     """How many streams' state to allocate.
 
     Args:
-        free_bytes: Free memory of the GPU.
+        device: The GPU.
         row_bytes: State of one stream.
         least: Streams without which it is no use.
         most: Streams beyond which it is no use.
@@ -71,6 +75,10 @@ def rows_that_fit(
     Raises:
         ParleyError: There is no room for `least`.
     """
+    with _capturing:  # during which no memory may be given back
+        # Torch holds gigabytes for what `fuse` has replaced; the device does not call them free.
+        torch.cuda.empty_cache()
+    free_bytes, _ = torch.cuda.mem_get_info(device)
     if least * row_bytes > MEMORY_SHARE * free_bytes:
         raise ParleyError(
             f"The GPU has {free_bytes / 1e9:.1f} GB free; {least} streams of "

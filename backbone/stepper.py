@@ -57,6 +57,11 @@ class Stepper:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the thread has ended, or is about to: nothing more can be posted."""
+        return self._stopping
+
     def post(self, function: Callable[[], None]) -> None:
         """Run a function on the thread between two steps. From any thread; returns at once.
 
@@ -129,8 +134,9 @@ class Stepper:
             except Exception as error:
                 logger.exception("{} failed", self.name)
                 self._stop(error)
-                self._failed(error)
             self._answer_posted()  # whoever still waits gets an answer
+        if self._error is not None:
+            self._failed(self._error)  # last: whoever was let in just now must be told too
 
     def _work(self) -> None:
         while not self._stopping:

@@ -65,6 +65,18 @@ class Tekken:
         except ValueError as error:
             raise CheckpointError(f"{path} is not JSON: {error}.") from error
 
+    def must_fit(self, vocab_size: int) -> None:
+        """Make sure that this is the tokenizer of a model with so many tokens.
+
+        Raises:
+            CheckpointError: It is another one's.
+        """
+        if self.vocab_size != vocab_size:
+            raise CheckpointError(
+                f"tekken.json has {self.vocab_size} tokens, the model {vocab_size}.",
+                "Check that they belong together.",
+            )
+
     @cached_property
     def _ranks(self) -> dict[bytes, int]:
         return {piece: rank for rank, piece in enumerate(self._pieces)}

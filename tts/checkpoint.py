@@ -58,12 +58,18 @@ def load_codec(folder: Path) -> Codec:
 
 
 def load_units(folder: Path, config: TtsConfig) -> TextUnits:
-    """Load what turns text into the model's units."""
+    """Load what turns text into the model's units.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another model.
+    """
     if config.audio.text_units == "phonemes":
         from tts.phonemes import Phonemes
 
         return Phonemes.load(folder)
-    return TekkenUnits(Tekken.load(folder / "tekken.json"))
+    tekken = Tekken.load(folder / "tekken.json")
+    tekken.must_fit(config.backbone.vocab_size)
+    return TekkenUnits(tekken)
 
 
 def _has_encoder(files: list[Path]) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -29,7 +28,7 @@ from tts.interface import TtsInfo, VoiceInfo
 from tts.metrics import Meter, TtsMetrics
 from tts.model import TtsModel
 from tts.schedule import FRAME_S, next_turn
-from tts.speaking import SpeakingBatch, Start
+from tts.speaking import Said, SpeakingBatch, Start
 from tts.stream import Item, Speaker, VoxtralSpeechStream
 from tts.text import ClausePlanner, TextUnits
 from tts.voices import VoiceShelf
@@ -59,16 +58,14 @@ class VoxtralTtsEngine:
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
         self._ahead_s = ahead_s
         self._carry_on = batch.model.sizes.audio.carry_on if carry_on is None else carry_on
+        self._between = tuple(units.encode(" ")[0])  # two clauses of one text
         self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
         self._editions: dict[str, int] = {}
         self._paces: dict[str, Pace] = {}
         self._speakers: list[Speaker] = []
         self._meter = Meter()
-        self._max_streams = max_streams or 0
+        self._max_streams = self._prepare(max_streams)
         self._stepper = Stepper("tts", self._step, failed=self._on_failure)
-        ready: Future[None] = Future()
-        self._stepper.post(lambda: _settle(ready, self._prepare))
-        ready.result()
 
     @classmethod
     @on_one_core
@@ -113,6 +110,14 @@ class VoxtralTtsEngine:
             ahead_s=ahead_s,
             carry_on=carry_on,
         )
+
+    @torch.inference_mode()
+    def _prepare(self, max_streams: int | None) -> int:
+        """Have the default voice ready, warm everything up, and know how many may speak."""
+        default = self._shelf.find(None).name
+        self._have_voice(default)
+        self._batch.warm_up()
+        return max_streams or capacity(self._batch, default, tuple(self._units.encode("a.")[0]))
 
     @property
     def info(self) -> TtsInfo:
@@ -167,7 +172,7 @@ class VoxtralTtsEngine:
     @property
     def is_full(self) -> bool:
         """Whether `open` would refuse one more speaker at this moment."""
-        return 0 < self._max_streams <= len(self._speakers)
+        return self._stepper.stopped or len(self._speakers) >= self._max_streams
 
     async def metrics(self) -> TtsMetrics:
         """How the engine is doing."""
@@ -255,8 +260,9 @@ class VoxtralTtsEngine:
         assert speaker.row is not None
         ids, said = speaker.clause.ids, speaker.said
         afresh = Start(speaker.row, speaker.voice, ids)
-        if not self._carry_on or len(said.ids) + len(ids) > self._max_text:
+        if not self._carry_on or not said.ids or len(said.ids) + len(ids) > self._max_text:
             return afresh
+        said = Said((*said.ids, *self._between), said.codes)
         onward = Start(speaker.row, speaker.voice, ids, said)
         return onward if self._batch.room_after(onward) >= speaker.clause.max_frames else afresh
 
@@ -275,14 +281,6 @@ class VoxtralTtsEngine:
             speaker.plays_until_s = max(speaker.plays_until_s, now_s) + FRAME_S
             speaker.frame(spoken.pcm, spoken.codes, spoken.scores)
 
-    def _prepare(self) -> None:
-        """Have the default voice ready, warm everything up, and know the limits."""
-        default = self._shelf.find(None).name
-        self._have_voice(default)
-        self._batch.warm_up()
-        if not self._max_streams:
-            self._max_streams = capacity(self._batch, default, tuple(self._units.encode("a.")[0]))
-
     def _measure(self) -> TtsMetrics:
         now_s = time.monotonic()
         return self._meter.read(self._max_streams, (s.lead_s(now_s) for s in self._speakers))
@@ -300,19 +298,8 @@ def _rows(model: TtsModel, max_tokens: int, max_streams: int | None) -> int:
     most = max_streams or MAX_ROWS[weight.device.type]
     if weight.device.type != "cuda":
         return most
-    free_bytes, _ = torch.cuda.mem_get_info(weight.device)
     row = KvCache.allocate(
         model.config, 1, max_tokens=max_tokens, device="meta", dtype=weight.dtype
     )
-    return rows_that_fit(
-        free_bytes, row.row_bytes, least=max_streams or 1, most=most, share=MEMORY_SHARE
-    )
-
-
-def _settle(answer: Future[None], function: Callable[[], None]) -> None:
-    try:
-        function()
-    except Exception as error:
-        answer.set_exception(error)
-    else:
-        answer.set_result(None)
+    least = max_streams or 1
+    return rows_that_fit(weight.device, row.row_bytes, least=least, most=most, share=MEMORY_SHARE)

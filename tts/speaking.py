@@ -148,16 +148,33 @@ class SpeakingBatch:
     def begin(self, starts: Sequence[Start]) -> list[int]:
         """Take in clauses; the next step gives their first frames.
 
-        Neighbouring rows are taken in together, the shorter ones padded: what a row reads beyond its
-        own prompt is forgotten again before anything looks at it.
+        Neighbouring rows are taken in together, the shorter ones padded, where there is room for that:
+        what a row reads beyond its own prompt is forgotten again before anything looks at it.
 
         Returns:
             For each, the index of the clause's first unit among its row's tokens.
         """
         first_units = [self._prefixes[s.voice][0] + len(s.said.ids) for s in starts]
-        for run in _neighbours(sorted(starts, key=lambda start: start.row)):
+        for run in self._runs(sorted(starts, key=lambda start: start.row)):
             self._begin_run(run)
         return first_units
+
+    def _runs(self, starts: Sequence[Start]) -> Iterator[list[Start]]:
+        """Starts whose rows follow one another, each with room for the longest of them."""
+        run: list[Start] = []
+        for start in starts:
+            if run and (start.row != run[-1].row + 1 or not self._fit([*run, start])):
+                yield run
+                run = []
+            run.append(start)
+        if run:
+            yield run
+
+    def _fit(self, starts: Sequence[Start]) -> bool:
+        prefixes = [self._prefixes[start.voice][0] for start in starts]
+        ends = [self.max_tokens - self.room_after(start) for start in starts]
+        own = [end - prefix for end, prefix in zip(ends, prefixes, strict=True)]
+        return max(prefixes) + max(own) <= self.max_tokens
 
     def _begin_run(self, starts: list[Start]) -> None:
         device, sizes = self.hidden.device, self.model.sizes
@@ -279,15 +296,3 @@ class SpeakingBatch:
         self.pending[:n] = torch.where(active, spoke, self.pending[:n])
         self.age[:n] += spoke
         return codes, wave.float(), scores
-
-
-def _neighbours(starts: Sequence[Start]) -> Iterator[list[Start]]:
-    """Runs of starts whose rows follow one another."""
-    run: list[Start] = []
-    for start in starts:
-        if run and start.row != run[-1].row + 1:
-            yield run
-            run = []
-        run.append(start)
-    if run:
-        yield run

@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlunsplit
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from asr.interface import SAMPLE_RATE_HZ, AsrInfo
 from asr.remote.stream import RemoteAsrStream
+from common.address import split_address
 from common.errors import EngineFull, RemoteError
 
 _STEP_SAMPLES = SAMPLE_RATE_HZ * 80 // 1000
@@ -37,8 +38,11 @@ class VllmAsrEngine:
             url: `ws://HOST:8000/v1/realtime`; `http(s)://HOST:8000` is completed to it. A `?model=`
                 names the model, otherwise the server's first one is used.
             delay_ms: The delay in the served `tekken.json`; the protocol cannot ask for it.
+
+        Raises:
+            RemoteError: The address is none.
         """
-        parts = urlsplit(url)
+        parts = split_address(url)
         self._model = parse_qs(parts.query).get("model", [""])[0]
         secure = parts.scheme in ("wss", "https")
         path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
@@ -127,6 +131,8 @@ class _VllmWire:
                 event = json.loads(message)
                 if event.get("type") == "transcription.delta":
                     yield event.get("delta", "")
+                elif event.get("type") == "transcription.done":
+                    return  # nobody asked for it: the server's context is full, and it hears no more
                 elif event.get("type") == "error":
                     raise RemoteError(
                         f"vLLM reported {event.get('code')}: {event.get('error')}.",

@@ -202,6 +202,18 @@ async def test_a_failing_model_ends_every_stream_with_the_cause():
     await engine.close()
 
 
+async def test_a_stream_of_an_engine_that_has_just_failed_closes_quietly():
+    engine = make_engine()
+    stream = await engine.open()
+    engine._steps.decode = lambda *args, **kwargs: 1 / 0
+    stream.feed(np.zeros(16000, np.float32))
+    engine._stepper._thread.join(5)  # before the loop has heard of it
+    assert engine.is_full
+    stream.commit(0)
+    await stream.close()
+    await engine.close()
+
+
 async def test_closing_answers_whoever_waits(engine):
     stream = await engine.open()
     stream.feed(np.zeros(160_000, np.float32))

@@ -157,9 +157,11 @@ async def test_a_server_that_ends_every_long_session_is_called_again_each_time(m
     await stream.close()
 
 
-@pytest.mark.parametrize("kind", ["vllm", "mistral"])
-async def test_a_server_that_hangs_up_once_is_called_again(kind):
-    async with remote(kind, "hiccup") as engine:
+@pytest.mark.parametrize(
+    ("kind", "trouble"), [("vllm", "hiccup"), ("vllm", "ends"), ("mistral", "hiccup")]
+)
+async def test_a_server_that_hangs_up_once_is_called_again(kind, trouble):
+    async with remote(kind, trouble) as engine:
         stream = await engine.open()
         for _ in range(2):
             await talk(stream, 3 * SAMPLES_PER_WORD)
@@ -214,6 +216,9 @@ async def test_refusals_are_told_apart():
             await collect(await VllmAsrEngine(f"http://{address}").open(), [])
     with pytest.raises(RemoteError, match="cannot be reached"):
         await VllmAsrEngine.connect("http://127.0.0.1:9")
+    for nowhere in ("ws://127.0.0.1:99999", "ws://127.0.0.1:9x", "ws://", "ws://[::1"):
+        with pytest.raises(RemoteError, match="is no address"):
+            await VllmAsrEngine.connect(nowhere)
 
 
 async def test_a_wrong_key_never_shows_in_the_error():

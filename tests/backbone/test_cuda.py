@@ -24,6 +24,8 @@ from tts.config import TtsConfig
 from tts.engine import MAX_TOKENS, _rows
 from tts.model import TtsModel
 
+GPU = torch.device("cuda")
+
 
 class Stream:
     def wait_stream(self, other: Stream) -> None:
@@ -92,43 +94,67 @@ def test_graphs_share_a_pool_and_replay_what_they_captured(captures):
         graphs.replay("c")
 
 
+@pytest.fixture
+def card(monkeypatch):
+    """A GPU's memory in bytes; what torch holds without using it is free once it was given back."""
+    memory = SimpleNamespace(free=0, held=0)
+
+    def give_back():
+        memory.free, memory.held = memory.free + memory.held, 0
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (memory.free, 10**12))
+    monkeypatch.setattr(torch.cuda, "empty_cache", give_back)
+    return memory
+
+
 @pytest.mark.parametrize(
     ("free_gb", "least", "most", "rows"),
     [(100, 1, 32, 32), (20, 1, 32, 17), (3, 2, 32, 2), (20, 17, 17, 17)],
 )
-def test_there_are_as_many_rows_as_fit(free_gb, least, most, rows):
-    assert rows_that_fit(free_gb * 10**9, 10**9, least=least, most=most) == rows
+def test_there_are_as_many_rows_as_fit(card, free_gb, least, most, rows):
+    card.free = free_gb * 10**9
+    assert rows_that_fit(GPU, 10**9, least=least, most=most) == rows
 
 
-def test_rows_asked_for_may_take_more_than_the_share():
-    assert rows_that_fit(100, 1, least=1, most=32, share=0.15) == 15
-    assert rows_that_fit(100, 1, least=32, most=32, share=0.15) == 32
+def test_memory_that_torch_holds_unused_has_room_for_rows(card):
+    card.free, card.held = 5 * 10**9, 5 * 10**9
+    assert rows_that_fit(GPU, 10**9, least=1, most=32) == 8
 
 
-def test_streams_that_do_not_fit_are_refused_with_the_sizes():
+def test_rows_asked_for_may_take_more_than_the_share(card):
+    card.free = 100
+    assert rows_that_fit(GPU, 1, least=1, most=32, share=0.15) == 15
+    assert rows_that_fit(GPU, 1, least=32, most=32, share=0.15) == 32
+
+
+def test_streams_that_do_not_fit_are_refused_with_the_sizes(card):
+    card.free = 2 * 10**9
     with pytest.raises(ParleyError, match=r"2\.0 GB free; 3 streams of 1\.0 GB"):
-        rows_that_fit(2 * 10**9, 10**9, least=3, most=130)
+        rows_that_fit(GPU, 10**9, least=3, most=130)
+
+
+def test_attention_is_not_left_to_a_library_that_plans_each_new_shape():
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 @pytest.mark.parametrize(("card_gib", "speakers", "callers"), [(23.6, 8, 2), (47.4, 16, 16)])
-def test_the_published_voice_and_ears_fit_one_card(monkeypatch, card_gib, speakers, callers):
+def test_the_published_voice_and_ears_fit_one_card(card, card_gib, speakers, callers):
     """By arithmetic only: weights and state, and 0.6 GB for CUDA itself."""
     with torch.device("meta"):
         ears = VoxtralRealtime(AsrConfig.from_params(published_params())).bfloat16()
         voice = TtsModel(TtsConfig.from_params(PUBLISHED)).bfloat16()
-    free = int(card_gib * 2**30 - 0.6e9) - weight_bytes(voice)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, card_gib * 2**30))
-    on_gpu = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
+    card.free = int(card_gib * 2**30 - 0.6e9) - weight_bytes(voice)
+    on_gpu = SimpleNamespace(device=GPU, dtype=torch.bfloat16)
     loaded = SimpleNamespace(config=voice.config, norm=SimpleNamespace(weight=on_gpu))
     rows = _rows(loaded, MAX_TOKENS, None)
     assert rows >= speakers
     ring = KvCache.allocate(
         voice.config, 1, max_tokens=MAX_TOKENS, device="meta", dtype=torch.bfloat16
     )
-    free -= rows * ring.row_bytes + weight_bytes(ears)
+    card.free -= rows * ring.row_bytes + weight_bytes(ears)
     forks = FORK_ROWS["cuda"]
     row_bytes = StreamState.allocate(ears, 1).row_bytes
-    rows = rows_that_fit(free, row_bytes, least=1 + forks, most=MOST_CALLERS["cuda"] + forks)
+    rows = rows_that_fit(GPU, row_bytes, least=1 + forks, most=MOST_CALLERS["cuda"] + forks)
     assert rows - forks >= callers
 
 

@@ -90,6 +90,24 @@ async def test_a_failed_step_is_reported_once_and_later_calls_say_why():
     assert len(told) == 1
 
 
+async def test_who_was_let_in_during_the_failing_step_is_told_too():
+    stepping, go, let_in, told = threading.Event(), threading.Event(), [], []
+
+    def step():
+        stepping.set()
+        go.wait(5)
+        raise ZeroDivisionError("boom")
+
+    stepper = Stepper("broken", step, failed=lambda error: told.extend(let_in))
+    await asyncio.to_thread(stepping.wait, 5)
+    entering = asyncio.create_task(stepper.call(lambda: let_in.append("me")))
+    await asyncio.sleep(0)
+    go.set()
+    await entering
+    await stepper.close()
+    assert told == ["me"]
+
+
 async def test_closing_twice_is_fine_and_refuses_new_work():
     stepper = Stepper("closed", lambda: None, failed=no_failure)
     await stepper.close()

@@ -41,7 +41,7 @@ class WordClock:
 
 def vllm_app(trouble: str = "") -> web.Application:
     """vLLM's `/v1/realtime`: deltas per 80 ms step, most of them empty; no flush."""
-    drops = {"hiccup": 1, "dies": math.inf}.get(trouble, 0)
+    drops = {"hiccup": 1, "ends": 1, "dies": math.inf}.get(trouble, 0)
 
     async def models(_):
         if trouble == "html":
@@ -79,6 +79,10 @@ def vllm_app(trouble: str = "") -> web.Application:
                 pcm16 = base64.b64decode(event["audio"])
                 if drops and clock.said:
                     drops -= 1
+                    if trouble == "ends":  # its context is used up: it stays, and hears no more
+                        await socket.send_json({"type": "transcription.done", "text": ""})
+                        async for _ in socket:
+                            pass
                     await socket.close()
                     break
                 if trouble == "junk" and clock.said:

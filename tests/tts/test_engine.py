@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import EngineFull, ParleyError
+from backbone.tekken import Tekken
+from common.errors import CheckpointError, EngineFull, ParleyError
+from tests.tts.checkpoints import BUNDLED_TEKKEN, write_checkpoint
 from tts.engine import VoxtralTtsEngine
 from tts.interface import SpeechFrame
+from tts.speaking import Start
 from tts.stream import VoxtralSpeechStream
 from tts.text import ClausePlanner
 
@@ -264,5 +268,36 @@ async def test_a_failing_model_tells_its_callers(engine: VoxtralTtsEngine) -> No
     stream.write("Hello.")
     with pytest.raises(ParleyError, match="out of memory"):
         await collect(stream)
+    assert engine.is_full
     with pytest.raises(ParleyError):
         await engine.open()
+
+
+async def test_what_is_said_in_one_breath_is_one_text(
+    engine: VoxtralTtsEngine, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always_end(engine)  # each clause after its first frame
+    starts: list[Start] = []
+    begin = engine._batch.begin
+    monkeypatch.setattr(engine._batch, "begin", lambda new: starts.extend(new) or begin(new))
+    await say(engine, "Hello there.", "How are you?")
+    first, second = starts
+    tekken = Tekken.load(checkpoint / "tekken.json")
+    assert tekken.decode(first.ids) == "Hello there."
+    assert tekken.decode([*second.said.ids, *second.ids]) == "Hello there. How are you?"
+
+
+def test_a_voice_that_cannot_be_prepared_leaves_no_thread(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "toy")
+    shutil.rmtree(folder / "voice_embedding")
+    before = threading.enumerate()
+    with pytest.raises(CheckpointError, match="has no voices"):
+        VoxtralTtsEngine.load(folder, voices_dir=tmp_path / "none", device="cpu")
+    assert threading.enumerate() == before
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "toy")
+    (folder / "tekken.json").write_bytes(BUNDLED_TEKKEN.read_bytes())
+    with pytest.raises(CheckpointError, match=r"131072 tokens, the model 3000"):
+        VoxtralTtsEngine.load(folder, device="cpu")

@@ -209,9 +209,23 @@ async def test_a_voice_of_the_account_is_asked_for_by_its_id():
     assert request["voice_id"] == "id-paul"
 
 
+def not_speech_app():
+    async def models(_):
+        return web.json_response(["something", "else"])
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    return app
+
+
 async def test_no_server_and_no_key_are_clear_errors():
     with pytest.raises(RemoteError, match="does not answer"):
         await VllmTtsEngine.connect("http://127.0.0.1:9")
+    with pytest.raises(RemoteError, match="Port out of range"):
+        await VllmTtsEngine.connect("http://127.0.0.1:99999")
+    async with serving(not_speech_app()) as address:
+        with pytest.raises(RemoteError, match="does not answer like a speech server"):
+            await VllmTtsEngine.connect(f"http://{address}")
     async with serving(mistral_speech_app()) as address:
         engine = await MistralTtsEngine.connect("bad-secret", server_url=f"http://{address}")
         with pytest.raises(RemoteError, match="MISTRAL_API_KEY") as caught:

@@ -147,6 +147,19 @@ def test_prompts_taken_in_together_equal_prompts_taken_in_alone(
 
 
 @torch.inference_mode()
+def test_prompts_that_are_too_long_for_each_other_are_taken_in_alone(model: TtsModel) -> None:
+    """Padded to the longest, the row with the longer voice would have to hold more than it can."""
+    batch = SpeakingBatch(model, 3, max_tokens=64)
+    for name, frames in {"long": 25, "short": 3}.items():
+        batch.add_voice(name, voice_rows(model, frames))
+    much = Said(IDS, torch.randint(20, (40, 7)))
+    starts = [Start(0, "long", IDS), Start(1, "short", IDS, much), Start(2, "short", IDS)]
+    batch.begin(starts)
+    assert batch._tokens == [64 - batch.room_after(start) for start in starts]
+    assert all(made.codes.shape == (7,) for made in batch.step([0, 1, 2], [torch.Generator()] * 3))
+
+
+@torch.inference_mode()
 def test_carrying_on_equals_having_said_it_all(
     model: TtsModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

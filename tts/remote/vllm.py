@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlunsplit
 
 import httpx
 import numpy as np
 
+from common.address import split_address
 from common.errors import EngineFull, ParleyError, RemoteError
 from common.pcm import to_float
 from tts.interface import TtsInfo, VoiceInfo
@@ -39,25 +40,26 @@ class VllmTtsEngine:
         Raises:
             RemoteError: It cannot be reached or serves no model or voice.
         """
-        parts = urlsplit(url)
+        parts = split_address(url)
         base = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
         client = httpx.AsyncClient(base_url=base, timeout=timeout_s)
         try:
-            models = (await client.get("/v1/models")).raise_for_status().json()["data"]
-            voices = (await client.get("/v1/audio/voices")).raise_for_status().json()["voices"]
-        except (httpx.HTTPError, KeyError, ValueError) as error:
+            reply = (await client.get("/v1/models")).raise_for_status().json()
+            models = [str(each["id"]) for each in reply["data"]]
+            reply = (await client.get("/v1/audio/voices")).raise_for_status().json()
+            names = [v if isinstance(v, str) else str(v["name"]) for v in reply["voices"]]
+        except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
             await client.aclose()
             raise RemoteError(
                 f"{base} does not answer like a speech server ({error!r}).",
                 "Start vLLM-Omni with Voxtral TTS there or check --tts.",
             ) from error
-        model = parse_qs(parts.query).get("model", [models[0]["id"] if models else ""])[0]
-        if not model or not voices:
+        model = parse_qs(parts.query).get("model", [*models, ""])[0]
+        if not model or not names:
             await client.aclose()
             raise RemoteError(
                 f"{base} serves no model or no voice.", "Name the model: ?model=NAME."
             )
-        names = [voice if isinstance(voice, str) else voice["name"] for voice in voices]
         return cls(client, model, tuple(VoiceInfo(n, licence=_PUBLISHED_LICENCE) for n in names))
 
     @property
