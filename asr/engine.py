@@ -143,9 +143,9 @@ class VoxtralRealtimeEngine:
         )
 
     @property
-    def is_full(self) -> bool:
-        """Whether `open` would refuse one more caller at this moment."""
-        return self._stepper.stopped or bool(self._why_full())
+    def refusal(self) -> str:
+        """Why `open` would refuse one more caller at this moment; empty when it would not."""
+        return self._stepper.why_stopped or self._why_full()
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None

@@ -103,8 +103,8 @@ class AsrEngine(Protocol):
         """Name, place and limits, for people."""
 
     @property
-    def is_full(self) -> bool:
-        """Whether `open` would refuse one more caller at this moment, as far as is known here."""
+    def refusal(self) -> str:
+        """Why `open` would refuse one more caller at this moment, as far as is known here; else ""."""
 
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> AsrStream:
         """Open a stream for one caller.

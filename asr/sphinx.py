@@ -152,9 +152,10 @@ class SphinxEngine:
         )
 
     @property
-    def is_full(self) -> bool:
-        """Whether `open` would refuse one more caller at this moment."""
-        return len(self._open) + self._starting >= self._max_streams
+    def refusal(self) -> str:
+        """Why `open` would refuse one more caller at this moment; empty when it would not."""
+        full = len(self._open) + self._starting >= self._max_streams
+        return f"All {self._max_streams} pocketsphinx ears are listening." if full else ""
 
     async def warm_up(self) -> None:
         """Start one process ahead of the first caller (half a second's work)."""
@@ -178,8 +179,8 @@ class SphinxEngine:
             )
         if self._closed:
             raise RemoteError("The pocketsphinx engine is closed.", "Open another.")
-        if self.is_full:
-            raise EngineFull(f"All {self._max_streams} pocketsphinx ears are listening.")
+        if self.refusal:
+            raise EngineFull(self.refusal)
         self._starting += 1
         try:
             worker = self._living() or await self._start()

@@ -58,9 +58,11 @@ class Stepper:
         self._thread.start()
 
     @property
-    def stopped(self) -> bool:
-        """Whether the thread has ended, or is about to: nothing more can be posted."""
-        return self._stopping
+    def why_stopped(self) -> str:
+        """Why nothing more can be posted; empty while the thread runs."""
+        if not self._stopping:
+            return ""
+        return f"{self.name} has stopped{f': {self._error!r}' if self._error else ''}."
 
     def post(self, function: Callable[[], None]) -> None:
         """Run a function on the thread between two steps. From any thread; returns at once.
@@ -70,8 +72,7 @@ class Stepper:
         """
         with self._door:
             if self._stopping:
-                why = f": {self._error!r}" if self._error else ""
-                raise ParleyError(f"{self.name} has stopped{why}.", "Restart it." if why else "")
+                raise ParleyError(self.why_stopped, "Restart it." if self._error else "")
             self._posted.append(function)
         self._bell.set()
 

@@ -180,10 +180,9 @@ class BrowserCalls:
         late = self.lag.known and self.lag.percentile_ms(95) > self._most_lag_ms
         if self.active and late:
             raise EngineFull("The server is too busy to serve one more call well.", 10.0)
-        if self._engines.asr.is_full:
-            raise EngineFull("All ears of this machine are listening.", 10.0)
-        if self._engines.tts.is_full:  # the greeting would stay unsaid
-            raise EngineFull("All voices of this machine are speaking.", 5.0)
+        # Without a voice the greeting would stay unsaid.
+        if why := self._engines.asr.refusal or self._engines.tts.refusal:
+            raise EngineFull(why, 10.0)
 
     def carries(self, pc_id: str) -> bool:
         """Whether the call of that connection still goes on."""

@@ -170,9 +170,9 @@ class VoxtralTtsEngine:
             self._stepper.post(lambda: self._leave(speaker))
 
     @property
-    def is_full(self) -> bool:
-        """Whether `open` would refuse one more speaker at this moment."""
-        return self._stepper.stopped or len(self._speakers) >= self._max_streams
+    def refusal(self) -> str:
+        """Why `open` would refuse one more speaker at this moment; empty when it would not."""
+        return self._stepper.why_stopped or self._why_full()
 
     async def metrics(self) -> TtsMetrics:
         """How the engine is doing."""
@@ -185,6 +185,10 @@ class VoxtralTtsEngine:
             speaker.finish()
         self._speakers = []
 
+    def _why_full(self) -> str:
+        full = len(self._speakers) >= self._max_streams
+        return f"All {self._max_streams} voices of this machine are speaking." if full else ""
+
     # --- on the engine's thread -----------------------------------------------------------------
 
     def _join(
@@ -194,8 +198,8 @@ class VoxtralTtsEngine:
         lexicon: Mapping[str, str] | None,
         send: Callable[[Item], None],
     ) -> Speaker:
-        if len(self._speakers) >= self._max_streams:
-            raise EngineFull(f"All {self._max_streams} voices of this machine are speaking.")
+        if why := self._why_full():
+            raise EngineFull(why)
         info = self._shelf.find(voice)
         self._have_voice(info.name)
         taken = {speaker.row for speaker in self._speakers}

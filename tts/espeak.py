@@ -176,7 +176,7 @@ class EspeakStream:
 class EspeakEngine:
     """espeak-ng on a thread of its own; see `tts.interface.TtsEngine`."""
 
-    is_full = False  # hundreds of times faster than real time
+    refusal = ""  # hundreds of times faster than real time
 
     def __init__(self) -> None:
         self._library = _Library()

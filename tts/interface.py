@@ -105,8 +105,8 @@ class TtsEngine(Protocol):
         """Name, place and limits, for people."""
 
     @property
-    def is_full(self) -> bool:
-        """Whether `open` would refuse one more speaker at this moment, as far as is known here."""
+    def refusal(self) -> str:
+        """Why `open` would refuse one more speaker at this moment, as far as is known here; else ""."""
 
     def voices(self) -> tuple[VoiceInfo, ...]:
         """The voices that `open` accepts; the first is the default."""

@@ -221,7 +221,7 @@ async def test_engine_streams_flushes_and_reuses_its_process(
             seen.append(hypothesis)
 
     watching = asyncio.create_task(watch())
-    assert engine.is_full
+    assert engine.refusal
     with pytest.raises(EngineFull):
         await engine.open()
     stream.feed(float_audio(np.concatenate([SILENCE, first, SILENCE])))
@@ -308,5 +308,5 @@ async def test_a_process_that_nobody_waits_for_any_more_is_ended(leave: str) -> 
         await opening
     while started & workers():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    assert not engine.is_full
+    assert not engine.refusal
     await engine.close()

@@ -153,7 +153,7 @@ async def test_cancel_frees_the_slot_at_once_and_full_engines_refuse(checkpoint:
     stream.write(TEXT)
     frames = stream.frames()
     await anext(frames)
-    assert engine.is_full
+    assert engine.refusal
     with pytest.raises(EngineFull):
         await engine.open()
     stream.cancel()
@@ -268,7 +268,7 @@ async def test_a_failing_model_tells_its_callers(engine: VoxtralTtsEngine) -> No
     stream.write("Hello.")
     with pytest.raises(ParleyError, match="out of memory"):
         await collect(stream)
-    assert engine.is_full
+    assert "out of memory" in engine.refusal
     with pytest.raises(ParleyError):
         await engine.open()
 

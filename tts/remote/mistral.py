@@ -22,7 +22,7 @@ _TIMEOUT_MS = 15_000
 class MistralTtsEngine:
     """See `tts.interface.TtsEngine`. What the agent says leaves this machine as text."""
 
-    is_full = False  # that is the server's to say
+    refusal = ""  # that is the server's to say
 
     def __init__(
         self,
