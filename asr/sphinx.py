@@ -233,7 +233,7 @@ class SphinxEngine:
     async def _give_back(self, stream: SphinxStream, worker: asyncio.subprocess.Process) -> None:
         """Reset a worker for the next caller and wait until it has forgotten the last one."""
         self._open.discard(stream)
-        if self._closed or worker.returncode is not None:
+        if self._closed or worker.returncode is not None or _is_behind(worker):
             await _stop(worker)
             return
         assert worker.stdin is not None
@@ -246,8 +246,15 @@ class SphinxEngine:
         await _stop(worker)
 
 
+def _is_behind(worker: asyncio.subprocess.Process) -> bool:
+    """Whether audio waits that its pipe had no room for: two seconds' worth is in there already."""
+    return worker.stdin is not None and worker.stdin.transport.get_write_buffer_size() > 0
+
+
 async def _stop(worker: asyncio.subprocess.Process) -> None:
-    """Close the worker's input, which ends it, and wait."""
+    """Close the worker's input, which ends it, and wait; nobody wants the words it is behind with."""
+    if worker.returncode is None and _is_behind(worker):
+        worker.kill()
     if worker.stdin is not None:
         worker.stdin.close()
     await worker.wait()

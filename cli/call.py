@@ -142,7 +142,7 @@ def _line(entry: dict[str, Any]) -> str:
     match entry:
         case {"kind": "ready", "persona": who, "asr": asr, "tts": tts, "llm": llm}:
             return f"{who} answers: ears {asr}, voice {tts}, brain {llm}"
-        case {"kind": "caller_words", "final": True, "text": text}:
+        case {"kind": "caller_words", "final": True, "text": text} if text:
             return f"caller  {text}"
         case {"kind": "agent_text", "text": text}:
             return f"agent   {text.strip()}"

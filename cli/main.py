@@ -57,9 +57,10 @@ def _load(name: str) -> Any:
         command.help = _flowing(command.callback.__doc__ or "")
     loaded = get_group(commands) if is_group else get_command(commands)
     loaded.name = name
-    for parameter in loaded.params:
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""  # "--json <bool>" would promise that it takes a value
+    for command in [loaded, *getattr(loaded, "commands", {}).values()]:
+        for parameter in command.params:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""  # "--json <bool>" would promise that it takes a value
     return loaded
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.interface import AsrEngine, Hypothesis
+    from asr.interface import AsrEngine, Hypothesis, Word
 
 _STEP_MS = 80
 
@@ -144,11 +145,12 @@ async def _transcribe(
         raise ParleyError(
             "These ears have no tokens.", "Use --asr nano or --checkpoint with --tokens."
         )
+    whole = WholeTranscript()
     began = time.perf_counter()
 
     async def follow() -> None:
         async for hypothesis in stream.events():
-            show(hypothesis)
+            show(whole.with_older(hypothesis))
 
     follower = asyncio.create_task(follow())
     try:
@@ -157,7 +159,7 @@ async def _transcribe(
             stream.feed(pcm[start : start + chunk])
             due = began + (start + chunk) / SAMPLE_RATE_HZ
             await asyncio.sleep(max(0.0, due - time.perf_counter()) if realtime else 0)
-        final = await stream.flush()
+        final = whole.with_older(await stream.flush())
         elapsed_s = time.perf_counter() - began
         show(final)
         ids = list(stream.token_ids()) if tokens else None  # type: ignore[attr-defined]
@@ -197,6 +199,27 @@ def _as_json(
 
 def _ignore(_: Hypothesis) -> None:
     pass
+
+
+class WholeTranscript:
+    """All the words of a recording: ears keep only the latest few hundred of what goes on for long."""
+
+    def __init__(self) -> None:
+        self._stable: list[Word] = []
+
+    def with_older(self, hypothesis: Hypothesis) -> Hypothesis:
+        """The hypothesis with the words before it that the ears have forgotten."""
+        words = hypothesis.words
+        older = self._stable
+        if words:
+            older = older[: bisect_left(older, words[0].start_samples, key=_start_samples)]
+        self._stable = older + list(words[: hypothesis.stable])
+        stable = len(older) + hypothesis.stable
+        return replace(hypothesis, words=(*older, *words), stable=stable)
+
+
+def _start_samples(word: Word) -> int:
+    return word.start_samples
 
 
 class _Live:

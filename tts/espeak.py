@@ -14,6 +14,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -122,13 +124,17 @@ def _speak_clause(library: _Library, text: str, voice: str) -> _Clause:
     for token in text.split():
         begin = text.index(token, cursor)
         cursor = begin + len(token)
-        # espeak merges short words into one event; such a word starts where its neighbour did.
         known = [sample for position, sample in starts if position <= begin]
         words.append((token, int((known[-1] if known else 0) * scale)))
-    ends = [start for _, start in words[1:]] + [len(pcm)]
-    return _Clause(
-        pcm, [SpokenWord(t, s, max(s, e)) for (t, s), e in zip(words, ends, strict=True)]
-    )
+    # espeak merges short words into one event; they share its time by their letters.
+    events = [(at, [t for t, _ in merged]) for at, merged in groupby(words, itemgetter(1))]
+    ends = [at for at, _ in events[1:]] + [len(pcm)]
+    said = []
+    for (at, tokens), end in zip(events, ends, strict=True):
+        shares = list(accumulate(map(len, tokens), initial=0))
+        marks = [at + max(0, end - at) * share // shares[-1] for share in shares]
+        said += list(map(SpokenWord, tokens, marks, marks[1:]))
+    return _Clause(pcm, said)
 
 
 class EspeakStream:

@@ -12,7 +12,14 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tts.spoken_beside import Place, Word, in_context, street_or_saint
+from tts.spoken_beside import (
+    Place,
+    Word,
+    between_numbers,
+    in_context,
+    in_street_name,
+    street_or_saint,
+)
 from tts.spoken_marks import address, only_speakable, symbol, without_markdown
 from tts.spoken_numbers import cardinal, digits, number_in_words
 
@@ -27,10 +34,25 @@ _ABBREVIATIONS = {
     "mon.": "Monday", "tue.": "Tuesday", "wed.": "Wednesday", "thu.": "Thursday", "fri.": "Friday",
     "jan.": "January", "feb.": "February", "aug.": "August", "sept.": "September", "sep.": "September",
     "oct.": "October", "nov.": "November", "dec.": "December",
+    "tues.": "Tuesday", "thur.": "Thursday", "thurs.": "Thursday", "rd.": "Road",
+    "blvd.": "Boulevard", "apt.": "Apartment", "mt.": "Mount", "ft.": "Fort", "lt.": "Lieutenant",
+    "sgt.": "Sergeant", "gen.": "General", "rev.": "Reverend", "capt.": "Captain",
+    "col.": "Colonel", "sen.": "Senator", "gov.": "Governor", "inc.": "Incorporated",
+    "ltd.": "Limited", "co.": "Company", "corp.": "Corporation", "incl.": "including",
+    "excl.": "excluding", "max.": "maximum", "min.": "minimum", "fig.": "figure",
+    "vol.": "volume", "p.": "page", "pp.": "pages", "nos.": "numbers", "ph.d.": "P H D",
+    "sat.": "Saturday", "sun.": "Sunday",
 }  # fmt: skip
 _INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
-_ONLY_BEFORE_NUMBERS = frozenset({"no.", "nr.", "ext.", "ext", "ref."})
+_TITLES = "mt. ft. lt. sgt. gen. rev. capt. col. sen. gov."
+_ONLY_BEFORE_NAMES = frozenset(_TITLES.split())
+_BEFORE_NUMBERS = "no. nr. ext. ext ref. max. min. fig. vol. p. pp. nos. apt. sat. sun."
+_ONLY_BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
 _KEYS = {"*": "star", "#": "hash"}
+_LONGEST_QUOTE = 40
+_DASHES = frozenset("-–—")
+_PARTS = re.compile(r"\d+/\d+|\d+(?:st|nd|rd|th)\b|[$€£]?\d+(?:[.,]\d+)*|[^\d]+")
+_HEIGHT = re.compile(r"(\d)['’′](\d\d?)|(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +101,8 @@ def _say(place: Place, lexicon: Mapping[str, str], english: bool) -> str:
         return f"{before}{_english(found, place) if english else found}{after}"
     if not english:
         return only_speakable(word, numbers=True)  # a voice reads its own language's numbers best
+    if feet := _height(place):
+        return f"{before}{feet}{after[1:]}"
     if abbreviation := _abbreviation(f"{core}.", place) if after.startswith(".") else None:
         return f"{before}{abbreviation}{after[1:]}"
     if abbreviation := _abbreviation(core, place):
@@ -87,6 +111,8 @@ def _say(place: Place, lexicon: Mapping[str, str], english: bool) -> str:
         return " ".join(character for character in core if character != ".")
     if core in _KEYS:
         return f"{before}{_key(place)}{after}"
+    if word in _DASHES and between_numbers(place):
+        return "to"
     if named := symbol(word):
         return named if _between_words(place) or word in ("&", "@", "%", "°") else ""
     spoken = _english(core, place)
@@ -101,9 +127,19 @@ def _english(core: str, place: Place) -> str:
         return number
     # "H200", "mp3", "COVID-19", "and/or", "½": letters as they are, the digits between them read.
     core = core.replace("/", " ").replace("_", " ")
+    core = core.replace("²", " squared ").replace("³", " cubed ")
     core = unicodedata.normalize("NFKC", core).replace("⁄", "/")
-    parts = re.findall(r"\d+/\d+|\d+(?:[.,]\d+)*|[^\d]+", core)
-    return only_speakable(" ".join(number_in_words(p) or _left_over(p) for p in parts))
+    parts = _PARTS.findall(core)
+    coded = len(parts) > 1 and any(map(str.isupper, core))
+    said = [
+        digits(part)
+        if coded and part.isdecimal() and len(part) >= 4  # AB-1234
+        else number_in_words(part) or _left_over(part)
+        for part in parts
+    ]
+    if len(parts) > 1:  # a hyphen without a neighbour would be a dash, or a minus: "5-star"
+        said = [part.strip("-–") for part in said]
+    return only_speakable(" ".join(said))
 
 
 def _left_over(part: str) -> str:
@@ -116,12 +152,31 @@ def _left_over(part: str) -> str:
     return part
 
 
+def _height(place: Place) -> str | None:
+    """Feet and inches in 5'10", or inches in a 27" screen; quotes are quotes."""
+    _, core, after = place.words[place.at]
+    match = _HEIGHT.fullmatch(core)
+    if not match or after[:1] not in tuple('"”″'):
+        return None
+    if match[1]:
+        return f"{cardinal(match[1])} foot {cardinal(match[2])}"
+    near = place.words[max(0, place.at - _LONGEST_QUOTE) : place.at + 1]
+    opened = sum('"' in word.before for word in near)
+    closed = sum('"' in word.after and not _HEIGHT.fullmatch(word.core) for word in near)
+    return None if opened > closed or after[0] == "”" else f"{cardinal(match[3])} inch"
+
+
 def _abbreviation(form: str, place: Place) -> str | None:
     lower = form.lower()
     if lower in _ONLY_BEFORE_NUMBERS and not place.following[:1].isdigit():
         return None
+    named = place.following[:1].isupper() and not place.last[-1:].isdigit()
+    if lower in _ONLY_BEFORE_NAMES and not named:
+        return None
     if lower in ("am", "pm") and not place.last[-1:].isdigit():
         return None
+    if lower == "dr." and in_street_name(place) and not place.following[:1].isupper():
+        return "Drive"
     if lower == "st." or form == "St":
         return street_or_saint(place)
     return "A M" if lower == "am" else _ABBREVIATIONS.get(lower)

@@ -23,14 +23,25 @@ from tts.spoken_numbers import (
 
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
 _BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid
-spring summer autumn fall winter ©"""
+spring summer autumn fall winter q1 q2 q3 q4 ©"""
 _YEAR_LEADS = frozenset(_BEFORE_YEARS.split())
 _MONTH_NAMES = frozenset(MONTHS) | {month[:3] for month in MONTHS} | {"Sept"}
 _SIZES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
-_COUNT = re.compile(r"[-−+~≈±<>≤≥]?[\d.,/]*[\d¼-¾⅐-⅞]")
+_COUNT = re.compile(r"[-−+~≈±<>≤≥]?[-–\d.,/]*[\d¼-¾⅐-⅞]")
 _WHOLE = re.compile(r"\d{1,3}")
 _COMPASS = {"N": "North", "E": "East", "S": "South", "W": "West"}
 _BEFORE_SAINTS = frozenset({"Mount", "Port", "Lake", "Fort", "Cape"})
+_WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+_DAYS = {day[:3]: day for day in _WEEKDAYS.split()}
+_DAY = "|".join([*_WEEKDAYS.split(), "Mon|Tues|Tue|Wed|Thurs|Thur|Thu|Fri|Sat|Sun"])
+_ROMANS = "II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI"
+_ROMAN = {numeral: f"{n}" for n, numeral in enumerate(_ROMANS.split(), 2) if len(numeral) > 1}
+_ENUMERATED = """Act Appendix Article Book Chapter Class Figure Grade Level Part Phase Section Stage
+Step Table Title Type Volume War"""
+_NUMBERED = frozenset(_ENUMERATED.split())
+_KINGS = """Henry Louis Elizabeth Charles George Edward James William Richard Philip Francis Paul
+Pius Benedict Catherine Frederick Peter Nicholas Napoleon Alexander Mary Carlos"""
+_RULERS = frozenset(_KINGS.split())
 _HALVES_OF_DAY = frozenset({"am", "pm", "a.m", "p.m"})
 
 _PHONE_GROUP = re.compile(r"\+?\d{1,6}(?:-\d{2,4})*")
@@ -40,8 +51,13 @@ _CODE = re.compile(r"(?!\d{4}-\d\d-\d\d$)\d+(?:-\d+)*")
 _BEFORE_CODES = """code codes passcode pin otp zip id ext extension dial call reference ref account
 confirmation"""
 _CODE_LEADS = frozenset(_BEFORE_CODES.split())
-_LIKELY_CODE_LEADS = frozenset({"order", "number", "no"})
+_BEFORE_LIKELY_CODES = "order number no ticket invoice booking case room flight zip postcode"
+_LIKELY_CODE_LEADS = frozenset(_BEFORE_LIKELY_CODES.split())
 """Quantities follow these too: "order 200 bricks"."""
+_PLURAL = re.compile(r"[a-z]+[a-rt-z]s")
+_NO_PLURALS = "always as has is its perhaps plus this thus us was yes"
+_NO_PLURAL = frozenset(_NO_PLURALS.split())
+_PEOPLE = frozenset({"people", "men", "women", "children", "more", "of"})
 _DOTTED_LEADS = frozenset({"ext", "ref", "no"})
 _CODE_IS_AT_MOST = 4
 """How many words before a code may lead to it: "code is 482 913"."""
@@ -97,6 +113,23 @@ def in_context(place: Place) -> str | None:
         return number_in_words(core.replace(".", ":"))
     if _WHOLE.fullmatch(last) and PROPER_FRACTION.fullmatch(core) and place.runs_on(place.at - 1):
         return fraction_after_whole(core)
+    if days := _days(place):
+        return days
+    if core in _ROMAN and last in _NUMBERED:
+        return number_in_words(_ROMAN[core])
+    if core in _ROMAN and last in _RULERS:
+        return f"the {ordinal(_ROMAN[core])}"
+    if following.lower() in _HALVES_OF_DAY and re.fullmatch(r"\d{1,2}:00", core):
+        return number_in_words(core[:-3])
+    until = re.fullmatch(r"([ap])\.m\.[-–](.+)", core.lower())
+    if until and (end := number_in_words(until[2])):
+        return f"{until[1].upper()} M to {end}"
+    if core in ("x", "X") and last.isdigit() and following.isdigit():
+        return "by"
+    if re.fullmatch(r"\d+h", last) and re.fullmatch(r"\d+m", core):
+        return number_in_words(f"{core}in")
+    if last in _MONTH_NAMES and (through := re.fullmatch(r"(\d\d?)[-–](\d\d?)", core)):
+        return f"{ordinal(through[1])} to {ordinal(through[2])}"
     if _is_code(place):
         return digits(core)
     if not core.isascii() or not core.isdigit():
@@ -108,22 +141,39 @@ def in_context(place: Place) -> str | None:
     return _in_date(place)
 
 
+def between_numbers(place: Place) -> bool:
+    """Whether a dash by itself stands for "to": 9 am – 5 pm, but not 9 - 5 = 4."""
+    last = place.last.lower()
+    counts = last[-1:].isdigit() or last in _HALVES_OF_DAY
+    after = place.words[place.at + 2].core if place.at + 2 < len(place.words) else ""
+    return counts and bool(re.match(r"[$€£]?\d", place.following)) and after != "="
+
+
 def street_or_saint(place: Place) -> str:
     """What "St." or "St" is short for."""
     named = place.following[:1].isupper() and not re.search(r"[,;:!?]", place.words[place.at].after)
-    return "Saint" if named and not _in_street_name(place) else "Street"
+    return "Saint" if named and not in_street_name(place) else "Street"
 
 
-def _in_street_name(place: Place) -> bool:
-    """A capitalised word stands before that does not owe its capital to the start of a sentence."""
+def in_street_name(place: Place) -> bool:
+    """Whether a capitalised word stands before that owes its capital to no start of a sentence."""
     if place.at < 2 or not place.last[:1].isupper() or place.last in _BEFORE_SAINTS:
         return False
     return not re.search(r"[.!?…:]", place.words[place.at - 2].after)
 
 
+def _days(place: Place) -> str | None:
+    """Mon-Fri, Sat/Sun, Tue; "Sat" and "Sun" by themselves are words."""
+    core = place.core
+    if re.fullmatch(rf"(?:{_DAY})(?:[-–/](?:{_DAY}))+|Mon|Tues?|Wed|Thu(?:rs?)?|Fri", core):
+        said = re.sub(_DAY, lambda day: _DAYS[day[0][:3]], core)
+        return said.replace("/", " ").replace("-", " to ").replace("–", " to ")
+    return None
+
+
 def _counted(place: Place) -> str | None:
     """A unit as its own word after a number, with or without what it is per; or a compass point."""
-    if not _COUNT.fullmatch(place.last):
+    if not _COUNT.fullmatch(place.last) or not place.runs_on(place.at - 1):
         return None
     core = place.core
     if len(core) == 1 and place.following.istitle() and place.runs_on(place.at):
@@ -178,8 +228,13 @@ def _is_code(place: Place) -> bool:
     core = place.core
     if len(core) < 3 or not _CODE.fullmatch(core):
         return False
-    for word in reversed(place.words[max(0, place.at - _CODE_IS_AT_MOST) : place.at]):
+    for at in range(place.at - 1, max(-1, place.at - 1 - _CODE_IS_AT_MOST), -1):
+        word = place.words[at]
         lead = word.core.lower()
+        if lead in ("call", "is") and at == place.at - 1 and _counts_things(place):
+            return False
+        if lead == "in" and at and place.words[at - 1].core.lower() in ("ending", "ends"):
+            return True
         if re.search(r"[.!?…]", word.after) and lead not in _DOTTED_LEADS:
             return False
         if lead in _CODE_LEADS:
@@ -189,3 +244,13 @@ def _is_code(place: Place) -> bool:
         if lead != "is" and not lead.isdigit():
             return False
     return False
+
+
+def _counts_things(place: Place) -> bool:
+    """Whether the plural after a number says that it is one: "call 300 people", no telephone."""
+    following = place.following
+    if place.core.startswith("0") or not place.runs_on(place.at):
+        return False
+    if following in _PEOPLE:
+        return True
+    return bool(_PLURAL.fullmatch(following)) and following not in _NO_PLURAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 
@@ -15,6 +16,7 @@ _KEY = re.compile(
 _ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
 _EMPHASIS = re.compile(r"\*+|(?<!\w)_+|_+(?!\w)|~~|`+")
 _TAG = re.compile(r"</?[A-Za-z][^<>\s]*>?|^/?>$")
+_ENTITY = re.compile(r"&#?\w+;")
 _RULE = re.compile(r"^([-*_=])\1{2,}$|^\|?[-:|]{2,}\|?$")
 _HEADING = re.compile(r"^#{1,6}$")
 _BULLET = re.compile(r"^[-*+•‣▪–—]$|^>+$|^\[[ xX]?\]?$|^[xX]?\]$")
@@ -49,7 +51,7 @@ def without_markdown(word: str, *, first_in_line: bool) -> str:
     if key := _KEY.match(word):
         return f"{key[1]}{key[2]}"
     word = _LINK_END.sub("", _IMAGE.sub("", word))
-    word = _TAG.sub("", word)
+    word = _TAG.sub(" ", _ENTITY.sub(lambda entity: html.unescape(entity[0]), word)).strip()
     word = _ESCAPE.sub("", _EMPHASIS.sub("", word))
     return word.strip("|").replace("[", "").replace("]", "")
 

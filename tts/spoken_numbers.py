@@ -41,12 +41,15 @@ UNITS = {
     "°": ("degree", "degrees"), "°C": ("degree Celsius", "degrees Celsius"),
     "°F": ("degree Fahrenheit", "degrees Fahrenheit"), "℃": ("degree Celsius", "degrees Celsius"),
     "℉": ("degree Fahrenheit", "degrees Fahrenheit"), "%": ("percent", "percent"),
-    "¢": ("cent", "cents"),
+    "¢": ("cent", "cents"), "mL": ("millilitre", "millilitres"), "tsp": ("teaspoon", "teaspoons"),
+    "tbsp": ("tablespoon", "tablespoons"), "mins": ("minute", "minutes"),
+    "secs": ("second", "seconds"), "m³": ("cubic metre", "cubic metres"),
+    "EUR": ("euro", "euros"), "USD": ("dollar", "dollars"), "GBP": ("pound", "pounds"),
     "m²": ("square metre", "square metres"), "km²": ("square kilometre", "square kilometres"),
     "dB": ("decibel", "decibels"), "px": ("pixel", "pixels"),
     "fps": ("frame per second", "frames per second"),
 }  # fmt: skip
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
 _AMOUNT = rf"\d+,\d\d|{_NUMBER}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _CURRENCY = "|".join(sorted(map(re.escape, _CURRENCIES), key=len, reverse=True))
@@ -62,6 +65,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("money", rf"(?P<sign>{_SIGN})(?P<currency>{_CURRENCY})(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
     ("money", rf"(?P<currency>{_CURRENCY})(?P<sign>[-−])(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
     ("money", rf"(?P<sign>{_SIGN})(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|tn)?(?P<currency>{_CURRENCY})"),
+    ("money_range", rf"(?P<currency>{_CURRENCY})(?P<first>{_NUMBER})[-–—](?P<second>{_NUMBER})"),
     ("clock", r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::[0-5]\d)?(?P<half>[aApP]\.?[mM]\.?)?"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])\.(?P<minute>[0-5]\d)(?P<half>[aApP]\.?[mM]\.?)"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])(?P<minute>)(?P<half>[aApP]\.?[mM]\.?)"),
@@ -75,6 +79,11 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("mixed", rf"(?P<sign>{_SIGN})(?P<whole>\d{{1,3}})-(?P<fraction>{_PROPER})(?P<unit>{_UNIT})?"),
     ("fraction", r"(?P<top>\d{1,2})/(?P<bottom>[2-9]|10)"),
     ("pair", r"(?P<first>\d+)/(?P<second>\d+)"),
+    ("years", r"(?P<first>(?:1[1-9]|20)\d\d)[-–—/](?P<second>(?:1[1-9]|20)\d\d|\d\d)"),
+    ("ratio", r"(?P<first>\d\d?):(?P<second>\d)"),
+    ("times", r"(?P<number>\d+)[xX×]"),
+    ("size", r"(?P<first>\d+)[xX×](?P<second>\d+)"),
+    ("pence", r"(?P<number>\d\d?)p"),
     ("range", rf"(?P<first>{_NUMBER})(?P<dash>[-–—])(?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
     ("quantity", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
     ("sized", rf"(?P<amount>{_NUMBER})(?P<size>k|K|M|bn)"),
@@ -129,8 +138,8 @@ def _one_or_two(word: str) -> str | None:
 def _one(word: str) -> str | None:
     word = _VULGAR.sub(_spelled_out, word)
     for kind, pattern in _COMPILED:
-        if match := pattern.fullmatch(word):
-            return _READERS[kind](match.groupdict())
+        if (match := pattern.fullmatch(word)) and (said := _READERS[kind](match.groupdict())):
+            return said
     return None
 
 
@@ -145,7 +154,7 @@ def cardinal(number: str) -> str:
     whole, _, decimals = number.replace(",", "").partition(".")
     is_code = (len(whole) > 1 and whole.startswith("0")) or len(whole) > 15
     is_code = is_code or (len(whole) >= 7 and "," not in number and not whole.endswith("000"))
-    words = digits(whole) if is_code else num2words(int(whole)).replace(",", "")
+    words = digits(whole) if is_code else num2words(int(whole or 0)).replace(",", "")
     return f"{words} point {digits(decimals)}" if decimals else words
 
 
@@ -186,7 +195,7 @@ def _money(part: dict[str, str]) -> str:
     if not int(fraction or 0):
         return said
     small = f"{cardinal(str(int(fraction)))} {cent if int(fraction) == 1 else cents}"
-    return small if whole == "0" else f"{said} and {small}"
+    return small if whole in ("", "0") else f"{said} and {small}"
 
 
 def _with_point(amount: str) -> str:
@@ -240,6 +249,19 @@ def _range(part: dict[str, str]) -> str:
     return f"{said} {UNITS[unit][1]}" if unit else said
 
 
+def _years(part: dict[str, str]) -> str | None:
+    first, second = part["first"], part["second"]
+    full = second if len(second) == 4 else first[:2] + second
+    if full <= first:
+        return None
+    return f"{year(first)} to {year(second) if len(second) == 4 else cardinal(second)}"
+
+
+def _money_range(part: dict[str, str]) -> str:
+    many = _CURRENCIES[part["currency"]][1]
+    return f"{cardinal(part['first'])} to {cardinal(part['second'])} {many}"
+
+
 def _is_code(first: str, second: str) -> bool:
     """Whether two numbers with a hyphen between them are no range, nor a score like 21-19."""
     if not (first.isdigit() and second.isdigit()):
@@ -275,6 +297,12 @@ _READERS = {
     "ordinal": lambda part: ordinal(part["number"]),
     "mixed": _mixed,
     "fraction": _fraction,
+    "money_range": _money_range,
+    "years": _years,
+    "ratio": lambda part: f"{cardinal(part['first'])} to {cardinal(part['second'])}",
+    "times": lambda part: f"{cardinal(part['number'])} times",
+    "size": lambda part: f"{cardinal(part['first'])} by {cardinal(part['second'])}",
+    "pence": lambda part: f"{cardinal(part['number'])} pence",
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",
     "range": _range,
     "quantity": _quantity,

@@ -14,8 +14,9 @@ from backbone.stepper import deliver
 from common.errors import ParleyError
 from tts.alignment import Pace, WordClock
 from tts.interface import SAMPLE_RATE_HZ, SpeechFrame, SpokenWord
+from tts.speakable import Spoken
 from tts.speaking import NOTHING_SAID, Said
-from tts.text import Clause, ClausePlanner, cut
+from tts.text import Clause, ClausePlanner, characters_of, cut
 
 _CLOSING_SAMPLES = SAMPLE_RATE_HZ // 100
 
@@ -62,6 +63,7 @@ class Speaker:
         self._planner, self._send = planner, send
         self.max_text_chars = max_text_chars
         self._texts: deque[str] = deque()
+        self._pieces: deque[list[Spoken]] = deque()
         self._text_over = False
         self._made_samples = 0
         self._frames_left = 0
@@ -74,9 +76,9 @@ class Speaker:
 
     def write(self, text: str, now_s: float) -> None:
         """Text came in."""
-        if self.clause is None and not self._texts:
+        if self.clause is None and not self._waiting:
             self.wrote_s = now_s
-        self._texts.extend(cut(text, self.max_text_chars))
+        self._texts.append(text)
 
     def end_text(self) -> None:
         """No more text will come."""
@@ -84,12 +86,17 @@ class Speaker:
 
     def next_clause(self) -> bool:
         """Make sure there is a clause to speak; False when there is none (now, or ever: `over`)."""
-        while self.clause is None and self._texts:
-            text = self._texts.popleft()
-            clause = self._planner.plan(text)
-            if clause is not None and len(clause.ids) > self.max_text_chars and len(text) > 1:
-                # Numbers grow when spoken, and some scripts have many units a character.
-                self._texts.extendleft(reversed(list(cut(text, len(text) // 2))))
+        while self.clause is None and self._waiting:
+            if not self._pieces:
+                words = self._planner.read(self._texts.popleft())
+                self._pieces.extend(cut(words, self.max_text_chars))
+                continue
+            piece = self._pieces.popleft()
+            clause = self._planner.plan(piece)
+            characters = characters_of(piece)
+            if clause is not None and len(clause.ids) > self.max_text_chars and characters > 1:
+                # Some scripts have many units a character.
+                self._pieces.extendleft(reversed(list(cut(piece, characters // 2))))
                 continue
             self.clause, self.begun = clause, False
         if self.clause is None and self._late_words:
@@ -100,7 +107,12 @@ class Speaker:
     @property
     def over(self) -> bool:
         """All text has come and been spoken."""
-        return self._text_over and self.clause is None and not self._texts
+        return self._text_over and self.clause is None and not self._waiting
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether text is left to speak after the clause being spoken."""
+        return bool(self._pieces or self._texts)
 
     def lead_s(self, now_s: float) -> float:
         """How much longer the audio delivered so far will play."""

@@ -1,8 +1,9 @@
 """From text to clauses of model units, each word of the original text knowing where it ends.
 
-Text is cut into pieces the model was trained to speak in one breath, at the ends of sentences where
-possible, then made speakable, then turned into units (Tekken pieces, or phones). Cutting is cheap and
-done for all text at once; the rest is done for each clause when its turn comes.
+Text is made speakable, then cut into pieces the model was trained to speak in one breath, at the
+ends of sentences where possible, then turned into units (Tekken pieces, or phones). In this order
+nothing is cut that is read as one: "Dr. Smith", "$7.50 million", an address. The units of a clause
+are made when its turn comes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Protocol
 
 from backbone.tekken import Tekken
 from tts.estimate import weight
-from tts.speakable import speakable
+from tts.speakable import Spoken, speakable
 
 Span = tuple[int, int]
-_BREAKS = (r"[.!?…。！？؟]['\")\]]*\s", r"[,;:—]\s", r"\s")
-"""Where a text may be cut, best first."""
+_BREAKS = tuple(
+    re.compile(rf"(?:{mark})['\")\]”’]*$")
+    for mark in (r"[!?…。！？؟]|(?<!\b[^\W\d])\.", r"[,;:—]")  # "John F." ends nothing
+)
+"""How a word ends after which text is best cut, and second best."""
 _CLOSED = ".!?…,;:—。！？؟"
 _LONGEST_WORD_CHARS = 40
 """Longer runs without a space are cut: no voice says them in one breath."""
@@ -73,7 +77,7 @@ class Clause:
 
     Attributes:
         ids: Text units.
-        words: In order; their texts make up the original.
+        words: Those of the text that end in it, in order.
         characters: How long it takes to say, in characters, pauses included.
     """
 
@@ -90,28 +94,52 @@ class Clause:
         return 3 * self.characters + 25
 
 
-def cut(text: str, max_chars: int) -> Iterator[str]:
-    """Cut text into pieces of at most `max_chars`, at the best place each piece offers.
+def cut(words: Sequence[Spoken], max_chars: int) -> Iterator[list[Spoken]]:
+    """Cut words into pieces of at most `max_chars` to say, at the best place each piece offers.
 
-    Control characters become spaces; pieces with nothing in them are left out.
+    What is too long for one piece is said in several, and is the word of the text in the last; in
+    those before it stands as nothing.
     """
-    text = "".join(c if c.isprintable() else " " for c in text)
+    piece: list[Spoken] = []
+    length = 0
+    for word in words:
+        for part in _parts(word, max_chars):
+            while piece and length + _room(part) > max_chars + 1:
+                end = _best_end(piece)
+                yield piece[:end]
+                piece = piece[end:]
+                length = sum(map(_room, piece))
+            piece.append(part)
+            length += _room(part)
+    if piece:
+        yield piece
+
+
+def characters_of(words: Sequence[Spoken]) -> int:
+    """How many characters there are to say, spaces between the words included."""
+    return max(0, sum(map(_room, words)) - 1)
+
+
+def _room(word: Spoken) -> int:
+    """Characters of a word and the space after it."""
+    return len(word.spoken) + bool(word.spoken)
+
+
+def _parts(word: Spoken, max_chars: int) -> list[Spoken]:
     longest = min(_LONGEST_WORD_CHARS, max_chars)
-    text = re.sub(rf"\S{{{longest}}}(?=\S)", r"\g<0> ", text)
-    rest = text.strip()
-    while len(rest) > max_chars:
-        end = _best_end(rest[: max_chars + 1])
-        yield rest[:end].strip()
-        rest = rest[end:].strip()
-    if rest:
-        yield rest
+    said = re.sub(rf"\S{{{longest}}}(?=\S)", r"\g<0> ", word.spoken)
+    if len(said) <= max_chars:
+        return [Spoken(word.original, said)]
+    *before, last = said.split()
+    return [*(Spoken("", part) for part in before), Spoken(word.original, last)]
 
 
-def _best_end(text: str) -> int:
-    for pattern in _BREAKS:
-        if ends := [match.end() for match in re.finditer(pattern, text)]:
-            return ends[-1]
-    return len(text)
+def _best_end(words: Sequence[Spoken]) -> int:
+    for mark in _BREAKS:
+        for end in range(len(words), 0, -1):
+            if mark.search(words[end - 1].spoken):
+                return end
+    return len(words)
 
 
 class ClausePlanner:
@@ -131,19 +159,24 @@ class ClausePlanner:
     ):
         self._units, self._lexicon, self._language = units, lexicon, language
 
-    def plan(self, text: str) -> Clause | None:
-        """Make a piece of text from `cut` speakable; None when there is nothing to speak in it."""
+    def read(self, text: str) -> list[Spoken]:
+        """Make a text speakable: its words, in order, as they are said."""
+        return speakable(text, self._lexicon, language=self._language)
+
+    def plan(self, piece: Sequence[Spoken]) -> Clause | None:
+        """Turn a piece from `cut` into units; None when there is nothing to speak in it."""
         words: list[_Said] = []
         parts: list[str] = []
         end = sounds_until = characters = 0
-        for word in speakable(text, self._lexicon, language=self._language):
+        for word in piece:
             if word.spoken:
                 end += bool(parts)
                 sounds_until = end + len(word.spoken.rstrip(_CLOSED))
                 end += len(word.spoken)
                 characters += sum(weight(part) for part in word.spoken.split())
                 parts.append(word.spoken)
-            words.append(_Said(word.original, sounds_until, characters))
+            if word.original:
+                words.append(_Said(word.original, sounds_until, characters))
         spoken = " ".join(parts)
         if not any(c.isalnum() for c in spoken):
             return None
@@ -152,7 +185,7 @@ class ClausePlanner:
         ids, spans = self._units.encode(closed)
         if not ids:
             return None  # a script the front end cannot read
-        return Clause(tuple(ids), tuple(_located(words, spans)), characters)
+        return Clause(tuple(ids), tuple(_located(words, spans, characters)), characters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +197,11 @@ class _Said:
     characters: int
 
 
-def _located(words: Sequence[_Said], spans: Sequence[Span]) -> Iterator[PlannedWord]:
+def _located(
+    words: Sequence[_Said], spans: Sequence[Span], characters: int
+) -> Iterator[PlannedWord]:
     unit = 0
     for word in words:
         while unit < len(spans) and spans[unit][1] <= word.end:
             unit += 1
-        yield PlannedWord(word.original, unit, word.characters / words[-1].characters)
+        yield PlannedWord(word.original, unit, word.characters / characters)

@@ -32,6 +32,11 @@ def split(text: str, size: int = 3) -> list[str]:
         ("これは。テスト。", ["これは。", "テスト。"]),
         ('He said "Stop!" Then left.', ['He said "Stop!" ', "Then left."]),
         ("First line\nSecond line", ["First line\n", "Second line"]),
+        (
+            "Mon-Fri 8:00 AM - 5:30 PM, or later – maybe.",
+            ["Mon-Fri 8:00 AM - 5:30 PM, ", "or later – maybe."],
+        ),
+        ("Open late - see you then", ["Open late - ", "see you then"]),
         ("\n1. First, there is this.", ["\n1. First, ", "there is this."]),
     ],
 )

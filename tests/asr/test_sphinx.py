@@ -279,6 +279,16 @@ async def test_a_dead_process_is_an_error_not_silence() -> None:
     await engine.close()
 
 
+async def test_leaving_a_long_recording_waits_for_none_of_it(first: np.ndarray) -> None:
+    engine = SphinxEngine(max_streams=1)
+    stream = await engine.open()
+    stream.feed(float_audio(np.tile(np.concatenate([first, SILENCE]), 100)))
+    await stream.close()
+    assert stream._worker.returncode == -signal.SIGKILL
+    assert (await (await engine.open()).flush()).words == ()
+    await engine.close()
+
+
 async def test_other_languages_are_refused() -> None:
     engine = SphinxEngine()
     with pytest.raises(ConfigError, match="English"):

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from asr.offline import transcribe
 from asr.steps import Steps
-from asr.words import StreamingIds
+from asr.words import Decision, StreamingIds, Transcript
 from backbone.tekken import Tekken
 from cli.main import app
+from cli.transcribe import WholeTranscript
 from common.audiofile import write_wav
 from common.errors import ParleyError
 from tests.asr.tiny import checkpoint, params, random_model, speechlike, tekken
@@ -97,3 +98,18 @@ def test_a_recording_that_cannot_be_read_costs_the_others_nothing(folder, record
     assert "text.wav cannot be read as audio" in result.stderr
     assert "no file" in result.stderr
     assert result.stdout == alone
+
+
+def test_a_long_recording_keeps_the_words_that_the_ears_forget(monkeypatch):
+    monkeypatch.setattr("asr.words.MAX_WORDS", 3)
+    ids = StreamingIds.of(Tekken(tekken()))
+    ears, whole = Transcript(Tekken(tekken()), ids), WholeTranscript()
+    spoken = [" the", " cat", " dog", ".", " cat", "_", ".", " the", " dog", " cat", " the"]
+    for at, piece in enumerate(spoken):
+        token = ids.pad if piece == "_" else Tekken(tekken()).encode(piece)[0]
+        ears.push(Decision(token, 0.9, 0.0), at * 1280)
+        so_far = whole.with_older(ears.hypothesis(at * 1280))
+    assert so_far.text == "the cat dog. cat. the dog cat the"
+    assert so_far.stable == 7
+    assert whole.with_older(ears.hypothesis(at * 1280, final=True)).stable == 8
+    assert len(ears.hypothesis(at * 1280).words) == 4

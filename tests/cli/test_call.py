@@ -148,3 +148,5 @@ def test_help_shows_examples_and_flags_without_a_value(monkeypatch: pytest.Monke
     told = " ".join(CliRunner().invoke(app, ["call", "--help"]).stdout.split())
     assert "$ parley call question.wav -o both.wav" in told
     assert "--json Print one JSON object" in told
+    told = " ".join(CliRunner().invoke(app, ["voice", "list", "--help"]).stdout.split())
+    assert "--json Print a JSON array" in told

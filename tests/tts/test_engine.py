@@ -18,6 +18,7 @@ from common.errors import CheckpointError, EngineFull, ParleyError
 from tests.tts.checkpoints import BUNDLED_TEKKEN, write_checkpoint
 from tts.engine import VoxtralTtsEngine
 from tts.interface import SpeechFrame
+from tts.speakable import speakable
 from tts.speaking import Start
 from tts.stream import VoxtralSpeechStream
 from tts.text import ClausePlanner
@@ -141,7 +142,7 @@ async def test_end_is_not_believed_before_the_first_frame(engine: VoxtralTtsEngi
 
 async def test_a_clause_that_never_ends_is_cut_off(engine: VoxtralTtsEngine) -> None:
     set_end(engine, -torch.inf)
-    clause = ClausePlanner(engine._units).plan("Hi.")
+    clause = ClausePlanner(engine._units).plan(speakable("Hi."))
     assert clause is not None
     _, codes = await say(engine, "Hi.", seed=0)
     assert len(codes) == clause.max_frames
@@ -243,14 +244,14 @@ async def test_who_hangs_up_while_a_voice_opens_keeps_no_slot(checkpoint: Path) 
 async def test_one_strange_text_does_not_silence_the_others(
     engine: VoxtralTtsEngine, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
-    plan = ClausePlanner.plan
+    read = ClausePlanner.read
 
     def fragile(self: ClausePlanner, text: str) -> object:
         if "strange" in text:
             raise ZeroDivisionError("no such thing")
-        return plan(self, text)
+        return read(self, text)
 
-    monkeypatch.setattr(ClausePlanner, "plan", fragile)
+    monkeypatch.setattr(ClausePlanner, "read", fragile)
     other = asyncio.create_task(say(engine, "Quite normal."))
     with pytest.raises(ParleyError, match="no such thing"):
         await say(engine, *texts)

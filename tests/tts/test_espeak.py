@@ -69,3 +69,12 @@ async def test_an_unknown_voice_lists_those_there_are(engine):
 
 async def test_silence_says_nothing(engine):
     assert await spoken(engine, "   ") == []
+
+
+async def test_words_that_espeak_says_in_one_go_share_its_time(engine):
+    stream = await engine.open()
+    stream.write("At ten o'clock in the morning.")
+    stream.end_text()
+    words = [word async for frame in stream.frames() for word in frame.words]
+    assert [word.text for word in words] == ["At", "ten", "o'clock", "in", "the", "morning."]
+    assert all(word.start_samples < word.end_samples for word in words)

@@ -118,7 +118,42 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
          "three four"),
         ("1-1000, 90-110, 21-19", "one to one thousand, ninety to one hundred and ten, twenty-one to "
          "nineteen"),
-        ("2024-25", "two thousand and twenty-four to twenty-five"),
+        ("2024-25, 1914–1918", "twenty twenty-four to twenty-five, nineteen fourteen to nineteen "
+         "eighteen"),
+        ("Call 300 people", "Call three hundred people"),
+        ("Call 2500 customers or call 4455.", "Call two thousand five hundred customers or call four "
+         "four five five."),
+        ("The code is 300 lines long", "The code is three hundred lines long"),
+        ("Your code 4921 expires", "Your code four nine two one expires"),
+        ("card ending in 4242", "card ending in four two four two"),
+        ("ticket 5567, order AB-1234-XY", "ticket five five six seven, order AB one two three four "
+         "XY"),
+        # with a hyphen
+        ("a 5-star hotel, COVID-19", "a five star hotel, COVID nineteen"),
+        ("the 2nd-floor, $5-a-day", "the second floor, five dollars a-day"),
+        # opening hours
+        ("Mon-Fri 9 am - 5 pm", "Monday to Friday nine A M to five P M"),
+        ("Sat/Sun, Tue & Wed", "Saturday Sunday, Tuesday and Wednesday"),
+        ("Sun. 10 a.m.–2 p.m.", "Sunday ten A M to two P M"),
+        ("Sat. We sat in the Sun.", "Sat. We sat in the Sun."),
+        ("8:00 AM – 5:00 PM", "eight A M to five P M"),
+        ("July 4-6", "July fourth to sixth"),
+        ("2 - 3 days, 5 - 3 = 2", "two to three days, five – three equals two"),
+        # sizes, ratios, inches
+        ("3x daily, 4x4, 2:1", "three times daily, four by four, two to one"),
+        ("he's 5'10\", on a 27\" screen", "he's five foot ten, on a twenty-seven inch screen"),
+        ("say \"buy 5\" or \"6\"", "say \"buy five\" or \"six\""),
+        ("1h 30m, 10–15 min, 500 mL", "one hour thirty minutes, ten to fifteen minutes, five hundred "
+         "millilitres"),
+        ("max. 5, min. 3", "maximum five, minimum three"),
+        ("6 ft. tall, Ft. Myers", "six feet. tall, Fort Myers"),
+        (".5, $.99, 50p", "zero point five, ninety-nine cents, fifty pence"),
+        ("$5–10 or 50 EUR", "five to ten dollars or fifty euros"),
+        ("x² and E=mc²", "x squared and E equals mc squared"),
+        ("World War II, Henry VIII", "World War two, Henry the eighth"),
+        ("Your IV drip", "Your IV drip"),
+        ("Dr. Wu lives on Elm Dr.", "Doctor Wu lives on Elm Drive"),
+        ("Tom &amp; Jerry<br>again", "Tom and Jerry again"),
         # whole numbers with fractions
         ("1½ hours, 2¼ and 3⅛", "one and a half hours, two and a quarter and three and an eighth"),
         ("2 1/2 km or 2-1/2", "two and a half kilometres or two and a half"),
