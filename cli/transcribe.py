@@ -56,7 +56,11 @@ def transcribe(
         ),
     ] = None,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Feed the audio no faster than it was spoken.")
+        bool,
+        typer.Option(
+            "--realtime",
+            help="Feed the audio no faster than it was spoken, as remote ears always get it.",
+        ),
     ] = False,
     tokens: Annotated[
         bool,
@@ -137,6 +141,7 @@ async def _transcribe(
     show: Callable[[Hypothesis], None],
 ) -> _Transcript:
     from asr.interface import SAMPLE_RATE_HZ
+    from asr.remote.stream import RemoteAsrStream
     from common.errors import ParleyError
 
     stream = await engine.open(delay_ms=delay_ms)
@@ -145,6 +150,8 @@ async def _transcribe(
         raise ParleyError(
             "These ears have no tokens.", "Use --asr nano or --checkpoint with --tokens."
         )
+    # Remote ears' words have no times but those at which they arrive, and their line has its limits.
+    realtime = realtime or isinstance(stream, RemoteAsrStream)
     whole = WholeTranscript()
     began = time.perf_counter()
 

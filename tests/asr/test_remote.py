@@ -11,6 +11,7 @@ from asr.remote.mistral import MistralAsrEngine
 from asr.remote.stream import RemoteAsrStream
 from asr.remote.vllm import VllmAsrEngine
 from asr.remote.words import ArrivingWords
+from cli.transcribe import _transcribe
 from common.errors import EngineFull, RemoteError
 from common.pcm import to_pcm16
 from tests.fakes.realtime import SAMPLES_PER_WORD, mistral_app, serving, vllm_app
@@ -198,6 +199,15 @@ async def test_mistral_idle_hang_up_is_explained():
         with pytest.raises(RemoteError, match=r"3804.*30 s"):
             await asyncio.wait_for(follower, 2)
         await stream.close()
+
+
+async def test_a_recording_reaches_remote_ears_as_it_was_spoken(engine):
+    """All at once, its words would all seem to be said at its end."""
+    pcm = np.full(5 * SAMPLES_PER_WORD, 0.1, np.float32)
+    shown = []
+    said = (await _transcribe(engine, pcm, None, False, False, shown.append)).final
+    assert said.words[0].end_samples < len(pcm) / 2
+    assert shown
 
 
 async def test_refusals_are_told_apart():
