@@ -10,6 +10,7 @@ import typer
 
 from asr.checkpoint import load_model
 from common.errors import ParleyError
+from training.command import run
 from training.ears.evaluate import WEIGHTS, Evaluation, sha256, table
 from training.ears.recipe import EarsRecipe
 
@@ -130,4 +131,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -31,6 +31,7 @@ from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
 from common.audiofile import read_audio
+from training.command import run
 from training.speech import strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
@@ -193,4 +194,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

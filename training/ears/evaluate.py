@@ -28,6 +28,7 @@ from rich.progress import track
 from asr.config import TOKEN_SAMPLES, delay_tokens
 from asr.interface import Hypothesis
 from common.pcm import to_pcm16
+from training.command import run
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
 from training.ears.corpus import finished_shards
 from training.text.conversation import spoken
@@ -274,4 +275,4 @@ def table(figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -23,6 +23,7 @@ from typing import Annotated
 import typer
 
 from common.errors import ParleyError
+from training.command import run
 from training.ears import language_model
 from training.ears.corpus import finished_shards
 from training.ears.recipe import EarsRecipe
@@ -98,4 +99,4 @@ def pack(folder: Path, out: Path, most_bytes: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

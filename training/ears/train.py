@@ -33,6 +33,7 @@ from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
 from common.errors import ParleyError
+from training.command import run
 from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
 from training.ears.recipe import EarsRecipe, Stage
@@ -371,4 +372,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

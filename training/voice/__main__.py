@@ -16,6 +16,7 @@ import torch
 import typer
 import yaml
 
+from training.command import run
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
@@ -161,4 +162,4 @@ def card(
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

@@ -11,15 +11,14 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from math import gcd
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 from scipy.signal import resample_poly
 
+from training.processes import side_by_side
 from training.voice.flite import TEACHER_RATE_HZ, Manner, Segment, Teacher
 from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
 from training.voice.text import Sentences
@@ -147,11 +146,8 @@ def build(folder: Path, options: CorpusOptions, processes: int) -> None:
     (folder / "speakers.json").write_text(json.dumps([asdict(s) for s in speakers], indent=1))
     (folder / "options.json").write_text(json.dumps(asdict(options), indent=1))
     wanted = range(-(-options.utterances // options.shard_utterances))
-    missing = [i for i in wanted if not (folder / f"{i:04d}.pcm").exists()]
-    with ProcessPoolExecutor(processes) as pool:
-        jobs = [pool.submit(_shard, folder, index, options) for index in missing]
-        for job in track(as_completed(jobs), total=len(jobs), description="speaking the corpus"):
-            job.result()
+    missing = [(folder, i, options) for i in wanted if not (folder / f"{i:04d}.pcm").exists()]
+    side_by_side(_shard, missing, processes, "speaking the corpus")
 
 
 def read(folder: Path) -> Iterator[tuple[Path, Utterance]]:
