@@ -47,7 +47,6 @@ class Heard:
     words: list[str]
     chunk_s: list[float] = field(default_factory=list)  # work per 80 ms
     flush_s: float = 0.0
-    last_end_s: float | None = None  # where it says the last word ended
 
 
 class Ear(Protocol):
@@ -127,8 +126,7 @@ class VoxtralEar:
 
 
 def _heard(said: Hypothesis, chunk_s: list[float], flush_s: float) -> Heard:
-    last = said.words[-1].end_samples / 16_000 if said.words else None
-    return Heard(spoken(said.text), chunk_s, flush_s, last)
+    return Heard(spoken(said.text), chunk_s, flush_s)
 
 
 def error_rate(pairs: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
