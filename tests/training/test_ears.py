@@ -398,6 +398,16 @@ def test_a_run_ships_its_average_and_goes_on(tmp_path: Path) -> None:
         Run(out, tmp_path / "corpus", recipe, start=out)
 
 
+def test_too_small_a_corpus_is_refused(tmp_path: Path) -> None:
+    from training.ears.train import Run
+
+    recipe = RECIPE.model_copy(update={"pieces": 270, "batch": 4, "held_out_clips": 2})
+    shard(tmp_path / "corpus", 5, "hello\t1.000")
+    tokenizer(tmp_path)
+    with pytest.raises(ParleyError, match="needs 6"):
+        Run(tmp_path, tmp_path / "corpus", recipe)
+
+
 def _deeper_ears_hear_the_same(earlier: Path, recipe: EarsRecipe, batch: Batch) -> None:
     """A run that begins from a checkpoint with fewer layers begins with what that one knew."""
     from training.ears.train import Ears

@@ -250,7 +250,6 @@ def test_effects_keep_length_and_timing() -> None:
         "phone": augment.phone_band(pcm),
         "opus": augment.opus(pcm, 24_000),
         "clipped": augment.clipped(pcm, 3.0),
-        "coloured": augment.coloured(pcm, chance),
         "mu-law": augment.mu_law(pcm),
     }
     for name, out in effects.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from training.text.conversation import Conversation, Turn, conversation_grammar, spoken
+from training.text.conversation import Conversation, conversation_grammar, spoken
 from training.text.grammar import Grammar
 from training.text.numbers import MAKERS
 
@@ -92,13 +92,6 @@ def test_a_call_has_all_its_parts() -> None:
         assert part in said, part
     assert re.search(r"(one|two|three|four|five) (oh|zero) (one|two|three|six)", said)
     assert len(conversation_grammar().words()) > 1300
-
-
-def test_turns_alternate() -> None:
-    turns = Conversation(1).turns()
-    first = [next(turns) for _ in range(6)]
-    assert all(isinstance(turn, Turn) for turn in first)
-    assert [turn.speaker for turn in first] == ["agent", "caller"] * 3
 
 
 def test_spoken_words() -> None:

@@ -148,6 +148,13 @@ def test_a_finished_shard_is_not_made_again(corpus):
     assert (corpus / "0000.pcm").stat().st_mtime_ns == before
 
 
+def test_a_corpus_has_one_kind_of_shards(corpus):
+    from training.voice.corpus import CorpusOptions, build
+
+    with pytest.raises(ParleyError, match="other options: random_share"):
+        build(corpus, CorpusOptions(8, shard_utterances=8, passers_by=1, random_share=0.9), 1)
+
+
 def test_units_cover_the_audio_in_order(corpus, front_end):
     from training.voice.aligned import align
     from training.voice.data import SpokenCorpus
@@ -236,6 +243,52 @@ def test_a_run_that_goes_on_learns_as_fast_as_a_new_one():
         stepper.load_state_dict(saved.state_dict())
     rates.scale(1.0)
     assert [g["lr"] for stepper in later for g in stepper.param_groups] == [0.1, 0.01, 0.001]
+
+
+def run_of(folder, *, inputs=40, minutes=0.001, start_from=None):
+    """A run of some steps, each of which is logged."""
+    from training.voice.optimise import Schedule, optimisers
+    from training.voice.timed_run import TimedRun
+
+    module = torch.nn.Linear(inputs, 40)
+    steppers = optimisers(module, 0.1, 0.01, 0.001, ())
+    timed = TimedRun(
+        folder,
+        module,
+        steppers,
+        Schedule(steppers, 1, 0.5),
+        core_minutes=minutes,
+        seed=1,
+        largest_gradient=1.0,
+        start_from=start_from,
+        about={},
+    )
+
+    def losses(done):
+        loss = module(torch.ones(1, inputs)).square().mean()
+        return loss, {"loss": loss.detach()}
+
+    timed.go("toy", losses, lambda: {}, lambda line: "", log_every=1)
+    return timed
+
+
+def test_what_a_killed_run_did_after_it_was_saved_is_not_in_the_log_twice(tmp_path):
+    run_of(tmp_path)
+    saved = logged(tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as log:  # it was killed in the middle of a line
+        log.write(json.dumps(saved[-1] | {"step": saved[-1]["step"] + 1}) + '\n{"loss": 0.1')
+    run_of(tmp_path, minutes=0.003)
+    steps = [line["step"] for line in logged(tmp_path)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > len(saved)
+
+
+def test_a_run_with_other_settings_is_refused(tmp_path):
+    run_of(tmp_path / "wide")
+    with pytest.raises(ParleyError, match="not left by a run with these settings"):
+        run_of(tmp_path / "wide", inputs=48)
+    with pytest.raises(ParleyError, match="another size"):
+        run_of(tmp_path / "new", inputs=48, start_from=tmp_path / "wide" / "state.pt")
 
 
 def config_file(folder, minutes):

@@ -55,9 +55,10 @@ class BackoffModel:
         return sorted(word for word in self._grams[()] if word != _END)
 
     def write(self, path: Path) -> None:
-        """Write an ARPA file."""
+        """Write an ARPA file; it is there when it is whole."""
+        part = path.with_suffix(".part")
         orders = {n: {h: f for h, f in self._grams.items() if len(h) == n - 1} for n in (1, 2, 3)}
-        with path.open("w") as file:
+        with part.open("w") as file:
             file.write("\\data\\\n")
             for n, grams in orders.items():
                 count = sum(map(len, grams.values())) + (n == 1)
@@ -70,6 +71,7 @@ class BackoffModel:
                     for word, p in sorted(grams[history].items()):
                         file.write(self._line((*history, word), math.log10(max(p, 1e-9)), 3 - n))
             file.write("\n\\end\\\n")
+        part.replace(path)
 
     def _line(self, gram: History, log_p: float, longer: int) -> str:
         backoff = self._backoff.get(gram) if longer else None

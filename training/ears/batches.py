@@ -97,11 +97,6 @@ class Corpus:
                     self._words.append([(word, float(end)) for word, end in lines])
             self._read.add(path)
 
-    @property
-    def shards(self) -> list[str]:
-        """Names of the shards read."""
-        return sorted(path.name for path in self._read)
-
     def __len__(self) -> int:
         return len(self._mels) - self._held_out
 

@@ -10,6 +10,7 @@ import typer
 
 from asr.checkpoint import load_model
 from common.errors import ParleyError
+from training.command import run
 from training.ears.evaluate import WEIGHTS, Evaluation, sha256, table
 from training.ears.recipe import EarsRecipe
 
@@ -31,7 +32,8 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   CMU ARCTIC voices (rms, slt, awb) of flite in made manners; thirteen RHVoice voices, nine of them
   of other languages (`training/speech/rhvoice.py`); nine festival voices of other languages, made
   to say English with the nearest sounds they have, a British and two American ones
-  (`training/speech/foreign.py`);
+  (`training/speech/foreign.py`), a Russian and a Catalan one that read it as their letters would
+  write it (`training/speech/readers.py`);
   our own nano voice; speakers between two of these (`training/speech/blend.py`).
 - Text: callers and agents of the grammar in `training/text`, sentences drawn from the language
   model in `training/ears`, random words.
@@ -40,11 +42,10 @@ people are harder for it than the first rows suggest. Never use it where a mishe
   speaker's own for every sound, pitch, sharper and blunter sounds,
   noise from 3 dB up, babble, colour, another speaker's colour, band limits, gaps, level.
 - Never trained on: SVOX Pico, MBROLA, the espeak variants of
-  `HELD_OUT_VARIANTS`, the hand-written test sentences, any recording of a person. A few of the
-  grammar's held-out sentences were said in clips made before these were kept apart.
+  `HELD_OUT_VARIANTS`, the hand-written test sentences, any recording of a person.
 
 ## Trained
-Seed {seed}; {steps} steps, {minutes:.0f} minutes of one CPU core; stages, in minutes of each worker:
+Seed {seed}; {steps} steps, {minutes:.0f} minutes of {device}; stages, in minutes of each worker:
 {stages}. {batch} clips a step and worker. Muon for matrices, AdamW for the rest, bf16 autocast. A
 running average of the weights over about {average} steps was kept; its last losses on {held_out} held-out
 clips: {losses}. Curve: `loss.png`.
@@ -62,7 +63,8 @@ One stream on one CPU thread: {rtf} of real time, final words {flush} ms after a
 ## Licence and sources
 Weights: Apache-2.0, as the project. Teachers: espeak-ng (GPL-3.0-or-later; a program's output is
 not covered by its licence), flite and its CMU ARCTIC voices (free for any use, Carnegie Mellon
-University), festival with Debian's Italian, Czech and Hindi voices (GPL), Finnish ones (LGPL) and
+University), festival with Debian's Italian, Czech and Hindi voices (GPL), Finnish and Catalan ones
+(LGPL), a Russian one (free for any use) and
 rab, kal and ked (free for any use, University of Edinburgh), RHVoice and voices of it that are
 LGPL-2.1-or-later by Debian's account; nothing of them is in the checkpoint but what was learnt
 from listening. The text sampler is derived from the language model in the pocketsphinx wheel (BSD).
@@ -99,6 +101,7 @@ def card(
         steps=log["steps"],
         batch=recipe.batch,
         minutes=log["seconds"] / 60,
+        device=log.get("device", "one CPU core"),
         stages=", ".join(f"{s.name} {s.minutes:g}" for s in recipe.stages[: log["stage"]]),
         held_out=recipe.held_out_clips,
         average=recipe.average_steps,
@@ -130,4 +133,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

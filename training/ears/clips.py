@@ -31,7 +31,9 @@ from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
 from common.audiofile import read_audio
-from training.speech import strangers
+from common.errors import ParleyError
+from training.command import run
+from training.speech import CURE, strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
 from training.speech.festival import Festival
@@ -130,13 +132,20 @@ def _voices(espeak: Espeak, flite: Flite) -> dict[str, Callable[[str, int], np.n
 
 
 def make(path: Path) -> None:
-    """Write all clean clips."""
+    """Write all clean clips.
+
+    Raises:
+        ParleyError: A synthesiser is not installed, or the recordings are not.
+    """
+    recordings = sorted(PEOPLE.glob("*_*.wav"))
+    if not recordings:
+        raise ParleyError(f"There are no recordings in {PEOPLE}.", CURE)
     espeak, flite, texts = Espeak(), Flite(), sentences()
     clips = _as_in_training(espeak, flite)
     for family, say in _voices(espeak, flite).items():
         for number, text in enumerate(track(texts, family)):
             clips.append(_clip(family, text, say(text, number)))
-    for recording in sorted(PEOPLE.glob("*_*.wav")):
+    for recording in recordings:
         pcm = read_audio(recording, SAMPLE_RATE_HZ)
         clips.append(_clip("people", recording.stem.replace("_", " "), pcm))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,7 +8,6 @@ gain and microphone colour are added afresh at every use, on the spectrogram (`t
 from __future__ import annotations
 
 import random
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.progress import track
 
 from asr.frontend import LogMel
 from asr.interface import SAMPLE_RATE_HZ
+from training.command import run
 from training.ears.arpa import BackoffModel
+from training.processes import side_by_side
 from training.speech.augment import spoil
 from training.speech.blend import blend
 from training.speech.espeak import Espeak, EspeakManner, random_manner
@@ -325,15 +325,11 @@ def main(
         clips=clips,
     )
     paths = {seed: out / f"{seed}.npz" for seed in range(first_seed, first_seed + shards)}
-    with ProcessPoolExecutor(processes) as pool:
-        jobs = [
-            pool.submit(make_shard, path, seed, arpa, options, voice)
-            for seed, path in paths.items()
-            if not path.exists()
-        ]
-        for job in track(jobs, "speaking"):
-            job.result()
+    missing = [
+        (path, seed, arpa, options, voice) for seed, path in paths.items() if not path.exists()
+    ]
+    side_by_side(make_shard, missing, processes, "speaking")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -28,6 +28,7 @@ from rich.progress import track
 from asr.config import TOKEN_SAMPLES, delay_tokens
 from asr.interface import Hypothesis
 from common.pcm import to_pcm16
+from training.command import run
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
 from training.ears.corpus import finished_shards
 from training.text.conversation import spoken
@@ -46,7 +47,6 @@ class Heard:
     words: list[str]
     chunk_s: list[float] = field(default_factory=list)  # work per 80 ms
     flush_s: float = 0.0
-    last_end_s: float | None = None  # where it says the last word ended
 
 
 class Ear(Protocol):
@@ -126,8 +126,7 @@ class VoxtralEar:
 
 
 def _heard(said: Hypothesis, chunk_s: list[float], flush_s: float) -> Heard:
-    last = said.words[-1].end_samples / 16_000 if said.words else None
-    return Heard(spoken(said.text), chunk_s, flush_s, last)
+    return Heard(spoken(said.text), chunk_s, flush_s)
 
 
 def error_rate(pairs: Sequence[tuple[int, int]]) -> tuple[float, float, float]:
@@ -274,4 +273,4 @@ def table(figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

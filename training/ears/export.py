@@ -18,6 +18,7 @@ import typer
 from asr.checkpoint import save_model
 from asr.config import AsrConfig
 from asr.model import VoxtralRealtime
+from training.command import run
 from training.ears.recipe import EarsRecipe
 from training.ears.train import Ears
 
@@ -109,4 +110,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

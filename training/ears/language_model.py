@@ -23,6 +23,7 @@ import pocketsphinx
 import typer
 from rich.progress import track
 
+from training.command import run
 from training.ears.arpa import BackoffModel
 from training.text.conversation import Conversation, spoken
 
@@ -238,4 +239,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

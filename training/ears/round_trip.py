@@ -20,6 +20,7 @@ from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
 from common.resample import resample
+from training.command import run
 from training.ears.clips import grammar_sentences
 from training.ears.evaluate import error_rate, never_said, open_ear
 from training.text.conversation import spoken
@@ -80,4 +81,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -2,35 +2,37 @@
 
 All cores but one speak while the GPU learns from what was said so far. At the end the run, its
 checkpoint included, lies in pieces that can be sent home one by one; joined
-(`cat pieces/* | tar x`) it is the folder of a run, to be evaluated, shipped or trained on. The
-synthesisers must be there: `training/speech/foreign.py`, `readers.py` and `rhvoice.py` name their
-packages. Without a GPU it works too, a hundred times slower.
+(`cat pieces/* | tar x`) it is the folder of a run, to be evaluated, trained on or shipped (`--recipe
+run/recipe.yaml`). What is in OUT is not made again: `conversation.arpa` (`training.ears.language_model`,
+one and a half minutes of one core), clips in `corpus`. The synthesisers must be there
+(`training/speech/__init__.py`), or else clips enough. Without a GPU it works too, a hundred times slower.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import signal
 import subprocess
 import sys
 import tarfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
+import yaml
 
 from common.errors import ParleyError
+from training.command import run
 from training.ears import language_model
 from training.ears.corpus import finished_shards
 from training.ears.recipe import EarsRecipe
 from training.ears.train import train, write_tokenizer
 from training.ears.workers import Workers
+from training.learner import best_device
 
 _PACKING_S = 45.0
-_ENOUGH_SHARDS = 4  # to begin with; the others come while they are learnt
 
 
 def main(
@@ -42,7 +44,7 @@ def main(
         Path("training/ears/gpu.yaml")
     ),
     voice: Annotated[Path, typer.Option(help="Checkpoint of our own voice.")] = Path("tts/nano"),
-    clips: Annotated[int, typer.Option(help="Per shard.")] = 400,
+    clips: Annotated[int, typer.Option(help="Per shard; a core says one in a second.")] = 100,
     piece_mb: Annotated[float, typer.Option(help="Largest piece.")] = 15,
 ) -> None:
     """Speak, learn and pack, within so many minutes."""
@@ -55,33 +57,47 @@ def main(
     write_tokenizer(out / "run/tekken.json", arpa, stages, None)
     command = [sys.executable, "-m", "training.ears.corpus", "--shards", "9999"]
     command += ["--out", str(corpus), "--arpa", str(arpa), "--voice", str(voice)]
-    command += ["--clips", str(clips), "--processes", str(max(1, (os.cpu_count() or 2) - 1))]
-    # A group of their own, so that all who speak can be stopped at once.
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as speaking:
+    processes = max(1, (os.cpu_count() or 2) - 1)
+    command += ["--clips", str(clips), "--processes", str(processes)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as speaking:
         try:
-            _wait_for(corpus, speaking, ends_s)
+            compiled = _compiles()
+            least = -(-(stages.batch + stages.held_out_clips) // clips)
+            _wait_for(corpus, max(least, processes), speaking, ends_s)
             fitted = stages.lasting((ends_s - time.monotonic()) / 60)
-            train(Workers(), out / "run", corpus, fitted, None, threads=1, compiled=True)
+            (out / "run/recipe.yaml").write_text(yaml.safe_dump(fitted.model_dump()))
+            train(Workers(), out / "run", corpus, fitted, None, threads=1, compiled=compiled)
         finally:
-            with suppress(ProcessLookupError):  # it had ended by itself
-                os.killpg(speaking.pid, signal.SIGTERM)
+            speaking.terminate()
     made = pack(out / "run", out / "pieces", round(piece_mb * 1_000_000))
     typer.echo(f"{len(made)} pieces in {out / 'pieces'}")
 
 
-def _wait_for(corpus: Path, speaking: subprocess.Popen[bytes], ends_s: float) -> None:
-    """Until there is enough to begin with.
+def _compiles() -> bool:
+    """Whether models can be compiled here, which wants a C++ compiler; a small one tells at once."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=best_device()))
+    except Exception as error:  # as many kinds as there are compilers
+        typer.echo(f"training goes without compiling, more slowly: {error}")
+        return False
+    return True
+
+
+def _wait_for(corpus: Path, shards: int, speaking: subprocess.Popen[bytes], ends_s: float) -> None:
+    """Until there is enough to begin with, or will be no more; the others come while they are learnt.
 
     Raises:
-        ParleyError: Nobody speaks, or not soon enough.
+        ParleyError: There is nothing to begin with.
     """
-    while len(finished_shards(corpus)) < _ENOUGH_SHARDS:
-        if speaking.poll() is not None or time.monotonic() > ends_s:
-            raise ParleyError(
-                "The corpus was not made: its program ended, or there was too little time.",
-                "Run `python -m training.ears.corpus --shards 1` to see why; give it more minutes.",
-            )
+    while len(finished_shards(corpus)) < shards and speaking.poll() is None:
+        if time.monotonic() > ends_s:
+            break
         time.sleep(0.5)
+    if not finished_shards(corpus) or time.monotonic() > ends_s:
+        raise ParleyError(
+            "There is no corpus to learn from: its program ended, or there was too little time.",
+            "Run `python -m training.ears.corpus --shards 1` to see why; give it more minutes.",
+        )
 
 
 def pack(folder: Path, out: Path, most_bytes: int) -> list[Path]:
@@ -98,4 +114,4 @@ def pack(folder: Path, out: Path, most_bytes: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

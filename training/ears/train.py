@@ -11,14 +11,13 @@ has.
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
 import time
 from collections import Counter
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,15 +32,16 @@ from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
 from common.errors import ParleyError
+from training.command import run
 from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
 from training.ears.recipe import EarsRecipe, Stage
 from training.ears.tokens import learn_pieces, write_tekken
 from training.ears.workers import Workers, together
+from training.learner import Learner, best_device, work_s
 from training.speech.utterance import PHONES
 from training.text.conversation import spoken
 from training.voice.optimise import Rates, optimisers
-from training.voice.timed_run import best_device
 
 _SAVE_EVERY_S = 60.0
 _MEASURE_EVERY_S = 150.0
@@ -108,7 +108,8 @@ class Log:
 
     steps: int = 0
     own_steps: int = 0  # of these, by this run and not by the checkpoint it began with
-    seconds: float = 0.0  # of CPU, or with a GPU
+    seconds: float = 0.0  # of `device`
+    device: str = "one CPU core"
     audio_hours: float = 0.0
     stage: int = 0
     stage_seconds: float = 0.0
@@ -124,6 +125,10 @@ class Run:
         recipe: What to train and how.
         start: A shipped checkpoint to go on from, if not from nothing: its stages are done.
         workers: Who takes part.
+
+    Raises:
+        ParleyError: What is in the folder was trained by a recipe of other sizes, or the corpus has
+            too few clips.
     """
 
     def __init__(
@@ -139,6 +144,11 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.tekken = Tekken.load(out / "tekken.json")
         self.corpus = Corpus(corpus, recipe.held_out_clips, self._workers, self._device)
+        if len(self.corpus) < recipe.batch:
+            raise ParleyError(
+                f"{corpus} has too few clips: a worker needs {recipe.batch + recipe.held_out_clips}.",
+                "Make more of them with `python -m training.ears.corpus`.",
+            )
         self.ears = Ears(AsrConfig.from_params(recipe.params()))
         self.log = Log()
         if start:
@@ -146,44 +156,28 @@ class Run:
             self.log = replace(_log_of(start), own_steps=0)
         self.ears.to(self._device)
         self._average = deepcopy(self.ears)
-        self._steppers = optimisers(
-            self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN
-        )
-        self._rates = Rates(self._steppers)
+        steppers = optimisers(self.ears, recipe.matrix_lr, recipe.other_lr, recipe.head_lr, _PLAIN)
+        self._rates = Rates(steppers)
+        modules = {"ears": self.ears, "average": self._average}
+        self._learner = Learner(out / "run.pt", modules, steppers, largest_gradient=1.0)
         self._order: list[int] = []
-        # Work, not waiting: on shared cores a run of so many minutes is the same run.
-        self._clock = time.process_time if self._device.type == "cpu" else time.monotonic
-        self._worked_s = self._clock()
-        self._resume()
-        self._chance = random.Random(f"{recipe.seed} {self.log.steps} {self._workers.rank}")
-
-    def _resume(self) -> None:
-        path = self.out / "run.pt"
-        if path.exists():
-            state = torch.load(path, map_location=self._device, weights_only=True)
-            self.ears.load_state_dict(state["ears"])
-            self._average.load_state_dict(state["average"])
-            for stepper, kept in zip(self._steppers, state["steppers"], strict=True):
-                stepper.load_state_dict(kept)
+        self._worked_s = work_s()
+        if state := self._learner.load():
             self.log = Log(**state["log"])
+        if self._device.type == "cuda":
+            self.log.device = torch.cuda.get_device_name()
+        self._chance = random.Random(f"{recipe.seed} {self.log.steps} {self._workers.rank}")
 
     def save(self) -> None:
         """Write everything needed to go on, and a checkpoint that loads as any other."""
         if self._workers.rank:
             return
-        part = self.out / "run.pt.part"
-        state = {
-            "ears": self.ears.state_dict(),
-            "average": self._average.state_dict(),
-            "steppers": [stepper.state_dict() for stepper in self._steppers],
-            "log": {name: getattr(self.log, name) for name in Log.__slots__},
-        }
-        torch.save(state, part)
-        os.replace(part, self.out / "run.pt")
+        log = asdict(self.log)
+        self._learner.save(log=log)
         shipped = VoxtralRealtime(self.ears.model.config)
         shipped.load_state_dict(self._average.model.state_dict())
         save_model(self.out, self.recipe.params(), shipped.to(torch.bfloat16))
-        (self.out / "log.json").write_text(json.dumps(state["log"], indent=1))
+        (self.out / "log.json").write_text(json.dumps(log, indent=1))
 
     def train(self) -> None:
         """Run the stages that are left.
@@ -236,16 +230,12 @@ class Run:
             losses = self.ears.losses(batch, stage)
             weights = {"phones": stage.phones, "characters": stage.characters, "text": stage.text}
             total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
-        for stepper in self._steppers:
-            stepper.zero_grad(set_to_none=True)
-        total.backward()
-        before, self._worked_s = self._worked_s, self._clock()
+        self._learner.differentiate(total)
+        before, self._worked_s = self._worked_s, work_s()
         worked = torch.tensor(self._worked_s - before, device=self._device)
         own = torch.stack([worked, *losses.values()]).detach()
         took, *means = self._workers.mean(self.ears.parameters(), own.float()).tolist()
-        nn.utils.clip_grad_norm_(self.ears.parameters(), 1.0)
-        for stepper in self._steppers:
-            stepper.step()
+        self._learner.step()
         with torch.no_grad():
             for kept, now in zip(self._average.parameters(), self.ears.parameters(), strict=True):
                 kept.lerp_(now, 1 / min(log.own_steps + 1, recipe.average_steps))
@@ -318,13 +308,15 @@ def write_tokenizer(path: Path, arpa: Path, recipe: EarsRecipe, start: Path | No
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
     if start:
-        shutil.copyfile(start / path.name, path)
-        return
-    talk, words = Talk(recipe.seed, arpa, CorpusOptions()), Counter[str]()
-    for _ in range(_TEXTS_FOR_PIECES):
-        words.update(spoken(talk.text()))
-    write_tekken(path, learn_pieces(words, recipe.pieces), recipe.delay_ms)
+        shutil.copyfile(start / path.name, part)
+    else:
+        talk, words = Talk(recipe.seed, arpa, CorpusOptions()), Counter[str]()
+        for _ in range(_TEXTS_FOR_PIECES):
+            words.update(spoken(talk.text()))
+        write_tekken(part, learn_pieces(words, recipe.pieces), recipe.delay_ms)
+    part.replace(path)
 
 
 def train(
@@ -371,4 +363,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -61,15 +61,6 @@ def room(
     return irfft(rfft(pcm, size) * rfft(echoes, size), size)[: len(pcm)].astype(np.float32)
 
 
-def coloured(pcm: np.ndarray, chance: np.random.Generator, *, spread_db: float = 4.5) -> np.ndarray:
-    """A microphone's random frequency response."""
-    size = next_fast_len(len(pcm))
-    hertz = np.linspace(0, SAMPLE_RATE_HZ / 2, size // 2 + 1)
-    knots = chance.normal(0, spread_db, 12) + np.linspace(chance.uniform(-8, 6), 0, 12)
-    response_db = np.interp(np.log(hertz + 30), np.linspace(np.log(30), np.log(8030), 12), knots)
-    return irfft(rfft(pcm, size) * 10 ** (response_db / 20), size)[: len(pcm)].astype(np.float32)
-
-
 def phone_band(pcm: np.ndarray) -> np.ndarray:
     """A telephone line: 300 to 3,400 Hz and 8-bit mu-law."""
     band = butter(4, (300, 3400), "bandpass", fs=SAMPLE_RATE_HZ, output="sos")

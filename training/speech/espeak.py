@@ -169,8 +169,8 @@ class Espeak:
         squeeze = 1.0 / manner.tract
         return Utterance(
             pcm,
-            tuple(Timed(w.text, w.start_s * squeeze, w.end_s * squeeze) for w in words),
-            tuple(Timed(p.text, p.start_s * squeeze, p.end_s * squeeze) for p in phones),
+            tuple(word.scaled(squeeze) for word in words),
+            tuple(phone.scaled(squeeze) for phone in phones),
         )
 
 

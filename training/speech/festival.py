@@ -10,12 +10,9 @@ import numpy as np
 from scipy.io import wavfile
 
 from common.errors import ParleyError
+from training.speech import CURE
 
 VOICES = Path("/usr/share/festival/voices")
-_CURE = (
-    "Install Debian's festival and the festvox packages that training/speech/foreign.py and "
-    "readers.py name."
-)
 
 
 class Festival:
@@ -58,7 +55,7 @@ class Festival:
 
 def not_there(voice: str) -> ParleyError:
     """The error for a voice that is not installed."""
-    return ParleyError(f"festival's voice {voice} is not there.", _CURE)
+    return ParleyError(f"festival's voice {voice} is not there.", CURE)
 
 
 class _Program:

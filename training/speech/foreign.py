@@ -186,14 +186,10 @@ class Foreign:
             return None
         rate_hz, wave = spoken
         squeeze = 1.0 / manner.tract
-
-        def squeezed(timed: Timed) -> Timed:
-            return Timed(timed.text, timed.start_s * squeeze, timed.end_s * squeeze)
-
         return Utterance(
             resampled(wave, rate_hz * manner.tract),
-            tuple(map(squeezed, said.words)),
-            tuple(map(squeezed, said.phones)),
+            tuple(word.scaled(squeeze) for word in said.words),
+            tuple(phone.scaled(squeeze) for phone in said.phones),
         )
 
 

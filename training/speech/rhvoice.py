@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import ParleyError
+from training.speech import CURE
 from training.speech.accents import ESPERANTO, KYRGYZ, RUSSIAN, UKRAINIAN, in_letters
 from training.speech.align import like
 from training.speech.espeak import resampled
@@ -57,7 +58,6 @@ ABROAD = (
 )
 _ABROAD_SHARE = 0.4
 _PLAIN_TEXT, _FREE_RATE = 0, 1
-_CURE = "Install the Debian packages that training/speech/rhvoice.py names, from section non-free."
 
 _SetRate = ctypes.CFUNCTYPE(c_int, c_int, c_void_p)
 _Play = ctypes.CFUNCTYPE(c_int, POINTER(c_short), c_uint, c_void_p)
@@ -138,7 +138,7 @@ class Rhvoice:
         try:
             self._lib = ctypes.CDLL("libRHVoice.so.5")
         except OSError as error:
-            raise ParleyError(f"RHVoice's library cannot be loaded: {error}.", _CURE) from error
+            raise ParleyError(f"RHVoice's library cannot be loaded: {error}.", CURE) from error
         self._rate_hz = 0
         self._pieces: list[np.ndarray] = []
         # The library keeps pointers to these.
@@ -153,7 +153,7 @@ class Rhvoice:
         lib.RHVoice_speak.argtypes = lib.RHVoice_delete_message.argtypes = [c_void_p]
         self._engine = lib.RHVoice_new_tts_engine(ctypes.byref(init))
         if not self._engine:
-            raise ParleyError("RHVoice has no voices.", _CURE)
+            raise ParleyError("RHVoice has no voices.", CURE)
 
     def _set_rate(self, rate_hz: int, _: object) -> int:
         self._rate_hz = rate_hz
@@ -187,7 +187,7 @@ class Rhvoice:
             self._engine, data, len(data), _PLAIN_TEXT, ctypes.byref(params), None
         )
         if not message:
-            raise ParleyError(f"RHVoice has no voice '{manner.model.name}'.", _CURE)
+            raise ParleyError(f"RHVoice has no voice '{manner.model.name}'.", CURE)
         self._lib.RHVoice_speak(message)
         self._lib.RHVoice_delete_message(message)
         if not self._pieces:

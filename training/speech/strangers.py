@@ -21,6 +21,7 @@ import numpy as np
 from asr.interface import SAMPLE_RATE_HZ
 from common.audiofile import read_audio
 from common.errors import AudioError, ParleyError
+from training.speech import CURE
 
 # What is run for each voice (OUT: the file to write); the text is its standard input.
 _COMMANDS = {
@@ -50,5 +51,5 @@ def say(text: str, voice: str) -> np.ndarray:
         except (OSError, AudioError, subprocess.CalledProcessError) as error:
             raise ParleyError(
                 f"The voice {voice} cannot be spoken with: {error}.",
-                "Install the Debian packages that training/speech/strangers.py names.",
+                CURE,
             ) from error

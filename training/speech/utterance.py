@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -31,6 +30,10 @@ class Timed:
     start_s: float
     end_s: float
 
+    def scaled(self, factor: float) -> Timed:
+        """The same in audio so many times as long."""
+        return Timed(self.text, self.start_s * factor, self.end_s * factor)
+
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
@@ -50,10 +53,3 @@ class Utterance:
     def seconds(self) -> float:
         """Length of the audio."""
         return len(self.pcm) / SAMPLE_RATE_HZ
-
-
-class Speaker(Protocol):
-    """Someone who can say anything."""
-
-    def say(self, text: str) -> Utterance | None:
-        """Say a text; None when the synthesiser's words cannot be matched to the text's."""

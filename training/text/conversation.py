@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,19 +19,6 @@ _HERE = Path(__file__).parent
 _FORMS = ("do", "does", "did", "doing")
 
 Speaker = Literal["caller", "agent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of a made-up conversation.
-
-    Attributes:
-        speaker: Who says it.
-        text: What is said, with punctuation and capital letters.
-    """
-
-    speaker: Speaker
-    text: str
 
 
 @cache
@@ -63,12 +48,6 @@ class Conversation:
         """One utterance with punctuation, its first letter capital."""
         text = self._grammar.sample(speaker, self._chance)
         return text[0].upper() + text[1:]
-
-    def turns(self) -> Iterator[Turn]:
-        """An endless conversation: turns alternate, callers at times only acknowledge."""
-        while True:
-            yield Turn("agent", self.say("agent"))
-            yield Turn("caller", self.say("caller"))
 
 
 def spoken(text: str) -> list[str]:

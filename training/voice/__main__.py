@@ -1,21 +1,29 @@
 """`python -m training.voice STEP`: make the nano voice, one step after the other.
 
 corpus → front-end → codec → encode → speech → decoder → export → evaluate → card. Every step reads and
-writes the work folder (default `build/voice`) and goes on where it was interrupted. `unpack` puts what a
-checkpoint was made of there, so that one may begin with encode or speech.
+writes the work folder (default `build/voice`). `unpack` puts what a checkpoint was made of there, so that
+one may begin with encode or speech.
+
+Budgets are minutes of processor time, with a GPU of time. `--minutes` fits a step to what there is: a
+trial with `corpus --utterances 250` and a minute each shows that everything works. On a rented GPU: the
+corpus with all its cores (`--processes`), then codec, speech and decoder with a share of the time each,
+`encode --threads` with all cores in between. Killed, these three go on from their last two minutes and
+`corpus` from its last shards; the others begin anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import torch
 import typer
 import yaml
 
+from training.command import run
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
@@ -33,16 +41,29 @@ from tts.phonemes import Phonemes
 _HERE = Path(__file__).parent
 Work = Annotated[Path, typer.Option(help="Where everything is kept.")]
 Threads = Annotated[int, typer.Option(help="Processor threads to train with.")]
+Minutes = Annotated[float | None, typer.Option(help="Budget instead of the config's core minutes.")]
 Weights = Annotated[Path | None, typer.Option(help="Begin with the weights of this state.pt.")]
 BUILD = Path("build/voice")
+
+_Run = TypeVar("_Run", codec_training.CodecRun, speech_training.SpeechRun)
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
+def _lasting(run: _Run, minutes: float | None) -> _Run:
+    return run if minutes is None else replace(run, core_minutes=minutes)
+
+
 @app.command()
-def corpus(work: Work = BUILD, processes: int = 2) -> None:
-    """Speak the training, validation and held-out corpora with flite."""
-    build(work / "train", CorpusOptions(), processes)
+def corpus(
+    work: Work = BUILD,
+    utterances: Annotated[
+        int, typer.Option(help="In whole shards of 250.")
+    ] = CorpusOptions().utterances,
+    processes: int = 2,
+) -> None:
+    """Speak the training and validation corpora with flite."""
+    build(work / "train", CorpusOptions(utterances=utterances), processes)
     few = CorpusOptions(
         utterances=200, shard_utterances=200, seed=991, shipped_share=1.0, random_share=0.15
     )
@@ -61,13 +82,19 @@ def codec(
     work: Work = BUILD,
     config: Path = _HERE / "codec.yaml",
     start_from: Weights = None,
+    minutes: Minutes = None,
     threads: Threads = 1,
 ) -> None:
     """Train the codec."""
     torch.set_num_threads(threads)
     settings, run = codec_training.read_config(config)
     codec_training.train(
-        work / "codec", settings, run, work / "train", work / "unseen", start_from=start_from
+        work / "codec",
+        settings,
+        _lasting(run, minutes),
+        work / "train",
+        work / "unseen",
+        start_from=start_from,
     )
 
 
@@ -84,7 +111,9 @@ def encode(work: Work = BUILD, threads: Threads = 1) -> None:
     trained, _ = load_codec(work / "codec" / "state.pt")
     units = Phonemes.load(work / "front-end")
     for name in ("train", "unseen"):
-        save(work / f"{name}.npz", encode_corpus(trained, work / name, units))
+        part = work / f"{name}.part.npz"
+        save(part, encode_corpus(trained, work / name, units))
+        part.replace(work / f"{name}.npz")
 
 
 @app.command()
@@ -92,6 +121,7 @@ def speech(
     work: Work = BUILD,
     config: Path = _HERE / "speech.yaml",
     start_from: Weights = None,
+    minutes: Minutes = None,
     threads: Threads = 1,
 ) -> None:
     """Train the speech model on the codec's codes."""
@@ -101,18 +131,34 @@ def speech(
     examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
     references = {i: reference(trained, voice).numpy() for i, voice in enumerate(SHIPPED)}
     speech_training.train(
-        work / "speech", params, run, examples, unseen, references, start_from=start_from
+        work / "speech",
+        params,
+        _lasting(run, minutes),
+        examples,
+        unseen,
+        references,
+        start_from=start_from,
     )
 
 
 @app.command()
-def decoder(work: Work = BUILD, config: Path = _HERE / "codec.yaml", threads: Threads = 1) -> None:
+def decoder(
+    work: Work = BUILD,
+    config: Path = _HERE / "codec.yaml",
+    minutes: Minutes = None,
+    threads: Threads = 1,
+) -> None:
     """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
     torch.set_num_threads(threads)
     settings, run = codec_training.read_config(config, "decoder")
     begun = work / "codec" / "state.pt"
     codec_training.train(
-        work / "decoder", settings, run, work / "train", work / "unseen", start_from=begun
+        work / "decoder",
+        settings,
+        _lasting(run, minutes),
+        work / "train",
+        work / "unseen",
+        start_from=begun,
     )
 
 
@@ -161,4 +207,4 @@ def card(
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

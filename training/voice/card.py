@@ -54,6 +54,8 @@ def write(
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in shards)).hexdigest()
     lines = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
     hours = sum(line["n_frames"] for line in lines) * 0.08 / 3600
+    speakers = {line["speaker"] for line in lines}
+    shipped = speakers.intersection(range(len(SHIPPED)))
     text = [
         "# Nano voice",
         "",
@@ -66,8 +68,8 @@ def write(
         "",
         "## Data",
         "",
-        f"{len(lines)} utterances, {hours:.1f} h, by {len(SHIPPED)} shipped and "
-        f"{options['passers_by']} other made speakers; seed {options['seed']}; "
+        f"{len(lines)} utterances, {hours:.1f} h, by {len(shipped)} shipped and "
+        f"{len(speakers - shipped)} other made speakers; seed {options['seed']}; "
         f"SHA-256 of all labels `{digest[:16]}`.",
         "",
         "## Training",

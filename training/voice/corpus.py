@@ -11,17 +11,17 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from math import gcd
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 from scipy.signal import resample_poly
 
+from common.errors import ParleyError
+from training.processes import side_by_side
 from training.voice.flite import TEACHER_RATE_HZ, Manner, Segment, Teacher
-from training.voice.speakers import SHIPPED, held_out_speakers, training_speakers
+from training.voice.speakers import SHIPPED, training_speakers
 from training.voice.text import Sentences
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
@@ -40,14 +40,13 @@ class CorpusOptions:
     """What a corpus is made of.
 
     Attributes:
-        utterances: How many sentences.
+        utterances: How many sentences, in whole shards.
         passers_by: Speakers besides the shipped ones.
         shipped_share: Part of the utterances spoken by the shipped voices.
         random_share: Part of the utterances made of random words.
         longest_s: Utterances above this are not kept.
         shard_utterances: Sentences tried per shard.
         seed: Of sentences and of who speaks them.
-        held_out: Speak with the ten held-out speakers instead, as many utterances each.
     """
 
     utterances: int = 28_000
@@ -57,7 +56,6 @@ class CorpusOptions:
     longest_s: float = 8.0
     shard_utterances: int = 250
     seed: int = 3
-    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +111,14 @@ def speak(teacher: Teacher, text: str, manner: Manner) -> tuple[np.ndarray, list
 def _shard(folder: Path, index: int, options: CorpusOptions) -> None:
     chance = random.Random(options.seed * 100_003 + index)
     sentences = Sentences(options.seed * 100_003 + index, options.random_share)
-    speakers = held_out_speakers() if options.held_out else training_speakers(options.passers_by)
+    speakers = training_speakers(options.passers_by)
     shares = [voice.share for voice in SHIPPED]
     teachers: dict[str, Teacher] = {}
     offset, lines = 0, []
     raw = folder / f"{index:04d}.pcm"
     with raw.with_suffix(".part").open("wb") as audio:
-        for number in range(options.shard_utterances):
-            if options.held_out:
-                speaker = number % len(speakers)
-            elif chance.random() < options.shipped_share:
+        for _ in range(options.shard_utterances):
+            if chance.random() < options.shipped_share:
                 speaker = chance.choices(range(len(SHIPPED)), shares)[0]
             else:
                 speaker = chance.randrange(len(SHIPPED), len(speakers))
@@ -141,17 +137,26 @@ def _shard(folder: Path, index: int, options: CorpusOptions) -> None:
 
 
 def build(folder: Path, options: CorpusOptions, processes: int) -> None:
-    """Make every missing shard of the corpus in `folder`."""
+    """Make every missing shard of the corpus in `folder`; more utterances may be asked for later.
+
+    Raises:
+        ParleyError: Its other shards were made with other options, or the teacher is not installed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    speakers = held_out_speakers() if options.held_out else training_speakers(options.passers_by)
+    about = folder / "options.json"
+    if about.exists():
+        made = json.loads(about.read_text()) | {"utterances": options.utterances}
+        if other := [key for key, value in asdict(options).items() if made.get(key) != value]:
+            raise ParleyError(
+                f"The corpus in {folder} was made with other options: {', '.join(other)}.",
+                "Make this one in another folder.",
+            )
+    speakers = training_speakers(options.passers_by)
     (folder / "speakers.json").write_text(json.dumps([asdict(s) for s in speakers], indent=1))
-    (folder / "options.json").write_text(json.dumps(asdict(options), indent=1))
+    about.write_text(json.dumps(asdict(options), indent=1))
     wanted = range(-(-options.utterances // options.shard_utterances))
-    missing = [i for i in wanted if not (folder / f"{i:04d}.pcm").exists()]
-    with ProcessPoolExecutor(processes) as pool:
-        jobs = [pool.submit(_shard, folder, index, options) for index in missing]
-        for job in track(as_completed(jobs), total=len(jobs), description="speaking the corpus"):
-            job.result()
+    missing = [(folder, i, options) for i in wanted if not (folder / f"{i:04d}.pcm").exists()]
+    side_by_side(_shard, missing, processes, "speaking the corpus")
 
 
 def read(folder: Path) -> Iterator[tuple[Path, Utterance]]:

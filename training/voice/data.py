@@ -38,11 +38,6 @@ class SpokenCorpus:
     def __len__(self) -> int:
         return len(self.utterances)
 
-    @property
-    def hours(self) -> float:
-        """Length of all audio."""
-        return sum(u.n_frames for u in self.utterances) * 0.08 / 3600
-
     def wave(self, index: int, first_frame: int = 0, n_frames: int | None = None) -> np.ndarray:
         """float32 samples of an utterance or of a run of its frames."""
         utterance = self.utterances[index]

@@ -210,28 +210,3 @@ def save_front_end(folder: Path, lexicon: Mapping[str, str], rules: Mapping[str,
         "licences of Carnegie Mellon University.",
     }
     (folder / "phonemes.json").write_text(json.dumps(head, indent=1) + "\n")
-
-
-def held_out_accuracy(lexicon: Mapping[str, str], every: int = 20) -> dict[str, float]:
-    """Learn rules without every `every`th word and say those: share of words and phones right."""
-    words = sorted(w for w in lexicon if w.isalpha() and len(w) > 2)
-    test = set(words[::every])
-    sound_out = LetterRules(letter_rules({w: p for w, p in lexicon.items() if w not in test}))
-    right = wrong = total = 0
-    for word in test:
-        said, wanted = sound_out(word), lexicon[word].split()
-        said, wanted = [_plain(p) for p in said], [_plain(p) for p in wanted]
-        right += said == wanted
-        wrong += _distance(said, wanted)
-        total += len(wanted)
-    return {"words": right / len(test), "phones": 1 - wrong / total}
-
-
-def _distance(a: list[str], b: list[str]) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a):
-        new = [i + 1]
-        for j, y in enumerate(b):
-            new.append(min(new[j] + 1, row[j + 1] + 1, row[j] + (x != y)))
-        row = new
-    return row[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +15,17 @@ from loguru import logger
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from common.errors import ParleyError
+from training.learner import Learner, best_device, work_s
 from training.voice.optimise import Schedule
+
+__all__ = ["TimedRun", "best_device", "mean_terms"]
 
 _SAVE_EVERY_S = 120
 
 
-def best_device() -> torch.device:
-    """The GPU if there is one; none of our runs has had one, so all that is measured is a CPU's."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 class TimedRun:
-    """Weights, optimisers and a clock, kept in a folder; `state.pt` there is always whole.
+    """Weights, optimisers, a clock and a log, kept in a folder; `state.pt` there is always whole.
 
     Attributes:
         step: Steps made so far, by this process and those before it.
@@ -55,28 +54,25 @@ class TimedRun:
             steppers: Its optimisers.
             schedule: Drives their rates.
             core_minutes: Processor time of the whole run, of all its threads: being paused or sharing
-                a core costs a run nothing.
+                a core costs a run nothing. With a GPU, time.
             seed: Of everything drawn.
             largest_gradient: Norm to which gradients are clipped.
             start_from: A `state.pt` of another run whose weights a new run begins with.
             about: Saved with the state: how it was trained.
+
+        Raises:
+            ParleyError: What is in `folder` or in `start_from` has other settings.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._module, self._steppers = folder, module, steppers
+        self._learner = Learner(folder / "state.pt", {"model": module}, steppers, largest_gradient)
+        self._log, self._about = folder / "log.jsonl", about
         self._schedule, self._limit_s = schedule, core_minutes * 60
-        self._largest_gradient, self._about = largest_gradient, about
-        self.step, self._spent_s = 0, 0.0
-        if self._state_path.exists():
-            state = torch.load(self._state_path, map_location="cpu", weights_only=True)
-            module.load_state_dict(state["model"])
-            for stepper, saved in zip(steppers, state["steppers"], strict=True):
-                stepper.load_state_dict(saved)
-            self.step, self._spent_s = state["step"], state["spent_s"]
+        state = self._learner.load()
+        self.step, self._spent_s = state.get("step", 0), state.get("spent_s", 0.0)
+        if state:
             logger.info("going on at step {}, {:.1f} min", self.step, self._spent_s / 60)
         elif start_from is not None:
-            begun = torch.load(start_from, map_location="cpu", weights_only=True)
-            missing, strange = module.load_state_dict(begun["model"], strict=False)
-            assert not strange, strange
+            missing = _begin_with(module, start_from)
             logger.info("begun from {}; new here: {}", start_from, missing or "nothing")
         self.fresh = not self.step and start_from is None
         self.chance = np.random.default_rng([seed, self.step])
@@ -102,9 +98,10 @@ class TimedRun:
             log_every: Steps between two log lines.
         """
         sums: dict[str, list[float]] = defaultdict(list)
-        saved_s, began_s = self._spent_s, time.process_time() - self._spent_s
+        saved_s, began_s = self._spent_s, work_s() - self._spent_s
+        self._forget_what_was_not_saved()
         with (
-            (self._folder / "log.jsonl").open("a") as log,
+            self._log.open("a") as log,
             Progress(
                 TextColumn(f"{name} {{task.fields[loss]}}"), BarColumn(), TimeRemainingColumn()
             ) as progress,
@@ -114,11 +111,12 @@ class TimedRun:
                 done = self._spent_s / self._limit_s
                 self._schedule.set(self.step, done)
                 total, terms = losses(done)
-                self._descend(total)
+                self._learner.differentiate(total)
+                self._learner.step()
                 self.step += 1
                 for term_name, term in terms.items():
                     sums[term_name].append(term.item())
-                self._spent_s = time.process_time() - began_s
+                self._spent_s = work_s() - began_s
                 over = self._spent_s >= self._limit_s
                 progress.update(bar, completed=self._spent_s)
                 if self.step % log_every == 0 or over:
@@ -131,30 +129,30 @@ class TimedRun:
                     sums.clear()
                 if self._spent_s - saved_s > _SAVE_EVERY_S or over:
                     saved_s = self._spent_s
-                    self._save()
+                    self._learner.save(step=self.step, spent_s=self._spent_s, **self._about)
 
-    @property
-    def _state_path(self) -> Path:
-        return self._folder / "state.pt"
+    def _forget_what_was_not_saved(self) -> None:
+        """Leave out of the log what a run that was killed did after its state was saved."""
+        self._log.touch()
+        kept_bytes = 0
+        for line in self._log.read_bytes().splitlines(keepends=True):
+            whole = line.endswith(b"\n")
+            if not whole or json.loads(line)["step"] > self.step:
+                break
+            kept_bytes += len(line)
+        os.truncate(self._log, kept_bytes)
 
-    def _descend(self, total: Tensor) -> None:
-        for stepper in self._steppers:
-            stepper.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self._module.parameters(), self._largest_gradient)
-        for stepper in self._steppers:
-            stepper.step()
 
-    def _save(self) -> None:
-        state = {
-            "model": self._module.state_dict(),
-            "steppers": [stepper.state_dict() for stepper in self._steppers],
-            "step": self.step,
-            "spent_s": self._spent_s,
-            **self._about,
-        }
-        torch.save(state, self._state_path.with_suffix(".part"))
-        self._state_path.with_suffix(".part").replace(self._state_path)
+def _begin_with(module: nn.Module, start_from: Path) -> list[str]:
+    """Load another run's weights; names of those that it lacks."""
+    begun = torch.load(start_from, map_location="cpu", weights_only=True)
+    try:
+        missing, strange = module.load_state_dict(begun["model"], strict=False)
+    except RuntimeError as error:
+        raise ParleyError(f"{start_from} is of another size: {error}") from error
+    if strange:
+        raise ParleyError(f"{start_from} has what this model lacks: {', '.join(strange)}.")
+    return missing
 
 
 def mean_terms(rows: list[dict[str, Tensor]]) -> dict[str, float]:
