@@ -177,7 +177,7 @@ def export(
     params = published_params(yaml.safe_load(config.read_text())["params"], codec_args)
     states = [work / "speech" / "state.pt", *(mean_with or ())]
     export_checkpoint(folder, params, trained, states, work / "front-end")
-    losses(work / "codec" / "log.jsonl", work / "speech" / "log.jsonl", folder / "losses.png")
+    losses(work, folder / "losses.png")
 
 
 @app.command()

@@ -11,13 +11,21 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 
-def losses(codec_log: Path, speech_log: Path, picture: Path) -> None:
-    """Draw what the runs logged, training dotted, validation drawn through; an unpacked codec has no log."""
+def losses(work: Path, picture: Path) -> None:
+    """Draw what the runs in `work` logged, training dotted, validation drawn through.
+
+    What was unpacked from another checkpoint has no log and is left out.
+    """
     wanted = [
-        (codec_log, "spectra", "codec: spectral distance"),
-        (codec_log, "phones", "codec: phone cross-entropy"),
-        (speech_log, "semantic", "speech: semantic cross-entropy"),
-        (speech_log, "flow", "speech: flow error"),
+        (work / run / "log.jsonl", name, f"{run}: {title}")
+        for run, name, title in (
+            ("codec", "spectra", "spectral distance"),
+            ("codec", "phones", "phone cross-entropy"),
+            ("speech", "semantic", "semantic cross-entropy"),
+            ("speech", "flow", "flow error"),
+            ("decoder", "spectra", "spectral distance"),
+            ("decoder", "periodicity", "lost periodicity"),
+        )
     ]
     wanted = [panel for panel in wanted if panel[0].exists()]
     figure, panels = pyplot.subplots(1, len(wanted), figsize=(3.75 * len(wanted), 3.2))

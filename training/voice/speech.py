@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbone.rope import rotate
+from training.learner import best_device
 from training.voice.aligned import FRAME_S, Aligned
 from training.voice.lexicon import FIRST_ID, UNITS
 from training.voice.optimise import Schedule, optimisers
-from training.voice.timed_run import TimedRun, best_device, mean_terms
+from training.voice.timed_run import TimedRun, mean_terms
 from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
 from tts.model import TtsModel
 from tts.phonemes import MARKS

@@ -16,10 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from common.errors import ParleyError
-from training.learner import Learner, best_device, work_s
+from training.learner import Learner, work_s
 from training.voice.optimise import Schedule
-
-__all__ = ["TimedRun", "best_device", "mean_terms"]
 
 _SAVE_EVERY_S = 120
 
