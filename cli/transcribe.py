@@ -40,7 +40,7 @@ def transcribe(
         list[Path], typer.Argument(help="Recordings: wav, flac, mp3, opus; any rate.")
     ],
     asr: Annotated[
-        str, typer.Option(help="Ears: sphinx, nano, mistral or a server's address.")
+        str, typer.Option(help="Ears: sphinx (the default), nano, mistral or a server's address.")
     ] = "",
     checkpoint: Annotated[
         Path | None,
