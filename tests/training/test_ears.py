@@ -1,117 +1,33 @@
-"""The parts that training the ears stands on: token streams, spectrogram noise, the language model."""
+"""Training the ears: batches, runs, workers, and what they leave behind."""
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import random
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from agent.persona import list_personas, small_talk
-from agent.scriptbook import PLACEHOLDER, all_rules
 from asr.checkpoint import load_model, save_model
 from asr.config import AsrConfig
-from asr.frontend import LogMel
 from asr.model import VoxtralRealtime
 from asr.offline import transcribe
 from asr.steps import Steps
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
 from common.errors import ParleyError
-from training.ears.arpa import BackoffModel
+from tests.training.ears import RECIPE, RECIPES, shard, tokenizer
 from training.ears.batches import Batch, Corpus
-from training.ears.card import card
-from training.ears.clips import TestClip as Clip
-from training.ears.clips import grammar_sentences
-from training.ears.corpus import (
-    MEL_BINS,
-    MEL_FRAMES,
-    OPEN_FLOOR,
-    PHONE_FRAMES,
-    UNKNOWN_PHONE,
-    CorpusOptions,
-    Talk,
-)
-from training.ears.evaluate import WEIGHTS, Evaluation, Heard, error_rate, judge, never_said, sha256
+from training.ears.corpus import MEL_BINS
 from training.ears.export import average
-from training.ears.noise import _by_phone, _warped, spoil_mels
 from training.ears.recipe import EarsRecipe
 from training.ears.sprint import pack
-from training.ears.tokens import LEFT_PAD_TOKENS, learn_pieces, stream_tokens, write_tekken
+from training.ears.tokens import LEFT_PAD_TOKENS
 from training.ears.workers import Workers, together
-from training.text.conversation import held_out, spoken
-
-RECIPES = Path(__file__).parents[2] / "training/ears"
-RECIPE = EarsRecipe.load(RECIPES / "nano.yaml")
-
-
-def tokenizer(folder: Path) -> Path:
-    words = Counter({"hello": 9, "help": 5, "yellow": 3, "it's": 2, "held": 4})
-    write_tekken(folder / "tekken.json", learn_pieces(words, 270), delay_ms=480)
-    return folder / "tekken.json"
-
-
-@pytest.fixture(scope="module")
-def tekken(tmp_path_factory: pytest.TempPathFactory) -> Tekken:
-    return Tekken.load(tokenizer(tmp_path_factory.mktemp("tokens")))
-
-
-def test_pieces_begin_with_their_space_and_cover_everything(tekken: Tekken) -> None:
-    tokens = tekken.encode(" hello it's über")
-    assert tekken.decode(tokens) == " hello it's über"
-    assert len(tekken.encode(" hello")) < len(" hello")
-    assert tekken.vocab_size == 270 + 5
-    assert tekken.audio["streaming_n_left_pad_tokens"] == LEFT_PAD_TOKENS
-
-
-def test_a_word_is_due_its_delay_after_its_sound(tekken: Tekken) -> None:
-    pad, boundary = tekken.special("[STREAMING_PAD]"), tekken.special("[STREAMING_WORD]")
-    row = stream_tokens(tekken, [("hello", 1.0)], delay=6, tokens=40)
-    prompt = LEFT_PAD_TOKENS + 1 + 6
-    assert row[0] == tekken.special("<s>")
-    at = int(np.flatnonzero(row == boundary)[0])
-    assert at == prompt + int(1.0 / 0.08)
-    pieces = tekken.encode(" hello")
-    assert list(row[at + 1 : at + 1 + len(pieces)]) == pieces
-    said = {0, at, *range(at + 1, at + 1 + len(pieces))}
-    assert all(row[i] == pad for i in range(len(row)) if i not in said)
-
-
-def test_words_in_quick_succession_share_one_boundary(tekken: Tekken) -> None:
-    boundary = tekken.special("[STREAMING_WORD]")
-    quick = stream_tokens(tekken, [("hello", 1.0), ("it's", 1.05)], 6, 40)
-    slow = stream_tokens(tekken, [("hello", 1.0), ("it's", 2.0)], 6, 40)
-    assert (quick == boundary).sum() == 1
-    assert (slow == boundary).sum() == 2
-    assert tekken.decode(quick.tolist()) == tekken.decode(slow.tolist()) == " hello it's"
-
-
-def test_what_the_trainer_calls_right_is_what_the_listener_reads(tekken: Tekken) -> None:
-    """The target tokens, spoken by a perfect model, become the words at the times they ended."""
-    from asr.stream import Listener
-    from asr.words import Decision
-
-    words = [("hello", 0.50), ("it's", 0.95), ("help", 1.02), ("yellow", 2.4)]
-    delay = 6
-    row = stream_tokens(tekken, words, delay, 50)
-    listener = Listener(tekken, StreamingIds.of(tekken), delay, left=LEFT_PAD_TOKENS)
-    listener.feed(np.zeros(50 * 1280, np.float32))
-    assert listener.ready_tokens() >= 49
-    for position in range(LEFT_PAD_TOKENS - 1, len(row) - 1):
-        if position >= LEFT_PAD_TOKENS:
-            assert listener.input_token == row[position]
-        listener.decide(Decision(int(row[position + 1]), 1.0, 0.0))
-    heard = listener.hypothesis(final=True).words
-    assert [word.text for word in heard] == [word for word, _ in words]
-    for word, (_, end_s) in zip(heard, words, strict=True):
-        assert abs(word.end_samples / 16_000 - end_s) <= 0.33
 
 
 @pytest.mark.parametrize("name", ["nano.yaml", "gpu.yaml"])
@@ -129,53 +45,6 @@ def test_every_stage_of_a_recipe_takes_a_step(name: str, tmp_path: Path) -> None
     assert all(torch.isfinite(weight).all() for weight in run.ears.parameters())
 
 
-def test_powers_add_in_the_spectrogram() -> None:
-    """What adding noise there stands on: the level is the one that adding waveforms gives."""
-    chance = np.random.default_rng(0)
-    log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
-    a = chance.standard_normal(32_000).astype(np.float32) * 0.05
-    b = chance.standard_normal(32_000).astype(np.float32) * 0.1
-    mel = [log_mel.clip(torch.from_numpy(x)[None]) for x in (a, b, a + b)]
-    power = [10 ** (4 * m - 4) for m in mel]
-    ratio = (power[0] + power[1]).mean() / power[2].mean()
-    assert 0.95 < ratio < 1.05
-
-
-def test_spoiled_spectrograms_keep_shape_floor_and_seed() -> None:
-    mel = torch.full((6, MEL_BINS, 200), -1.5)
-    mel[:, 10:40, 50:150] = 0.9
-    phones = torch.randint(0, 40, (6, 100), generator=torch.Generator().manual_seed(4))
-    one = spoil_mels(mel, phones, torch.Generator().manual_seed(3))
-    two = spoil_mels(mel, phones, torch.Generator().manual_seed(3))
-    assert torch.equal(one, two)
-    assert one.shape == mel.shape
-    assert one.min() >= -0.625
-    speech, rest = one[:, 10:40, 50:150].mean((1, 2)), one[:, 10:40, :40].mean((1, 2))
-    assert (speech > rest + 0.02).all()
-    assert (speech - rest).std() > 0.05  # some noisy, some clean
-
-
-def test_a_shorter_throat_moves_tones_up_as_the_factor_says() -> None:
-    log_mel = LogMel(MEL_BINS, OPEN_FLOOR)
-    seconds = torch.arange(16_000) / 16_000
-    low, high = (log_mel.clip(torch.sin(6.2832 * hz * seconds)[None]) for hz in (1_500, 1_650))
-    moved = _warped(low, torch.full((1, 1, 1), 1 / 1.1))
-    assert abs(int(moved[0, :, 50].argmax()) - int(high[0, :, 50].argmax())) <= 1
-    assert torch.allclose(_warped(low, torch.ones(1, 1, 1)), low, atol=1e-4)
-
-
-def test_each_phone_of_a_speaker_has_one_curve_and_silence_has_none() -> None:
-    phones = torch.tensor([[0] * 9 + [7] * 9 + [30] * 9 + [7] * 9 + [UNKNOWN_PHONE] * 9] * 2)
-    curve = _by_phone(phones, MEL_BINS, 0.1, torch.Generator().manual_seed(1))
-    assert curve.shape == (2, MEL_BINS, 90)
-    one, other, again = (curve[:, :, middle] for middle in (27, 45, 63))
-    assert torch.allclose(one, again)
-    assert not torch.allclose(one, other, atol=0.01)
-    assert not torch.allclose(one[0], one[1], atol=0.01)
-    assert not curve[:, :, :14].any()
-    assert not curve[:, :, -14:].any()
-
-
 def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:
     small = RECIPE.encoder.model_copy(update={"n_layers": 1})
     recipe = RECIPE.model_copy(update={"pieces": 270, "encoder": small})
@@ -187,84 +56,6 @@ def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:
     shares = {tmp_path / "old": 0.25, tmp_path / "new": 0.75}
     for name, weight in average(recipe.params(), shares).state_dict().items():
         assert torch.allclose(weight, 0.25 * ends[0][name] + 0.75 * ends[1][name], atol=1e-6)
-
-
-def test_pocketsphinx_knows_the_words_that_the_personas_hope_to_hear() -> None:
-    dictionary = Path(__file__).parents[2] / "asr/sphinx/conversation.dict"
-    known = {line.split()[0].split("(")[0] for line in dictionary.read_text().splitlines()}
-    scripts = [small_talk(), *(persona.script for persona in list_personas())]
-    hoped = {
-        word
-        for script in scripts
-        for rule in all_rules(script.rules)
-        for text in rule.hear
-        for word in spoken(PLACEHOLDER.sub("", text))
-    }
-    assert len(hoped) > 300
-    assert hoped <= known
-
-
-def model() -> BackoffModel:
-    lm = BackoffModel({"a": 0.4, "b": 0.3, "c": 0.2, "</s>": 0.1})
-    lm.add(("<s>",), "a", 0.8)
-    lm.add(("a",), "b", 0.7)
-    lm.close(2)
-    lm.add(("a", "b"), "c", 0.6)
-    lm.close(3)
-    return lm
-
-
-def test_probabilities_sum_to_one_after_backing_off() -> None:
-    lm = model()
-    for history in ((), ("a",), ("b",), ("<s>",), ("a", "b"), ("b", "a")):
-        total = sum(lm.p(history, word) for word in ("a", "b", "c", "</s>"))
-        assert total == pytest.approx(1.0), history
-
-
-def test_arpa_survives_the_way_to_pocketsphinx(tmp_path: Path) -> None:
-    import pocketsphinx
-
-    lm, path = model(), tmp_path / "small.arpa"
-    lm.write(path)
-    again = BackoffModel.read(path)
-    theirs = pocketsphinx.NGramModel.readfile(str(path))
-    for history, word in (((), "c"), (("a",), "b"), (("a", "b"), "c"), (("a", "b"), "a")):
-        assert again.p(history, word) == pytest.approx(lm.p(history, word), rel=1e-3)
-        asked = theirs.prob([word, *reversed(history)]) * math.log(1.0001)
-        assert math.exp(asked) == pytest.approx(lm.p(history, word), rel=1e-2)
-
-
-def test_sampled_sentences_follow_the_model() -> None:
-    lm, chance = model(), random.Random(0)
-    first = Counter(sentence[0] for _ in range(2000) if (sentence := lm.sample(chance)))
-    not_empty = 1 - lm.p(("<s>",), "</s>")
-    assert first["a"] / first.total() == pytest.approx(lm.p(("<s>",), "a") / not_empty, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("heard", "wrong"), [("a b c", 0), ("a x c d", 2), ("", 3), ("a b c d", 1)]
-)
-def test_words_replaced_missing_and_invented_are_wrong(heard: str, wrong: int) -> None:
-    class Says:
-        def hear(self, pcm: np.ndarray) -> Heard:
-            return Heard(heard.split(), [0.0])
-
-    clip = Clip("trained", "a b c", np.zeros(16_000, np.float32), 1.0)
-    assert judge(Says(), [clip], "clean")["wer"] == pytest.approx(100 * wrong / 3, abs=0.05)
-
-
-def test_an_error_rate_lies_within_its_interval() -> None:
-    rate, low, high = error_rate([(0, 5), (1, 5), (0, 5), (2, 5)] * 5)
-    assert rate == pytest.approx(15.0)
-    assert low < rate < high
-
-
-def shard(folder: Path, clips: int, words: str, name: str = "1") -> None:
-    folder.mkdir(exist_ok=True)
-    chance = np.random.default_rng(0)
-    mels = chance.uniform(-1, 1, (clips, MEL_BINS, MEL_FRAMES)).astype(np.float16)
-    phones = chance.integers(0, 40, (clips, PHONE_FRAMES)).astype(np.uint8)
-    np.savez(folder / f"{name}.npz", mels=mels, phones=phones, words=np.array([words] * clips))
 
 
 def test_targets_hide_the_prompt_and_delay_the_phones(tmp_path: Path, tekken: Tekken) -> None:
@@ -302,34 +93,6 @@ def test_who_speaks_after_a_silence_is_labelled_as_much_later(
         at_once.phones[0, 4 * LEFT_PAD_TOKENS + 5 : 4 * length],
     )
     assert corpus.batch([0], [4], tekken, RECIPE, seed=3).character_counts.tolist() == [5]
-
-
-def test_sentences_of_a_corpus_are_known(tmp_path: Path) -> None:
-    shard(tmp_path, 1, "hello\t1.000\nsay\t2.000\nyes\t3.000")
-    assert never_said(["say yes", "yes hello", "ye"], tmp_path) == {"yes hello", "ye"}
-
-
-def test_a_card_tells_only_figures_of_its_own_weights(tmp_path: Path) -> None:
-    nano = RECIPES.parents[1] / "asr/nano"
-    log = json.loads((nano / "log.json").read_text())
-    cell = {"wer": 4.2, "wer_low": 4.0, "wer_high": 5.0, "rtf": 0.05, "flush_ms_p50": 50.0}
-    found = Evaluation(figures={"nano": {"kal": {"clean": cell}}})
-    with pytest.raises(ParleyError, match="are not of the weights"):
-        card(nano, log, RECIPE, found, "")
-    found.weights["nano"] = sha256(nano / WEIGHTS)
-    text = card(nano, log, RECIPE, found, "")
-    assert "| kal | clean | 4.2 (4.0–5.0) |" in text
-    assert RECIPE.stages[0].name in text
-
-
-def test_what_the_test_says_training_never_says(tmp_path: Path) -> None:
-    kept = grammar_sentences(50)
-    assert all(map(held_out, kept))
-    model().write(tmp_path / "tiny.arpa")
-    talk = Talk(3, tmp_path / "tiny.arpa", CorpusOptions(caller_share=0.8, agent_share=0.2))
-    said = [talk.text() for _ in range(2_000)]
-    assert not any(map(held_out, said))
-    assert sum(len(spoken(text)) > 3 for text in said) > 1_000
 
 
 def test_one_step_of_training_lowers_the_loss_and_exports(tmp_path: Path, tekken: Tekken) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from aiortc import RTCPeerConnection
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.web.catalogue import CATALOGUE
@@ -78,6 +79,16 @@ def free_port() -> int:
 def flite_installed() -> None:
     if not shutil.which("flite"):
         pytest.skip("flite is not installed: the stand-in has no voice")
+
+
+@pytest.fixture
+async def offer() -> AsyncIterator[dict[str, str]]:
+    """What a client's createOffer() gives."""
+    pc = RTCPeerConnection()
+    pc.addTransceiver("audio")
+    await pc.setLocalDescription(await pc.createOffer())
+    yield {"sdp": pc.localDescription.sdp, "type": "offer"}
+    await pc.close()
 
 
 @pytest.fixture
