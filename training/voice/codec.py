@@ -62,6 +62,8 @@ class CodecRun:
         commitment_weight: Of the encoder's distance to its codewords (0.1 as published).
         decoder_only: Train only what comes after the codes, on codes as they will be at run time; a
             speech model trained on the codes meanwhile stays valid.
+        jitter_levels: Standard deviation by which acoustic codes are moved before the decoder hears them,
+            as a speech model moves them.
         delay_samples: How much later than it came in the waveform is asked for.
         seed: Of weights and batches.
     """
@@ -82,6 +84,7 @@ class CodecRun:
     saturation_weight: float = 0.1
     commitment_weight: float = 0.1
     decoder_only: bool = False
+    jitter_levels: float = 0.0
     delay_samples: int = 0
     seed: int = 0
 
@@ -144,6 +147,8 @@ class CodecTrainer(nn.Module):
                 self._begin_codebook(latents)
             quantised = codec.quantizer(latents)
             hidden = quantised.latent
+            if self.training and self.run.jitter_levels:
+                hidden = self._jittered(hidden)
             for block in codec.decoder_blocks:
                 hidden = block(hidden)
             channels = codec.output_proj(hidden)
@@ -176,8 +181,10 @@ class CodecTrainer(nn.Module):
         super().train(mode)
         if self.run.decoder_only:
             codec = self.codec
-            for module in (codec.input_proj, codec.encoder_blocks, codec.quantizer, self.probes):
-                module.eval().requires_grad_(False)
+            learning = (codec.decoder_blocks, codec.output_proj, codec.output_head)
+            for module in (*codec.children(), self.probes):
+                if module not in learning:
+                    module.eval().requires_grad_(False)
         return self
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -192,6 +199,13 @@ class CodecTrainer(nn.Module):
             "saturation": run.saturation_weight,
         }
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def _jittered(self, latent: Tensor) -> Tensor:
+        """[B, T, latent] with its acoustic values moved by whole levels, no further than the ends."""
+        semantic, acoustic = latent.split(self.codec.quantizer.split, dim=-1)
+        level = 2 / self.codec.quantizer.top_level
+        moved = acoustic + (torch.randn_like(acoustic) * self.run.jitter_levels).round() * level
+        return torch.cat([semantic, moved.clamp(-1, 1)], dim=-1)
 
     def _begin_codebook(self, latents: Tensor) -> None:
         codebook = self.codec.quantizer.semantic_codebook
