@@ -58,7 +58,6 @@ class VoxtralTtsEngine:
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
         self._ahead_s = ahead_s
         self._carry_on = batch.model.sizes.audio.carry_on if carry_on is None else carry_on
-        self._between = tuple(units.encode(" ")[0])  # two clauses of one text
         self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
         self._editions: dict[str, int] = {}
         self._paces: dict[str, Pace] = {}
@@ -266,8 +265,10 @@ class VoxtralTtsEngine:
         afresh = Start(speaker.row, speaker.voice, ids)
         if not self._carry_on or not said.ids or len(said.ids) + len(ids) > self._max_text:
             return afresh
-        said = Said((*said.ids, *self._between), said.codes)
-        onward = Start(speaker.row, speaker.voice, ids, said)
+        continued = self._units.onward(ids)
+        between = max(len(continued) - len(ids), 0)  # units that belong to neither clause
+        said = Said((*said.ids, *continued[:between]), said.codes)
+        onward = Start(speaker.row, speaker.voice, tuple(continued[between:]), said)
         return onward if self._batch.room_after(onward) >= speaker.clause.max_frames else afresh
 
     def _speak(self, speakers: Sequence[Speaker]) -> None:

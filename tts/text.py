@@ -34,6 +34,9 @@ class TextUnits(Protocol):
     def encode(self, text: str) -> tuple[list[int], list[Span]]:
         """Ids, and for each the span of characters it stands for."""
 
+    def onward(self, ids: Sequence[int]) -> list[int]:
+        """Ids of the same text behind another text, the space between the two included."""
+
 
 class TekkenUnits:
     """Tekken pieces as text units."""
@@ -54,6 +57,10 @@ class TekkenUnits:
             spans.append((character_at[byte], character_at[end - 1] + 1))
             byte = end
         return ids, spans
+
+    def onward(self, ids: Sequence[int]) -> list[int]:
+        """Encoded anew: Tekken has one piece for a space and the word behind it."""
+        return self._tekken.encode(f" {self._tekken.decode(ids)}")
 
 
 @dataclass(frozen=True, slots=True)

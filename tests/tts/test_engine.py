@@ -285,7 +285,8 @@ async def test_what_is_said_in_one_breath_is_one_text(
     first, second = starts
     tekken = Tekken.load(checkpoint / "tekken.json")
     assert tekken.decode(first.ids) == "Hello there."
-    assert tekken.decode([*second.said.ids, *second.ids]) == "Hello there. How are you?"
+    # " How" is other pieces than " " and "How", which no text ever holds.
+    assert [*second.said.ids, *second.ids] == tekken.encode("Hello there. How are you?")
 
 
 def test_a_voice_that_cannot_be_prepared_leaves_no_thread(tmp_path: Path) -> None:
