@@ -20,10 +20,10 @@ from tts.speakable import Spoken, speakable
 Span = tuple[int, int]
 _BREAKS = tuple(
     re.compile(rf"(?:{mark})['\")\]”’]*$")
-    for mark in (r"[!?…。！？؟]|(?<!\b[^\W\d])\.", r"[,;:—]")  # "John F." ends nothing
+    for mark in (r"[!?…。！？؟।॥]|(?<!\b[^\W\d])\.", r"[,;:—،؛]")  # "John F." ends nothing
 )
 """How a word ends after which text is best cut, and second best."""
-_CLOSED = ".!?…,;:—。！？؟"
+_CLOSED = ".!?…,;:—。！？؟।॥،؛"
 _LONGEST_WORD_CHARS = 40
 """Longer runs without a space are cut: no voice says them in one breath."""
 
