@@ -139,7 +139,9 @@ class Deployment(StrictModel):
         Raises:
             ConfigError: Nobody is to answer it.
         """
-        route = self.numbers.get(_plain(number)) or self.numbers.get("*")
+        called = _plain(number)
+        spellings = called, f"+{called}", "*"  # some networks leave out the +
+        route = next(filter(None, map(self.numbers.get, spellings)), None)
         if route is None:
             raise ConfigError(
                 f"No route for the number {number}.", "Add it under `numbers`, or `*`."

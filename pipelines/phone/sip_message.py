@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from urllib.parse import unquote
 
 _COMPACT = {
     "c": "content-type",
@@ -93,9 +94,9 @@ def parse(datagram: bytes) -> SipMessage | None:
 
 
 def user_of(address: str) -> str:
-    """The user part of a SIP address: `"Ann" <sip:+4930@host>;tag=1` → `+4930`."""
-    found = re.search(r"sips?:([^@;>]+)@", address)
-    return found[1] if found else ""
+    """The user or number of an address, bare: `<sip:%2B4930;npdi@host>` and `tel:+4930` → `+4930`."""
+    found = re.search(r"\bsips?:([^@;:>\s]+)[^@>\s]*@|\btel:([^;>\s]+)", address)
+    return unquote(found[1] or found[2]) if found else ""
 
 
 @dataclass(frozen=True, slots=True)

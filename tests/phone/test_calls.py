@@ -344,7 +344,7 @@ STARTS = {
         "stream_id": "S1",
         "start": {"to": "+1555", "media_format": {"encoding": "PCMU"}},
     },
-    "plivo": {"event": "start", "start": {"streamId": "P1", "to": "+1555"}},
+    "plivo": {"event": "start", "start": {"streamId": "P1", "callId": "C1"}},
 }
 
 
@@ -352,7 +352,8 @@ STARTS = {
 async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, question, carrier):
     socket = FakeSocket(STARTS[carrier])
 
-    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer))
+    told = {"plivo": "+1555"}.get(carrier, "")  # its start message does not say the number
+    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer, told))
     await until(lambda: any(m["event"] in ("media", "playAudio") for m in socket.sent))
     await asyncio.sleep(1.0)  # the greeting is being said
     socket.say(question)
@@ -375,7 +376,22 @@ async def test_keys_that_a_carrier_tells_of_are_one_message(office):
     await asyncio.wait_for(call, 5)
 
 
+async def test_a_carrier_is_answered_in_the_law_that_the_webhook_asked_for(office):
+    start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "PCMA"}}  # as in Europe
+    socket = FakeSocket(STARTS["telnyx"] | {"start": start})
+    call = asyncio.create_task(take_carrier_call("telnyx", socket, office.answer))
+    silence = base64.b64encode(g711.encode(np.zeros(160, np.float32), "PCMU")).decode()
+    await until(lambda: any(m["media"]["payload"] == silence for m in socket.sent))
+    socket.stopped = True
+    await asyncio.wait_for(call, 5)
+
+
 async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):
+    start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "G722"}}
+    with pytest.raises(ParleyError, match="G722"):
+        await take_carrier_call(
+            "telnyx", FakeSocket(STARTS["telnyx"] | {"start": start}), office.answer
+        )
     with pytest.raises(ParleyError, match="streamSid"):
         await take_carrier_call(
             "twilio", FakeSocket({"event": "start", "start": {}}), office.answer
