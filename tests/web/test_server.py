@@ -37,6 +37,7 @@ async def test_a_bug_leaves_a_mark_and_no_detail(offer: dict[str, str]) -> None:
     refusal = await visitor.post("/api/offer", json=offer)
     assert refusal.status_code == 500
     assert "secret" not in refusal.text
+    assert "default-src 'none'" in refusal.headers["content-security-policy"]
     assert 'parley_errors_total{where="server"} 1.0' in (await visitor.get("/metrics")).text
 
 
