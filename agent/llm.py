@@ -101,6 +101,7 @@ class LlmOptions:
         silence_s: Longest wait between two signs of life.
         total_s: Longest time for a whole reply.
         thought_tokens: How much a reasoning model may think before it must speak.
+        thought_s: How long it may; a caller takes silence for a broken line.
         attempts: How often one model is asked before it counts as failed.
         retry_after_s: Pause before the second attempt; doubles with each further one.
         max_tokens: Longest reply, thoughts included; a spoken reply is short.
@@ -111,6 +112,7 @@ class LlmOptions:
     silence_s: float = 6.0
     total_s: float = 60.0
     thought_tokens: int = 800
+    thought_s: float = 10.0
     attempts: int = 2
     retry_after_s: float = 0.25
     max_tokens: int = 2_000

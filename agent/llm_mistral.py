@@ -32,6 +32,8 @@ _HURRY = {
     "role": "system",
     "content": "Answer at once in one or two short spoken sentences, without reasoning first.",
 }
+# How Ollama, vLLM and llama.cpp refuse a request because it offers tools.
+_REFUSALS_OF_TOOLS = ("support tool", "auto-tool-choice", "tools param")
 _KEPT_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "prefix")
 
 
@@ -57,6 +59,7 @@ class ChatCompletionsModel:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._secret = api_key
         self._options = options or LlmOptions()
+        self._takes_tools = True  # until the server says otherwise
         host = urlsplit(self._url).hostname or ""
         self._http = httpx.AsyncClient(
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
@@ -90,7 +93,8 @@ class ChatCompletionsModel:
         Raises:
             LlmError: It cannot answer.
         """
-        patient = replace(self._options, first_token_s=patience_s, total_s=patience_s, max_tokens=1)
+        limits = LlmOptions(first_token_s=patience_s, thought_s=patience_s, total_s=patience_s)
+        patient = replace(limits, max_tokens=1, temperature=self._options.temperature)
         system = {"role": "system", "content": instructions}
         hello = [system, {"role": "user", "content": "Hi"}]
         async with aclosing(self._attempt(hello, (), patient)) as pieces:
@@ -128,8 +132,9 @@ class ChatCompletionsModel:
     ) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         refusal: LlmError | None = None
-        reader = ReplyReader(self.name, options.thought_tokens)
-        deadline = loop.time() + options.total_s
+        reader = ReplyReader(self.name, options.thought_tokens, options.thought_s)
+        begun = loop.time()
+        deadline = begun + options.total_s
         patience_s = options.first_token_s
         try:
             async with asyncio.timeout(patience_s):
@@ -143,6 +148,7 @@ class ChatCompletionsModel:
                     patience_s = options.silence_s
                     for piece in reader.read(event["data"]):
                         yield piece
+                    reader.limit_thought(loop.time() - begun)
         except TimeoutError as error:
             waited = "took too long" if loop.time() >= deadline else "fell silent"
             raise LlmError(
@@ -166,24 +172,36 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        optional: dict[str, Any] = {
-            "tools": list(tools) or None,
-            "temperature": options.temperature,
-        }
+        offered = list(tools) if self._takes_tools else []
+        optional: dict[str, Any] = {"tools": offered or None, "temperature": options.temperature}
         given = {key: value for key, value in optional.items() if value is not None}
-        stream = await self._sdk.chat.stream_async(
-            model=self._model,
-            messages=cast(Any, messages),
-            max_tokens=options.max_tokens,
-            timeout_ms=int(options.total_s * 1000),
-            **given,  # the SDK would send None as null, which some servers refuse
-        )
+        try:
+            stream = await self._sdk.chat.stream_async(
+                model=self._model,
+                messages=cast(Any, messages),
+                max_tokens=options.max_tokens,
+                timeout_ms=int(options.total_s * 1000),
+                **given,  # the SDK would send None as null, which some servers refuse
+            )
+        except MistralError as error:
+            said = self._said(error)
+            if not offered or not any(words in said for words in _REFUSALS_OF_TOOLS):
+                raise
+            self._takes_tools = False
+            logger.warning(
+                "{} at {} is used without tools, for it refuses them: {}.",
+                *(self.name, self.where, said),
+            )
+            return await self._request(messages, (), options)
         return EventStreamAsync(stream.response, json.loads, client_ref=self._sdk)
 
+    def _said(self, error: MistralError) -> str:
+        """The server's own words about a refusal, without the key."""
+        said = _server_message(error.body)
+        return said.replace(self._secret, "…") if self._secret else said
+
     def _refusal(self, error: MistralError) -> LlmError:
-        status, said = error.status_code, _server_message(error.body)
-        if self._secret:
-            said = said.replace(self._secret, "…")
+        status, said = error.status_code, self._said(error)
         cause = f"{self.name} at {self.where} refused with status {status}{said and f': {said}'}."
         cure, transient = "", status in (408, 409, 429) or status >= 500
         if status in (401, 403):

@@ -117,6 +117,34 @@ async def test_thinking_without_end_is_cut_and_asked_again_to_hurry(chat_server,
     assert "without reasoning" in chat_server.requests[1]["messages"][-1]["content"]
 
 
+async def test_a_slow_thinker_does_not_keep_the_caller_in_silence(chat_server, chat_event):
+    slow = [step for _ in range(400) for step in (chat_event({"reasoning": "hmm "}), 0.02)]
+    chat_server.replies = [slow]
+    chat_server.say("Forty two.")
+    options = LlmOptions(thought_s=0.1)
+    assert spoken(await collect(chat_server, options=options)) == "Forty two."
+    assert "without reasoning" in chat_server.requests[1]["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "registry.ollama.ai/library/gemma3:4b does not support tools"),
+        (400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'),
+        (500, "tools param requires --jinja flag"),
+    ],
+)
+async def test_a_model_that_takes_no_tools_answers_without_them(chat_server, status, message):
+    chat_server.replies = [[status, {"error": {"message": message}}]]
+    chat_server.say("Here I am.")
+    model = ChatCompletionsModel("tiny", url=chat_server.url, options=LlmOptions(attempts=1))
+    for _ in range(2):
+        assert spoken([piece async for piece in model.reply(HELLO, [TOOL])]) == "Here I am."
+    await model.close()
+    offered = ["tools" in request for request in chat_server.requests]
+    assert offered == [True, False, False]  # and is not asked in vain in every turn
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_passing_failure_is_tried_again(chat_server, status):
     chat_server.replies = [[status, {"message": "not now"}]]
