@@ -179,8 +179,8 @@ class SphinxEngine:
             )
         if self._closed:
             raise RemoteError("The pocketsphinx engine is closed.", "Open another.")
-        if self.refusal:
-            raise EngineFull(self.refusal)
+        if refusal := self.refusal:
+            raise EngineFull(refusal)
         self._starting += 1
         try:
             worker = self._living() or await self._start()

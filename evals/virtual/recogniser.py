@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.activity import SAMPLES_PER_MS
 from agent.evidence import Heard
 from asr.interface import Hypothesis, Word
 from evals.virtual.speech import Utterance, spoken
@@ -14,7 +15,6 @@ from evals.virtual.speech import Utterance, spoken
 if TYPE_CHECKING:
     from evals.virtual.world import Engines
 
-_SPM = 16
 _MISHEARD = ("the", "and", "it", "for", "okay", "that")
 
 
@@ -33,7 +33,7 @@ class Recogniser:
     def tick(self, now: int, said: list[tuple[int, Utterance]]) -> Heard | None:
         """What is newly understood."""
         self._listen(said)
-        tries = self._engines.tries_ms * _SPM
+        tries = self._engines.tries_ms * SAMPLES_PER_MS
         words = tuple(
             w if due + tries <= now else replace(w, text=_MISHEARD[len(w.text) % len(_MISHEARD)])
             for due, w in self._words
@@ -87,7 +87,7 @@ class Recogniser:
         return overlap > 0 and echo in self._echo[1]
 
     def _due(self, word: Word) -> int:
-        return word.end_samples + self._rng.randint(*self._engines.word_latency_ms) * _SPM
+        return word.end_samples + self._rng.randint(*self._engines.word_latency_ms) * SAMPLES_PER_MS
 
     def _as_heard(self, word: Word) -> Word | None:
         text = word.text if self._engines.punctuation else re.sub(r"[.,?!…]", "", word.text).lower()

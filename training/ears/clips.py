@@ -164,7 +164,7 @@ def _clip(family: str, text: str, pcm: np.ndarray) -> TestClip:
     loud = np.flatnonzero(np.abs(pcm) > 0.02 * np.abs(pcm).max())
     pcm = 0.4 * pcm[: loud[-1] + 800] / np.abs(pcm).max()
     padded = np.concatenate([silence, pcm, silence]).astype(np.float32)
-    said_s = (_SILENCE_SAMPLES + loud[-1]) / 16_000
+    said_s = (_SILENCE_SAMPLES + loud[-1]) / SAMPLE_RATE_HZ
     return TestClip(family, " ".join(spoken(text)), padded, said_s)
 
 

@@ -39,9 +39,9 @@ from training.ears.recipe import EarsRecipe, Stage
 from training.ears.tokens import learn_pieces, write_tekken
 from training.ears.workers import Workers, together
 from training.learner import Learner, best_device, work_s
+from training.optimise import Rates, optimisers
 from training.speech.utterance import PHONES
 from training.text.conversation import spoken
-from training.voice.optimise import Rates, optimisers
 
 _SAVE_EVERY_S = 60.0
 _MEASURE_EVERY_S = 150.0

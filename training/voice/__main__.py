@@ -40,6 +40,8 @@ from tts.phonemes import Phonemes
 
 _HERE = Path(__file__).parent
 Work = Annotated[Path, typer.Option(help="Where everything is kept.")]
+Config = Annotated[Path, typer.Option(help="Sizes and runs.", exists=True, dir_okay=False)]
+Checkpoint = Annotated[Path, typer.Argument(help="Folder of the checkpoint.")]
 Threads = Annotated[int, typer.Option(help="Processor threads to train with.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget instead of the config's core minutes.")]
 Weights = Annotated[Path | None, typer.Option(help="Begin with the weights of this state.pt.")]
@@ -60,7 +62,7 @@ def corpus(
     utterances: Annotated[
         int, typer.Option(help="In whole shards of 250.")
     ] = CorpusOptions().utterances,
-    processes: int = 2,
+    processes: Annotated[int, typer.Option(help="That speak at a time.")] = 2,
 ) -> None:
     """Speak the training and validation corpora with flite."""
     build(work / "train", CorpusOptions(utterances=utterances), processes)
@@ -80,7 +82,7 @@ def front_end(work: Work = BUILD) -> None:
 @app.command()
 def codec(
     work: Work = BUILD,
-    config: Path = _HERE / "codec.yaml",
+    config: Config = _HERE / "codec.yaml",
     start_from: Weights = None,
     minutes: Minutes = None,
     threads: Threads = 1,
@@ -99,7 +101,7 @@ def codec(
 
 
 @app.command()
-def unpack(folder: Path, work: Work = BUILD) -> None:
+def unpack(folder: Checkpoint, work: Work = BUILD) -> None:
     """Take the codec, the front end and the speech model (`before/state.pt`) out of FOLDER."""
     unpack_checkpoint(folder, work)
 
@@ -112,14 +114,14 @@ def encode(work: Work = BUILD, threads: Threads = 1) -> None:
     units = Phonemes.load(work / "front-end")
     for name in ("train", "unseen"):
         part = work / f"{name}.part.npz"
-        save(part, encode_corpus(trained, work / name, units))
+        save(part, encode_corpus(trained, work / name, units), trained)
         part.replace(work / f"{name}.npz")
 
 
 @app.command()
 def speech(
     work: Work = BUILD,
-    config: Path = _HERE / "speech.yaml",
+    config: Config = _HERE / "speech.yaml",
     start_from: Weights = None,
     minutes: Minutes = None,
     threads: Threads = 1,
@@ -128,7 +130,7 @@ def speech(
     torch.set_num_threads(threads)
     trained, codec_args = load_codec(work / "codec" / "state.pt")
     params, run = speech_training.read_config(config, codec_args)
-    examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
+    examples, unseen = (load(work / f"{name}.npz", trained) for name in ("train", "unseen"))
     references = {i: reference(trained, voice).numpy() for i, voice in enumerate(SHIPPED)}
     speech_training.train(
         work / "speech",
@@ -144,7 +146,7 @@ def speech(
 @app.command()
 def decoder(
     work: Work = BUILD,
-    config: Path = _HERE / "codec.yaml",
+    config: Config = _HERE / "codec.yaml",
     minutes: Minutes = None,
     threads: Threads = 1,
 ) -> None:
@@ -164,9 +166,9 @@ def decoder(
 
 @app.command()
 def export(
-    folder: Path,
+    folder: Checkpoint,
     work: Work = BUILD,
-    config: Path = _HERE / "speech.yaml",
+    config: Config = _HERE / "speech.yaml",
     mean_with: Annotated[
         list[Path] | None, typer.Option(help="Another state.pt to take the mean of weights with.")
     ] = None,
@@ -181,7 +183,11 @@ def export(
 
 
 @app.command()
-def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
+def evaluate(
+    folder: Checkpoint,
+    per_voice: Annotated[int, typer.Option(help="Sentences of each voice.")] = 8,
+    ends: Annotated[int, typer.Option(help="More sentences, only to see that they end.")] = 200,
+) -> None:
     """Measure the checkpoint in FOLDER and leave `evaluation.json` there."""
     report = asyncio.run(evaluate_checkpoint(folder, per_voice=per_voice, ends=ends))
     text = json.dumps(report, indent=1)
@@ -191,10 +197,10 @@ def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
 
 @app.command()
 def card(
-    folder: Path,
+    folder: Checkpoint,
     work: Work = BUILD,
-    flite: str = "2.2",
-    notes: str = "",
+    flite: Annotated[str, typer.Option(help="Version of the teacher.")] = "2.2",
+    notes: Annotated[str, typer.Option(help="What the logs cannot know.")] = "",
     before: Annotated[
         Path | None, typer.Option(help="evaluation.json of the one replaced.")
     ] = None,
