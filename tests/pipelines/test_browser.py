@@ -232,6 +232,12 @@ async def test_loss_is_told_while_it_lasts_and_no_longer(desk, until):
         await until(lambda: events(caller, "network")[-1]["loss_percent"] == 0)
 
 
+async def test_a_lost_message_is_sent_again_within_a_second(desk, until):
+    async with desk.caller():
+        peer = desk.calls._calls[desk.pc_id].peer
+        await until(lambda: peer._pc.sctp._rto < 1.0)
+
+
 async def test_a_browser_that_lost_its_connection_comes_back_to_its_conversation(desk):
     async with desk.caller() as caller:
         await greeted(caller)
