@@ -136,3 +136,15 @@ def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(
     expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
     expect(page.locator('[data-turn="0"] .reply')).to_contain_text(GREETING)
     expect(page.locator('[data-turn="1"]')).to_have_count(0)
+
+
+def test_a_line_on_which_nothing_comes_is_not_shown_as_good(
+    losable: tuple[Page, StandInCalls],
+) -> None:
+    page, _ = losable
+    network = page.locator("#network")
+    expect(network).to_have_attribute("data-bars", "4")
+    page.evaluate(
+        "async () => { const last = await pcs[0].getStats(); pcs[0].getStats = async () => last; }"
+    )
+    expect(network).to_have_attribute("data-bars", "1")
