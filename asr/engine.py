@@ -147,6 +147,11 @@ class VoxtralRealtimeEngine:
         """Why `open` would refuse one more caller at this moment; empty when it would not."""
         return self._stepper.why_stopped or self._why_full()
 
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+        return self._stepper.why_stopped
+
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
     ) -> VoxtralRealtimeStream:

@@ -106,6 +106,10 @@ class AsrEngine(Protocol):
     def refusal(self) -> str:
         """Why `open` would refuse one more caller at this moment, as far as is known here; else ""."""
 
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> AsrStream:
         """Open a stream for one caller.
 

@@ -131,6 +131,8 @@ class SphinxEngine:
         max_streams: Callers at once; by default three per CPU core.
     """
 
+    failure = ""  # a process that ends takes one caller with it
+
     def __init__(self, *, lm: LanguageModel = "ours", max_streams: int | None = None) -> None:
         self._options = ListenerOptions(lm=lm)
         self._max_streams = max_streams or _CALLERS_PER_CORE * (os.cpu_count() or 1)

@@ -173,8 +173,15 @@ class VoxtralTtsEngine:
         """Why `open` would refuse one more speaker at this moment; empty when it would not."""
         return self._stepper.why_stopped or self._why_full()
 
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+        return self._stepper.why_stopped
+
     async def metrics(self) -> TtsMetrics:
-        """How the engine is doing."""
+        """How the engine is doing, or was doing when it stopped."""
+        if self._stepper.why_stopped:
+            return self._measure()
         return await self._stepper.call(self._measure)
 
     async def close(self) -> None:
@@ -292,9 +299,9 @@ class VoxtralTtsEngine:
 
     def _on_failure(self, error: Exception) -> None:
         failure = ParleyError(f"The voice has failed: {error!r}.", "Restart Parley.")
-        for speaker in self._speakers:
+        speakers, self._speakers = self._speakers, []
+        for speaker in speakers:
             speaker.finish(failure)
-        self._speakers = []
 
 
 def _rows(model: TtsModel, max_tokens: int, max_streams: int | None) -> int:

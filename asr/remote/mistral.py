@@ -27,7 +27,7 @@ _IDLE_CODE = 3804
 class MistralAsrEngine:
     """See `asr.interface.AsrEngine`. The caller's audio leaves this machine."""
 
-    refusal = ""  # that is the server's to say
+    refusal = failure = ""  # that is the server's to say
 
     def __init__(
         self,

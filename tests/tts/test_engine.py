@@ -270,6 +270,8 @@ async def test_a_failing_model_tells_its_callers(engine: VoxtralTtsEngine) -> No
     with pytest.raises(ParleyError, match="out of memory"):
         await collect(stream)
     assert "out of memory" in engine.refusal
+    assert engine.failure == engine.refusal
+    assert (await engine.metrics()).speakers == 0  # monitoring goes on
     with pytest.raises(ParleyError):
         await engine.open()
 

@@ -50,6 +50,17 @@ async def test_readiness_is_whether_one_more_call_would_be_served() -> None:
         assert refusal.json()["error"] == "All 0 lines are busy."
 
 
+async def test_health_is_lost_when_only_a_restart_helps() -> None:
+    calls = Switchboard()
+    visitor = client(calls)
+    assert (await visitor.get("/healthz")).status_code == 200
+    calls.failure = "The voice has stopped."
+    answer = await visitor.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "The voice has stopped.", "cure": "Restart Parley."}
+    assert (await visitor.head("/healthz")).status_code == 503
+
+
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])
 async def test_a_monitor_asks_for_the_head_alone(path: str) -> None:
     visitor = client(Switchboard())
