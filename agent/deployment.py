@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from agent.llm_choice import check_llm
-from agent.persona import Language, Persona, list_personas, load_persona, refuse_namesakes
+from agent.persona import Persona, list_personas, load_persona, refuse_namesakes
 from common.errors import ConfigError, ParleyError
+from common.language import Language
 from common.yamlfile import StrictModel, Unusable, load_yaml
 
 
