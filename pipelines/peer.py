@@ -38,7 +38,7 @@ _MOST_QUEUED = 200
 _LONGEST_MESSAGE = 64_000
 _MOST_MESSAGES_PER_S = 100
 _CONNECT_S = 30.0
-_GONE_S = 10.0
+_GONE_S = 20.0  # browsers notice a dead line within ten, and a page tries again for as long
 
 # One lost message holds up all that follow: aiortc would send it again after three seconds at first,
 # later after one. These are RFC 9260's first guess, and the least that Chromium waits for.
