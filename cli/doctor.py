@@ -251,7 +251,8 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
     room = " and ".join(f"{count} {what}" for count, what in counts if count)
     says = (
         f"{voice.name} → {hearing.name}: opened in {opened_s:.1f} s, "
-        f"first sound after {first_s * 1000:.0f} ms, spoke {length_s:.1f} s in {spoke_s:.1f} s, heard {heard!r} in {listened_s:.1f} s."
+        f"first sound after {first_s * 1000:.0f} ms, spoke {length_s:.1f} s in {spoke_s:.1f} s, "
+        f"heard {heard!r} in {listened_s:.1f} s."
     )
     if room:
         says += f" Room for {room} at once."
