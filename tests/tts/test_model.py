@@ -99,6 +99,21 @@ def test_a_missing_number_is_named() -> None:
         TtsConfig.from_params(params)
 
 
+def test_null_is_as_if_left_out() -> None:
+    params = toy()
+    multimodal = params["multimodal"]
+    multimodal["audio_model_args"]["acoustic_transformer_args"]["n_decoding_steps"] = None
+    multimodal["audio_model_args"]["alignment_heads"] = None
+    multimodal["audio_tokenizer_args"] |= {"voice": None, "encoder_convs_strides_str": None}
+    assert TtsConfig.from_params(params).acoustic.n_decoding_steps == 7
+    del params["dim"]
+    params["multimodal"]["audio_tokenizer_args"]["semantic_dim"] = None
+    with pytest.raises(CheckpointError, match="lacks dim"):
+        TtsConfig.from_params(params)
+    with pytest.raises(CheckpointError, match="semantic_dim"):
+        TtsConfig.from_params(params | {"dim": 32})
+
+
 def test_prompt_layout() -> None:
     config = TtsConfig.from_params(PUBLISHED)
     text = [42572, 1395, 1261, 15568, 5970, 1033]
