@@ -90,7 +90,6 @@ class AsrInfo:
     name: str
     where: str
     delay_ms: int
-    languages: tuple[str, ...] = ("en",)
     limits: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 

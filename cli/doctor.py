@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SENTENCE = "What time do you open tomorrow morning?"
 _FREE_BYTES = 1_000_000_000
 _CHECK_S = 60.0
+_MODELS_S = 600.0
+"""Of large checkpoints on a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +112,16 @@ async def _findings(
     yield check_disk(Path.cwd())
     yield check_personas()
     doing("Opening the models …")
-    yield await _in_time("models", check_engines(asr, tts))
+    yield await _in_time("models", check_engines(asr, tts), _MODELS_S)
     doing("Asking the brain …")
     yield await _in_time("brain", check_llm(llm))
 
 
-async def _in_time(name: str, check: Awaitable[Finding]) -> Finding:
+async def _in_time(name: str, check: Awaitable[Finding], limit_s: float = _CHECK_S) -> Finding:
     try:
-        return await asyncio.wait_for(check, _CHECK_S)
+        return await asyncio.wait_for(check, limit_s)
     except TimeoutError:
-        return Finding(name, "bad", f"No result within {_CHECK_S:.0f} s.", "See its own log.")
+        return Finding(name, "bad", f"No result within {limit_s:.0f} s.", "See its own log.")
     except ParleyError as error:
         return Finding(name, "bad", error.cause, error.cure)
 
@@ -241,11 +243,19 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
         await ears.close()
     listened_s = time.monotonic() - began_s
 
-    names = f"{engines.tts.info.name} → {engines.asr.info.name}"
-    says = (
-        f"{names}: opened in {opened_s:.1f} s, first sound after {first_s * 1000:.0f} ms, "
-        f"spoke {length_s:.1f} s in {spoke_s:.1f} s, heard {heard!r} in {listened_s:.1f} s."
+    voice, hearing = engines.tts.info, engines.asr.info
+    counts = (
+        (hearing.extra.get("max_streams"), "callers"),
+        (voice.extra.get("max_speakers"), "voices"),
     )
+    room = " and ".join(f"{count} {what}" for count, what in counts if count)
+    says = (
+        f"{voice.name} → {hearing.name}: opened in {opened_s:.1f} s, "
+        f"first sound after {first_s * 1000:.0f} ms, spoke {length_s:.1f} s in {spoke_s:.1f} s, "
+        f"heard {heard!r} in {listened_s:.1f} s."
+    )
+    if room:
+        says += f" Room for {room} at once."
     if not heard or not length_s:
         return Finding("models", "bad", says, "Try others: --tts espeak, --asr sphinx.")
     asked = set(_SENTENCE.lower().strip("?").split())

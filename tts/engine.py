@@ -18,7 +18,7 @@ import torch
 from loguru import logger
 
 from backbone.cache import KvCache
-from backbone.cuda import rows_that_fit
+from backbone.cuda import memory_for, rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from common.errors import EngineFull, ParleyError
 from tts.alignment import Pace
@@ -37,8 +37,9 @@ AHEAD_S = 2.0
 """Audio ahead after which a speaker sits out: what an interruption would throw away."""
 MAX_TOKENS = 2048
 MAX_ROWS = {"cpu": 8, "cuda": 32}
-MEMORY_SHARE = 0.15
-"""Of a GPU's free memory, for speakers nobody asked for: the ears come after and need far more."""
+MEMORY_SHARE = 0.1
+"""Of a GPU's free memory, for speakers nobody asked for: the ears come after, and this leaves them
+room for about as many callers."""
 
 
 class VoxtralTtsEngine:
@@ -68,6 +69,7 @@ class VoxtralTtsEngine:
 
     @classmethod
     @on_one_core
+    @memory_for("the voice")
     def load(
         cls,
         folder: str | Path,
@@ -90,7 +92,7 @@ class VoxtralTtsEngine:
 
         Raises:
             CheckpointError: The folder does not hold what it promises.
-            ParleyError: The GPU's memory has no room for the speakers.
+            ParleyError: The GPU's memory has no room for the model or the speakers.
         """
         folder = Path(folder)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -53,7 +53,7 @@ class MistralAsrEngine:
     @property
     def info(self) -> AsrInfo:
         where = self._server_url or "Mistral's API (audio leaves this machine)"
-        return AsrInfo(self._model, where, self._delay_ms, languages=("auto",))
+        return AsrInfo(self._model, where, self._delay_ms)
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
