@@ -30,7 +30,7 @@ class PhoneDoor:
 
     async def listen_sip(self, port: socket.socket, allowed: Sequence[IPv4Network]) -> None:
         """Answer SIP calls on a UDP port, which is closed with the door."""
-        self._sip = SipServer(self.answer, allowed)
+        self._sip = SipServer(self.answer, allowed, self._calls.admit)
         await self._sip.listen(port)
 
     async def take_carrier_call(self, carrier: str, socket: Socket, called: str) -> None:

@@ -70,16 +70,23 @@ class SipServer(asyncio.DatagramProtocol):
         calls: Calls under way, by Call-ID.
     """
 
-    def __init__(self, answer: Answer, allowed: Sequence[IPv4Network] = ()):
+    def __init__(
+        self,
+        answer: Answer,
+        allowed: Sequence[IPv4Network] = (),
+        admit: Callable[[], None] = lambda: None,
+    ):
         """Create it; `listen` makes it reachable.
 
         Args:
             answer: Given the called number, a conversation that is not started.
                 May raise EngineFull (busy) or ConfigError (nobody answers that number).
             allowed: Networks that may call; empty for any.
+            admit: Raises EngineFull when one more call would not be taken.
         """
         self._answer = answer
         self._allowed = allowed
+        self._admit = admit
         self._transport: asyncio.DatagramTransport | None = None
         self._answers: dict[str, bytes] = {}  # by transaction
         self._unacknowledged: dict[str, asyncio.Event] = {}  # refusals and answers within calls
@@ -169,6 +176,13 @@ class SipServer(asyncio.DatagramProtocol):
                 self._remember(request, self._reply(request, addr, understood if call else 481))
                 if call is not None and key:
                     call.press(key)
+            case "OPTIONS" if call is None:  # RFC 3261 11.2: as an INVITE would be answered now
+                try:
+                    self._admit()
+                except EngineFull as full:
+                    self._turn_away(request, addr, full)
+                else:
+                    self._reply(request, addr, 200)
             case "OPTIONS":
                 self._reply(request, addr, 200)
             case _:
@@ -248,10 +262,12 @@ class SipServer(asyncio.DatagramProtocol):
     def _refuse(self, request: SipMessage, addr: Address, error: ParleyError) -> bytes:
         logger.warning("a phone call was refused: {}", error)
         if isinstance(error, EngineFull):
-            return self._reply(
-                request, addr, 503, extra=[("retry-after", f"{error.retry_after_s:.0f}")]
-            )
+            return self._turn_away(request, addr, error)
         return self._reply(request, addr, 404 if isinstance(error, ConfigError) else 500)
+
+    def _turn_away(self, request: SipMessage, addr: Address, full: EngineFull) -> bytes:
+        wait = "retry-after", f"{full.retry_after_s:.0f}"
+        return self._reply(request, addr, 503, extra=[wait])
 
     def _reply(
         self,

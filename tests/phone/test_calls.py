@@ -347,6 +347,23 @@ async def test_refusals_have_their_own_status(exchange, office, refusal, status)
     assert not exchange.calls
 
 
+async def test_a_proxy_that_asks_first_is_told_whether_a_call_would_be_taken(office):
+    full = [EngineFull("full")]
+
+    def admit():
+        for refusal in full:
+            raise refusal
+
+    server = SipServer(office.answer, admit=admit)
+    await server.listen(take_port("127.0.0.1", 0))
+    async with Phone((server.host, server.port)) as phone:
+        for status in (503, 200):
+            phone._send("OPTIONS")
+            await until(lambda status=status: phone.answers and phone.answers[-1] == status)
+            full.clear()
+    await server.close()
+
+
 async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
     async with Phone((exchange.host, exchange.port), codecs="18") as phone:
         assert await phone.dial() == 488
