@@ -45,6 +45,9 @@ class ChatCompletionsModel:
         url: Address of the server, with or without `/v1`; Mistral's API by default.
         api_key: Sent as a bearer token; never logged, never part of an error.
         options: Limits on one reply.
+
+    Attributes:
+        takes_tools: False once the server has said that it gives this model no tools.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class ChatCompletionsModel:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._secret = api_key
         self._options = options or LlmOptions()
-        self._takes_tools = True  # until the server says otherwise
+        self.takes_tools = True
         host = urlsplit(self._url).hostname or ""
         self._http = httpx.AsyncClient(
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
@@ -172,7 +175,7 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        offered = list(tools) if self._takes_tools else []
+        offered = list(tools) if self.takes_tools else []
         optional: dict[str, Any] = {"tools": offered or None, "temperature": options.temperature}
         given = {key: value for key, value in optional.items() if value is not None}
         try:
@@ -187,7 +190,7 @@ class ChatCompletionsModel:
             said = self._said(error)
             if not offered or not any(words in said for words in _REFUSALS_OF_TOOLS):
                 raise
-            self._takes_tools = False
+            self.takes_tools = False
             logger.warning(
                 "{} at {} is used without tools, for it refuses them: {}.",
                 *(self.name, self.where, said),

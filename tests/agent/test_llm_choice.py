@@ -8,6 +8,7 @@ from agent.discovery import find_local_server
 from agent.llm import FallbackModel, LlmError, LlmOptions, TextDelta
 from agent.llm_choice import choose_llm
 from agent.persona import load_persona
+from cli.doctor import check_llm
 from common.errors import ParleyError, RemoteError
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -126,3 +127,11 @@ async def test_a_model_that_has_spoken_is_not_replaced(chat_server, chat_event):
     with pytest.raises(LlmError, match="broke off"):
         await text_of(model)
     await choice.close()
+
+
+async def test_the_doctor_finds_a_brain_without_tools(chat_server):
+    chat_server.replies = [[400, {"error": {"message": "gemma3:4b does not support tools"}}]]
+    chat_server.say("Hello!")
+    found = await check_llm(chat_server.url)
+    assert (found.state, "Hello!" in found.says) == ("poor", True)
+    assert (await check_llm("script")).state == "good"
