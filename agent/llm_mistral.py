@@ -22,7 +22,7 @@ from mistralai.client import Mistral
 from mistralai.client.errors import MistralError, NoResponseError
 from mistralai.client.utils.eventstreaming import EventStreamAsync
 
-from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema
+from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema, unreachable
 from agent.llm_events import ReplyReader, ThoughtTooLong
 
 MISTRAL_URL = "https://api.mistral.ai"
@@ -160,10 +160,9 @@ class ChatCompletionsModel:
                 transient=True,
             ) from error
         except (httpx.HTTPError, NoResponseError, UnicodeDecodeError) as error:
+            why, cure = unreachable(error)
             raise LlmError(
-                f"{self.name} at {self.where} broke off ({type(error).__name__}).",
-                "Is the server running and reachable?",
-                transient=True,
+                f"{self.name} at {self.where} broke off ({why}).", cure, transient=True
             ) from error
         except MistralError as error:
             refusal = self._refusal(error)  # raised outside: the SDK's error quotes too much

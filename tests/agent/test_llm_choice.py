@@ -60,6 +60,22 @@ async def test_a_key_means_mistral():
     await choice.close()
 
 
+async def test_a_key_is_sent_without_the_end_of_its_line_and_refused_in_words(chat_server):
+    chat_server.say("Hello.")
+    spec = f"{chat_server.url}#tiny"
+    choice = await choose_llm(spec, environ={"PARLEY_LLM_API_KEY": "abc\n"})
+    await text_of(choice.open(load_persona("parley")))
+    await choice.close()
+    assert chat_server.headers[-1]["Authorization"] == "Bearer abc"
+    with pytest.raises(ParleyError, match="PARLEY_LLM_API_KEY holds"):
+        await choose_llm(spec, environ={"PARLEY_LLM_API_KEY": "schlüssel"})
+
+
+async def test_a_server_without_tls_is_told_apart(chat_server):
+    with pytest.raises(RemoteError, match="SSL"):
+        await choose_llm(chat_server.url.replace("http", "https"), environ={})
+
+
 async def test_an_address_takes_its_first_model_or_the_one_named(chat_server):
     chat_server.models = ["first", "second"]
     for spec, name in ((f"{chat_server.url}/v1", "first"), (f"{chat_server.url}#second", "second")):
