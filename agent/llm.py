@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx
 from loguru import logger
 
 from common.errors import RemoteError
@@ -90,6 +91,15 @@ class LlmError(RemoteError):
     def __init__(self, cause: str, cure: str = "", *, transient: bool = False):
         super().__init__(cause, cure)
         self.transient = transient
+
+
+def unreachable(error: Exception) -> tuple[str, str]:
+    """Why a server could not be talked to, in a few words without secrets, and the cure."""
+    if not isinstance(error, httpx.ConnectError):
+        return type(error).__name__, "Is the server running and reachable?"
+    if "CERTIFICATE" in str(error):
+        return str(error), "Name a file with its certificate in SSL_CERT_FILE."
+    return str(error), "Is the server running, and is the address right?"
 
 
 @dataclass(frozen=True)

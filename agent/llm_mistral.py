@@ -22,7 +22,7 @@ from mistralai.client import Mistral
 from mistralai.client.errors import MistralError, NoResponseError
 from mistralai.client.utils.eventstreaming import EventStreamAsync
 
-from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema
+from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema, unreachable
 from agent.llm_events import ReplyReader, ThoughtTooLong
 
 MISTRAL_URL = "https://api.mistral.ai"
@@ -45,6 +45,9 @@ class ChatCompletionsModel:
         url: Address of the server, with or without `/v1`; Mistral's API by default.
         api_key: Sent as a bearer token; never logged, never part of an error.
         options: Limits on one reply.
+
+    Attributes:
+        takes_tools: False once the server has said that it gives this model no tools.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class ChatCompletionsModel:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._secret = api_key
         self._options = options or LlmOptions()
-        self._takes_tools = True  # until the server says otherwise
+        self.takes_tools = True
         host = urlsplit(self._url).hostname or ""
         self._http = httpx.AsyncClient(
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
@@ -157,10 +160,9 @@ class ChatCompletionsModel:
                 transient=True,
             ) from error
         except (httpx.HTTPError, NoResponseError, UnicodeDecodeError) as error:
+            why, cure = unreachable(error)
             raise LlmError(
-                f"{self.name} at {self.where} broke off ({type(error).__name__}).",
-                "Is the server running and reachable?",
-                transient=True,
+                f"{self.name} at {self.where} broke off ({why}).", cure, transient=True
             ) from error
         except MistralError as error:
             refusal = self._refusal(error)  # raised outside: the SDK's error quotes too much
@@ -172,7 +174,7 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        offered = list(tools) if self._takes_tools else []
+        offered = list(tools) if self.takes_tools else []
         optional: dict[str, Any] = {"tools": offered or None, "temperature": options.temperature}
         given = {key: value for key, value in optional.items() if value is not None}
         try:
@@ -187,7 +189,7 @@ class ChatCompletionsModel:
             said = self._said(error)
             if not offered or not any(words in said for words in _REFUSALS_OF_TOOLS):
                 raise
-            self._takes_tools = False
+            self.takes_tools = False
             logger.warning(
                 "{} at {} is used without tools, for it refuses them: {}.",
                 *(self.name, self.where, said),

@@ -270,19 +270,24 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
 
 async def check_llm(spec: str) -> Finding:
     """Choose the brain as `serve` would, and let it answer once."""
-    from agent.llm import TextDelta
+    from agent.llm import TextDelta, ToolCall
     from agent.llm_choice import choose_llm
     from agent.persona import load_persona
+    from agent.tools import find_tool
 
     choice = await choose_llm(spec)
     try:
         model = choice.open(load_persona("parley"))
+        clock = find_tool("current_time")
+        parameters = clock.arguments.model_json_schema()
+        offered = {"name": clock.name, "description": clock.description, "parameters": parameters}
+        tools = [{"type": "function", "function": offered}]  # calls offer some too
         began_s = time.monotonic()
         first_s, answer = 0.0, ""
-        async for piece in model.reply([{"role": "user", "content": "Hello!"}], []):
-            if isinstance(piece, TextDelta):
+        async for piece in model.reply([{"role": "user", "content": "Hello!"}], tools):
+            if isinstance(piece, TextDelta | ToolCall):
                 first_s = first_s or time.monotonic() - began_s
-                answer += piece.text
+                answer += piece.text if isinstance(piece, TextDelta) else f"({piece.name})"
     finally:
         await choice.close()
     says = f"{choice.why}; first word after {first_s * 1000:.0f} ms: {answer.strip()[:60]!r}"
@@ -292,5 +297,11 @@ async def check_llm(spec: str) -> Finding:
         return Finding(
             "brain", "good", says,
             "For free conversation set MISTRAL_API_KEY, or start Ollama, llama.cpp or vLLM here.",
+        )  # fmt: skip
+    if not all(server.takes_tools for server in choice.servers):
+        return Finding(
+            "brain", "poor", says,
+            "It takes no tools, so it can neither hang up nor look anything up: choose another model, or "
+            "start vLLM with --enable-auto-tool-choice and --tool-call-parser, llama.cpp with --jinja.",
         )  # fmt: skip
     return Finding("brain", "good", says)

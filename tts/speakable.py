@@ -42,7 +42,7 @@ _ABBREVIATIONS = {
     "excl.": "excluding", "max.": "maximum", "min.": "minimum", "fig.": "figure",
     "vol.": "volume", "p.": "page", "pp.": "pages", "nos.": "numbers", "ph.d.": "P H D",
     "sat.": "Saturday", "sun.": "Sunday", "c.": "circa", "ca.": "circa", "ch.": "chapter",
-    "op.": "opus",
+    "op.": "opus", "appt": "appointment", "appt.": "appointment", "ppl": "people",
 }  # fmt: skip
 _INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
 _TITLES = "mt. ft. lt. sgt. gen. rev. capt. col. sen. gov."
@@ -113,7 +113,7 @@ def _say(place: Place, lexicon: Mapping[str, str], english: bool) -> str:
     if abbreviation := _abbreviation(core, place):
         return f"{before}{abbreviation}{after}"
     if _INITIALS.fullmatch(core + after):
-        return " ".join(character for character in core if character != ".")
+        return " ".join(character for character in core if character != ".") + after.lstrip(".")
     if core in _KEYS:
         return f"{before}{_key(place)}{after}"
     if word in _DASHES and between_numbers(place):

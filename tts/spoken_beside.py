@@ -47,10 +47,14 @@ Pius Benedict Catherine Frederick Peter Nicholas Napoleon Alexander Mary Carlos"
 _RULERS = frozenset(_KINGS.split())
 _CURRENCY_CODES = frozenset({"EUR", "USD", "GBP", "CHF"})
 _CURRENCY_NAMES = _CURRENCY_CODES | {"€", "Euro", "Euros", "euro", "euros"}
+_BEFORE_HOURS = frozenset({"at", "from", "until", "till"})
+_AFTER_HOURS_WORDS = "this today tonight tomorrow on in to until till and or each"
+_AFTER_HOURS = frozenset({"", *_AFTER_HOURS_WORDS.split()})
+_BEFORE_ONE = frozenset({"a", "an", "one", "each", "every", "another"})
 _DESIGNATOR = re.compile(r"[A-Z]{1,3}|[A-Z]\d|\d[A-Z]")
 _HALVES_OF_DAY = frozenset({"am", "pm", "a.m", "p.m"})
 
-_PHONE_GROUP = re.compile(r"\+?\d{1,6}(?:-\d{2,4})*")
+_PHONE_GROUP = re.compile(r"\+?\d{1,8}(?:-\d{2,4})*")
 _MAX_PHONE_GROUPS = 15
 """Numbers have at most fifteen digits; longer runs are not followed to their end."""
 _CODE = re.compile(r"(?!\d{4}-\d\d-\d\d$)\d+(?:-\d+)*")
@@ -111,10 +115,12 @@ def in_context(place: Place) -> str | None:
     core, last, following = place.core, place.last, place.following
     if counted := _counted(place):
         return counted
-    if last.lower() in ("a", "an") and (amount := attributive(core)):
+    if last.lower() in _BEFORE_ONE and (amount := attributive(core)):
         return amount
     if following in _CURRENCY_NAMES and place.runs_on(place.at) and (amount := price(core)):
         return amount
+    if hour := _hour_or_price(place):
+        return hour
     if core in _CURRENCY_CODES and place.runs_on(place.at) and price(following):
         return ""  # EUR 7.50: said after the amount
     if last in _CURRENCY_CODES and place.runs_on(place.at - 1) and (amount := price(core)):
@@ -175,7 +181,18 @@ def in_street_name(place: Place) -> bool:
     """Whether a capitalised word stands before that owes its capital to no start of a sentence."""
     if place.at < 2 or not place.last[:1].isupper() or place.last in _BEFORE_SAINTS:
         return False
+    if "," in place.words[place.at - 1].after:
+        return False
     return not re.search(r"[.!?…:]", place.words[place.at - 2].after)
+
+
+def _hour_or_price(place: Place) -> str | None:
+    """At 7.30, at 22.50: whichever of the two it is, it is said alike."""
+    counted = re.fullmatch(r"\d\d?\.[0-5][05]", place.core)
+    if not counted or place.last.lower() not in _BEFORE_HOURS:
+        return None
+    ends = place.words[place.at].after or place.following in _AFTER_HOURS
+    return price(place.core) if ends else None
 
 
 def _days(place: Place) -> str | None:
@@ -203,7 +220,7 @@ def _counted(place: Place) -> str | None:
             return None
     if core in UNITS:
         before = place.words[place.at - 2].core.lower() if place.at > 1 else ""
-        return UNITS[core][0] if before in ("a", "an") else plural_of(place.last, core)
+        return UNITS[core][0] if before in _BEFORE_ONE else plural_of(place.last, core)
     unit, _, per = core.partition("/")
     name = per_name(per)
     return f"{plural_of(place.last, unit)} per {name}" if unit in UNITS and name else None

@@ -98,6 +98,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("range", rf"(?P<first>{_NUMBER})(?P<dash>[-–—])(?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
     ("quantity", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
     ("sized", rf"(?P<amount>{_NUMBER})(?P<size>k|K|M|bn)"),
+    ("ages", r"(?P<which>[A-Za-z]+)-(?P<number>\d\d)s"),
     ("hyphenated", rf"(?P<number>{_NUMBER})-(?P<unit>{_UNIT})"),
     ("ip", r"(?P<parts>\d{1,3}(?:\.\d{1,3}){3})"),
     ("version", r"v?(?P<parts>\d+(?:\.\d+){2,})"),
@@ -114,7 +115,8 @@ def number_in_words(word: str) -> str | None:
     amount, _, unit = word.rpartition("/")
     said, name, other = _one_or_two(amount), per_name(unit), _one_or_two(unit)
     if said and other and not unit.isdecimal():
-        return f"{said}, {other}"  # 180°C/350°F
+        per = amount.startswith(tuple(_CURRENCIES))
+        return f"{said} per {other}" if per else f"{said}, {other}"  # $2/1K, 180°C/350°F
     return f"{said} per {name}" if said and name else None
 
 
@@ -269,8 +271,11 @@ def _decade(part: dict[str, str]) -> str:
     if decade == "2000":
         return "two thousands"
     tens = num2words(int(decade[-2:])) if decade[-2:] != "00" else "hundred"
-    plural = f"{tens[:-1]}ies" if tens.endswith("y") else f"{tens}s"
-    return f"{cardinal(decade[:2])} {plural}" if len(decade) == 4 else plural
+    return f"{cardinal(decade[:2])} {_many(tens)}" if len(decade) == 4 else _many(tens)
+
+
+def _many(number: str) -> str:
+    return f"{number[:-1]}ies" if number.endswith("y") else f"{number}s"
 
 
 def _fraction(part: dict[str, str]) -> str:
@@ -373,6 +378,7 @@ _READERS = {
     "size": _size,
     "rating": _rating,
     "ip": _ip,
+    "ages": lambda part: f"{part['which']} {_many(cardinal(part['number']))}",
     "hyphenated": lambda part: f"{cardinal(part['number'])} {UNITS[part['unit']][0]}",
     "pence": lambda part: f"{cardinal(part['number'])} pence",
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",

@@ -70,6 +70,13 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("EUR 7.50 or 6,05 EUR", "seven fifty euros or six oh five euros"),
         ("a £20 note, a 250g steak, an 8 oz one", "a twenty pound note, a two hundred and fifty gram "
          "steak, an eight ounce one"),
+        ("€85 p.p., at 7.30 this evening or at 22.50.", "eighty-five euros p p, at seven thirty this "
+         "evening or at twenty-two fifty."),
+        ("one 500mg tablet, $0.50/1K tokens", "one five hundred milligram tablet, fifty cents per one "
+         "thousand tokens"),
+        ("Under-18s and over-60s", "Under eighteens and over sixties"),
+        ("St Mary's, St. James St", "Saint Mary's, Saint James Street"),
+        ("+49 30 1234567", "plus four nine three zero one two three four five six seven"),
         ("1,5 hours, 2,5 km", "one point five hours, two point five kilometres"),
         # signs
         ("<5, ≤5, <=5", "less than five, at most five, at most five"),
