@@ -163,10 +163,7 @@ def _beside(name: str, model: VoxtralRealtime) -> dict[str, Any]:
     """A decision of ours and of transformers', taking turns over the same sound."""
     pcm = speechlike((STEPS + 10) * TOKEN_MS / 1000)
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    theirs = {
-        key: reference(model).to(dtype)  # type: ignore[arg-type]
-        for key, dtype in dtypes.items()
-    }
+    theirs = {key: reference(model).to(dtype) for key, dtype in dtypes.items()}
     steps = Steps(model, IDS, 1)
     padded = torch.nn.functional.pad(pcm, (LEFT * TOKEN_SAMPLES, (DELAY + 2) * TOKEN_SAMPLES))
     mel = steps.mel.clip(padded[None])

@@ -165,7 +165,7 @@ class _DeafStream:
 
 class _DeafEngine:
     info = AsrInfo("deaf", "benchmark", 0)
-    refusal = ""
+    refusal = failure = ""
 
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> Any:
         return _DeafStream()
