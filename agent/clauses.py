@@ -17,8 +17,8 @@ _ABBREVIATIONS = word_set(
     sat sun a.m p.m u.s u.k z.b bzw ca usw"""
 )
 
-_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]*_]*(?=\s)|[。！？]|\n")
-_BREATH = re.compile(r"[,;:，；：][\"'”’)\]*_]*(?=\s)|\s[–—-](?=\s+[^\s\d$€£])|—|[，；：]")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।]+[\"'”’)\]*_]*(?=\s)|[。！？]|\n")
+_BREATH = re.compile(r"[,;:，；：،؛][\"'”’)\]*_]*(?=\s)|\s[–—-](?=\s+[^\s\d$€£])|—|[，；：]")
 _JOINT = re.compile(r"\s(?=(?:and|but|because|so|which|when|while|if|or|unless|although)\s)")
 _JOINT_MORE_WORDS = 3  # a joint without a comma is a weaker breath: more must stand before it
 _LAST_WORD = re.compile(r"(\S+?)\.[\"'”’)\]*_]*$")

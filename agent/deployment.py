@@ -17,8 +17,9 @@ from pydantic import (
 )
 
 from agent.llm_choice import check_llm
-from agent.persona import Language, Persona, list_personas, load_persona, refuse_namesakes
+from agent.persona import Persona, list_personas, load_persona, refuse_namesakes
 from common.errors import ConfigError, ParleyError
+from common.language import Language
 from common.yamlfile import StrictModel, Unusable, load_yaml
 
 
@@ -139,7 +140,9 @@ class Deployment(StrictModel):
         Raises:
             ConfigError: Nobody is to answer it.
         """
-        route = self.numbers.get(_plain(number)) or self.numbers.get("*")
+        called = _plain(number)
+        spellings = called, f"+{called}", "*"  # some networks leave out the +
+        route = next(filter(None, map(self.numbers.get, spellings)), None)
         if route is None:
             raise ConfigError(
                 f"No route for the number {number}.", "Add it under `numbers`, or `*`."

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx
 from loguru import logger
 
 from common.errors import RemoteError
@@ -92,6 +93,15 @@ class LlmError(RemoteError):
         self.transient = transient
 
 
+def unreachable(error: Exception) -> tuple[str, str]:
+    """Why a server could not be talked to, in a few words without secrets, and the cure."""
+    if not isinstance(error, httpx.ConnectError):
+        return type(error).__name__, "Is the server running and reachable?"
+    if "CERTIFICATE" in str(error):
+        return str(error), "Name a file with its certificate in SSL_CERT_FILE."
+    return str(error), "Is the server running, and is the address right?"
+
+
 @dataclass(frozen=True)
 class LlmOptions:
     """Limits on one reply.
@@ -101,6 +111,7 @@ class LlmOptions:
         silence_s: Longest wait between two signs of life.
         total_s: Longest time for a whole reply.
         thought_tokens: How much a reasoning model may think before it must speak.
+        thought_s: How long it may; a caller takes silence for a broken line.
         attempts: How often one model is asked before it counts as failed.
         retry_after_s: Pause before the second attempt; doubles with each further one.
         max_tokens: Longest reply, thoughts included; a spoken reply is short.
@@ -111,6 +122,7 @@ class LlmOptions:
     silence_s: float = 6.0
     total_s: float = 60.0
     thought_tokens: int = 800
+    thought_s: float = 10.0
     attempts: int = 2
     retry_after_s: float = 0.25
     max_tokens: int = 2_000

@@ -12,7 +12,7 @@ import httpx
 from loguru import logger
 
 from agent.discovery import USUAL_PORTS, find_local_server, list_models
-from agent.llm import FallbackModel, LanguageModel, LlmError, LlmOptions
+from agent.llm import FallbackModel, LanguageModel, LlmError, LlmOptions, unreachable
 from agent.llm_script import ScriptModel
 from agent.persona import Persona
 from common.errors import ParleyError, RemoteError
@@ -155,15 +155,20 @@ async def _server(
 
     kind, _, model = word.partition(":")
     if kind == "mistral":
-        if not environ.get(HOSTED_KEY):
+        if not (key := _key(HOSTED_KEY, environ)):
             raise ParleyError(f"{HOSTED_KEY} is not set.", "Set it, or choose another --llm.")
-        return ChatCompletionsModel(
-            model or DEFAULT_MODEL, api_key=environ[HOSTED_KEY], options=options
-        )
+        return ChatCompletionsModel(model or DEFAULT_MODEL, api_key=key, options=options)
     url = word.partition("#")[0].rstrip("/").removesuffix("/v1")
-    key = environ.get(SERVER_KEY, "")
+    key = _key(SERVER_KEY, environ)
     name = urlsplit(word).fragment or await _first_model(url, key)
     return ChatCompletionsModel(name, url=url, api_key=key, options=options)
+
+
+def _key(name: str, environ: Mapping[str, str]) -> str:
+    key = environ.get(name, "").strip()  # a file that held it may have ended its line
+    if not key.isascii() or not key.isprintable():
+        raise ParleyError(f"{name} holds characters that no key has.", "Set it again.")
+    return key
 
 
 async def _first_model(url: str, key: str) -> str:
@@ -172,10 +177,8 @@ async def _first_model(url: str, key: str) -> str:
         async with httpx.AsyncClient(timeout=3.0, headers=headers) as http:
             models = await list_models(http, url)
     except (httpx.HTTPError, ValueError) as error:
-        raise RemoteError(
-            f"There is no chat-completions server at {url} ({type(error).__name__}).",
-            "Start it, or check the address.",
-        ) from error
+        why, cure = unreachable(error)
+        raise RemoteError(f"There is no chat-completions server at {url} ({why}).", cure) from error
     if not models:
         raise RemoteError(f"The server at {url} offers no model for talking.", "Load one.")
     return models[0]

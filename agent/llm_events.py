@@ -15,7 +15,7 @@ _DONE = "[DONE]"
 
 
 class ThoughtTooLong(LlmError):
-    """The model used up its thinking budget without saying anything."""
+    """The model used up its time or tokens for thinking without saying anything."""
 
 
 @dataclass
@@ -31,12 +31,14 @@ class ReplyReader:
     Args:
         model: Named in errors.
         thought_tokens: How much the model may think before it must speak.
+        thought_s: How long it may.
     """
 
-    def __init__(self, model: str, thought_tokens: int):
+    def __init__(self, model: str, thought_tokens: int, thought_s: float):
         self.done = False
         self._model = model
         self._most_thought = thought_tokens * CHARACTERS_PER_TOKEN
+        self._longest_thought_s = thought_s
         self._filter = ThoughtFilter()
         self._thought_characters = 0
         self._spoken = False
@@ -48,7 +50,6 @@ class ReplyReader:
         """Take in the data of one event.
 
         Raises:
-            ThoughtTooLong: The thinking budget is used up.
             LlmError: The server reports an error, or this is not the protocol.
         """
         if data == _DONE:
@@ -72,6 +73,20 @@ class ReplyReader:
         for choice in (data.get("choices") or [])[:1]:
             yield from self._read_delta(choice.get("delta") or {})
             self._finished = self._finished or bool(choice.get("finish_reason"))
+
+    def limit_thought(self, after_s: float) -> None:
+        """Have thinking end, `after_s` seconds after the question.
+
+        Raises:
+            ThoughtTooLong: There were only thoughts so far, and too many or for too long.
+        """
+        thought = self._thought_characters + self._filter.withheld
+        if not thought or self._spoken or self._calls:
+            return
+        if thought > self._most_thought or after_s > self._longest_thought_s:
+            raise ThoughtTooLong(
+                f"{self._model} thought too long without speaking.", transient=True
+            )
 
     def finish(self) -> Iterator[Piece]:
         """No more events will come: yield the tool calls, and what it all cost.
@@ -105,11 +120,6 @@ class ReplyReader:
             yield TextDelta(text)
         for piece in delta.get("tool_calls") or []:
             self._collect(piece)
-        thought = self._thought_characters + self._filter.withheld
-        if not (self._spoken or self._calls) and thought > self._most_thought:
-            raise ThoughtTooLong(
-                f"{self._model} thought too long without speaking.", transient=True
-            )
 
     def _collect(self, piece: dict[str, Any]) -> None:
         """Add a piece of a tool call to the call it belongs to.

@@ -22,7 +22,7 @@ from mistralai.client import Mistral
 from mistralai.client.errors import MistralError, NoResponseError
 from mistralai.client.utils.eventstreaming import EventStreamAsync
 
-from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema
+from agent.llm import LlmError, LlmOptions, Message, Piece, ToolSchema, unreachable
 from agent.llm_events import ReplyReader, ThoughtTooLong
 
 MISTRAL_URL = "https://api.mistral.ai"
@@ -32,6 +32,8 @@ _HURRY = {
     "role": "system",
     "content": "Answer at once in one or two short spoken sentences, without reasoning first.",
 }
+# How Ollama, vLLM and llama.cpp refuse a request because it offers tools.
+_REFUSALS_OF_TOOLS = ("support tool", "auto-tool-choice", "tools param")
 _KEPT_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "prefix")
 
 
@@ -43,6 +45,9 @@ class ChatCompletionsModel:
         url: Address of the server, with or without `/v1`; Mistral's API by default.
         api_key: Sent as a bearer token; never logged, never part of an error.
         options: Limits on one reply.
+
+    Attributes:
+        takes_tools: False once the server has said that it gives this model no tools.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class ChatCompletionsModel:
         self._url = url.rstrip("/").removesuffix("/v1")
         self._secret = api_key
         self._options = options or LlmOptions()
+        self.takes_tools = True
         host = urlsplit(self._url).hostname or ""
         self._http = httpx.AsyncClient(
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
@@ -90,7 +96,8 @@ class ChatCompletionsModel:
         Raises:
             LlmError: It cannot answer.
         """
-        patient = replace(self._options, first_token_s=patience_s, total_s=patience_s, max_tokens=1)
+        limits = LlmOptions(first_token_s=patience_s, thought_s=patience_s, total_s=patience_s)
+        patient = replace(limits, max_tokens=1, temperature=self._options.temperature)
         system = {"role": "system", "content": instructions}
         hello = [system, {"role": "user", "content": "Hi"}]
         async with aclosing(self._attempt(hello, (), patient)) as pieces:
@@ -128,8 +135,9 @@ class ChatCompletionsModel:
     ) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         refusal: LlmError | None = None
-        reader = ReplyReader(self.name, options.thought_tokens)
-        deadline = loop.time() + options.total_s
+        reader = ReplyReader(self.name, options.thought_tokens, options.thought_s)
+        begun = loop.time()
+        deadline = begun + options.total_s
         patience_s = options.first_token_s
         try:
             async with asyncio.timeout(patience_s):
@@ -143,6 +151,7 @@ class ChatCompletionsModel:
                     patience_s = options.silence_s
                     for piece in reader.read(event["data"]):
                         yield piece
+                    reader.limit_thought(loop.time() - begun)
         except TimeoutError as error:
             waited = "took too long" if loop.time() >= deadline else "fell silent"
             raise LlmError(
@@ -151,10 +160,9 @@ class ChatCompletionsModel:
                 transient=True,
             ) from error
         except (httpx.HTTPError, NoResponseError, UnicodeDecodeError) as error:
+            why, cure = unreachable(error)
             raise LlmError(
-                f"{self.name} at {self.where} broke off ({type(error).__name__}).",
-                "Is the server running and reachable?",
-                transient=True,
+                f"{self.name} at {self.where} broke off ({why}).", cure, transient=True
             ) from error
         except MistralError as error:
             refusal = self._refusal(error)  # raised outside: the SDK's error quotes too much
@@ -166,24 +174,36 @@ class ChatCompletionsModel:
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions
     ) -> EventStreamAsync[Any]:
-        optional: dict[str, Any] = {
-            "tools": list(tools) or None,
-            "temperature": options.temperature,
-        }
+        offered = list(tools) if self.takes_tools else []
+        optional: dict[str, Any] = {"tools": offered or None, "temperature": options.temperature}
         given = {key: value for key, value in optional.items() if value is not None}
-        stream = await self._sdk.chat.stream_async(
-            model=self._model,
-            messages=cast(Any, messages),
-            max_tokens=options.max_tokens,
-            timeout_ms=int(options.total_s * 1000),
-            **given,  # the SDK would send None as null, which some servers refuse
-        )
+        try:
+            stream = await self._sdk.chat.stream_async(
+                model=self._model,
+                messages=cast(Any, messages),
+                max_tokens=options.max_tokens,
+                timeout_ms=int(options.total_s * 1000),
+                **given,  # the SDK would send None as null, which some servers refuse
+            )
+        except MistralError as error:
+            said = self._said(error)
+            if not offered or not any(words in said for words in _REFUSALS_OF_TOOLS):
+                raise
+            self.takes_tools = False
+            logger.warning(
+                "{} at {} is used without tools, for it refuses them: {}.",
+                *(self.name, self.where, said),
+            )
+            return await self._request(messages, (), options)
         return EventStreamAsync(stream.response, json.loads, client_ref=self._sdk)
 
+    def _said(self, error: MistralError) -> str:
+        """The server's own words about a refusal, without the key."""
+        said = _server_message(error.body)
+        return said.replace(self._secret, "…") if self._secret else said
+
     def _refusal(self, error: MistralError) -> LlmError:
-        status, said = error.status_code, _server_message(error.body)
-        if self._secret:
-            said = said.replace(self._secret, "…")
+        status, said = error.status_code, self._said(error)
         cause = f"{self.name} at {self.where} refused with status {status}{said and f': {said}'}."
         cure, transient = "", status in (408, 409, 429) or status >= 500
         if status in (401, 403):

@@ -54,9 +54,10 @@ _COUNTING = word_set(
 )
 _COUNTING_WEIGHT = 0.4  # they fill slots; a sentence is not about something else because of them
 _CONFUSED = word_set(  # alike in sound, not in meaning
-    """no now know not nor on eight ate wait what white quiz guess live leave love living leaving
+    """no now know not nor on eight ate eat wait what white quiz guess live leave love living leaving
     loving kill call killing calling pills bills hits hates shoot shut"""
 )
+_SAME_SPEAKER = frozenset(map(frozenset, (("i", "we"), ("me", "us"), ("my", "our"))))
 _WISHES = word_set("want need like tell")  # a "not" before them turns round what follows
 
 _SOUNDS = (
@@ -88,16 +89,17 @@ def sound(word: str) -> str:
 @lru_cache(maxsize=16384)
 def alike(a: str, b: str) -> float:
     """How alike two words are, 0..1, by letters or by sound."""
-    if a == b:
+    if a == b or frozenset((a, b)) in _SAME_SPEAKER:
         return 1.0
     if a in _CONFUSED and b in _CONFUSED:
         return 0.0
     letters = Levenshtein.normalized_similarity(a, b)
+    same_sound = sound(a) == sound(b) and len(sound(a)) > 1  # of vowels alone nothing is left
     # Short words differ in one letter and mean something else: "no", "now", "know".
     if min(len(a), len(b)) <= 3:
-        return 0.85 if sound(a) == sound(b) and len(sound(a)) > 1 else 0.8 * (letters > 0.7)
+        return 0.85 if same_sound else 0.8 * (letters > 0.7)
     sounds = Levenshtein.normalized_similarity(sound(a), sound(b))
-    best = max(letters, 0.95 * sounds if sounds == 1.0 else 0.6 * sounds + 0.4 * letters)
+    best = max(letters, 0.95 if same_sound else 0.6 * sounds + 0.4 * letters)
     return best if best >= 0.6 else 0.0
 
 

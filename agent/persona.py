@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script, SomeLines
 from agent.tools import find_tool
 from common.errors import ConfigError
+from common.language import Language
 from common.yamlfile import StrictModel, load_yaml
 
 PERSONAS_DIR = Path(__file__).parent / "personas"
@@ -29,17 +29,6 @@ You are on a live voice call: what you write is spoken aloud as you write it.
 - A reply of yours that ends in "{CUT_NOTE}" was cut off there: the caller did not hear the rest.
   Do not repeat what was heard, and never write that note yourself.
 - Never invent facts about orders, people or prices. Say plainly when you do not know."""
-
-
-def _language(tag: str) -> str:
-    # Longer first parts are well-formed too, but no language has one: "english" is a mistake.
-    if not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*", tag):
-        raise ValueError("use a language tag such as en, fr or pt-BR")
-    return tag
-
-
-Language = Annotated[str, AfterValidator(_language)]
-"""A BCP 47 tag. Which languages can be heard and spoken is for the engines to say."""
 
 
 class Persona(StrictModel):

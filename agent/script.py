@@ -6,6 +6,7 @@ without trace, and the same words always get the same answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from agent.slots import parse, yes_or_no, yes_or_no_words
 
 _ANYTHING = 0.5  # `*` loses against everything that is really understood
 _OPEN_BONUS = 0.08  # an answer to what was just asked wins over a change of subject
+_WORD_FOR_WORD = 0.03  # what was heard wins over what only sounds like it
 _PATIENCE = 2  # times in a row that an answer is not understood before a form is given up
 _CHANGE = "?"  # `asking` while the caller says what to correct
 _GIVE_UP_PHRASES = (
@@ -23,6 +25,7 @@ _GIVE_UP_PHRASES = (
     "i changed my mind",
 )  # fmt: skip
 _GIVE_UP = tuple(map(words_of, _GIVE_UP_PHRASES))
+_WHEN = re.compile(r"\bwhen(?= (?:are|is|do|does|can|will)\b)")
 _SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
 _WHAT_CHANGE = ("What should I change?",)
 
@@ -121,7 +124,10 @@ class ScriptPlayer:
         for rule in rules:
             key = len(self._rules)
             self._rules.append(rule)
-            self._patterns.append(tuple(map(_pattern, rule.hear)))
+            hear = dict.fromkeys(
+                form for text in rule.hear for form in (text, _WHEN.sub("what time", text))
+            )
+            self._patterns.append(tuple(map(_pattern, hear)))
             self._then.append(())
             self._then[key] = self._compile(rule.then)
             keys.append(key)
@@ -149,7 +155,7 @@ class ScriptPlayer:
                 return None
             # "How do I get there please" is rather a question than a yes.
             score = match(yes_or_no_words(words), words).score
-            return _Heard((score + 0.02 + bonus, 1.0), key, {})
+            return _Heard((score + 0.02 + _WORD_FOR_WORD + bonus, 1.0), key, {})
         urgent = self._rules[key].urgent
         fit = match(pattern.words, words)
         score = spot(pattern.words, words) if urgent else fit.score
@@ -163,8 +169,9 @@ class ScriptPlayer:
                 return None
             captured[name] = value
         score = score + urgent if pattern.words else ENOUGH
-        rank = (score + 0.02 * min(fit.weight, 5.0) + bonus, fit.weight)
-        return _Heard(rank, key, captured, exact=fit.found == 1.0)
+        exact = fit.found == 1.0
+        score += 0.02 * min(fit.weight, 5.0) + _WORD_FOR_WORD * exact + bonus
+        return _Heard((score, fit.weight), key, captured, exact)
 
     # --- answering --------------------------------------------------------------------------
 

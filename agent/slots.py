@@ -51,6 +51,8 @@ _PM = re.compile(rf"\b{_SPOKEN_NUMBER} (pm|p m)\b")
 _FILLERS = word_set(
     "um uh er ah oh well so hi hello yes yeah please thanks thank you mister mr mrs ms miss the for"
 )
+_TWICE = re.compile(r"\bdouble (\w+)")
+_THRICE = re.compile(r"\b(?:triple|treble) (\w+)")
 _ALONE = re.compile(r"\b(?:just|only) (?:me|myself)\b")
 _REFLECTED = {
     "i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself", "am": "are",
@@ -58,7 +60,7 @@ _REFLECTED = {
 }  # fmt: skip
 _NOT_NAMES = word_set(
     "not no fine good sorry calling looking here just happy tired great nothing nobody what who why"
-    " on at in back later again today tomorrow when if a an crazy"
+    " on at in back later again today tomorrow when if a an crazy i we you"
 )
 
 
@@ -92,7 +94,8 @@ def parse(slot: Slot, text: str, *, asked: bool) -> str | None:
             day = closest(_DAYS, words, enough=0.7 if asked else 0.8)
             return day.capitalize() if day in _WEEKDAYS.split() else day
         case "digits":
-            digits = "".join(str(n) for n in numbers(words, homophones=asked, digits=True))
+            told = _THRICE.sub(r"\1 \1 \1", _TWICE.sub(r"\1 \1", " ".join(words)))
+            digits = "".join(map(str, numbers(told.split(), homophones=asked, digits=True)))
             return " ".join(digits) if len(digits) >= (1 if asked else 5) else None
         case "one_of":
             return closest(slot.options, words)

@@ -118,12 +118,23 @@ class AudioEncoder(nn.Module):
         cache = None if state is None else state.cache
         return self.transformer(x, cache=cache, active=active, extent=extent)
 
-    def new_state(self, rows: int, step_frames: int, device: torch.device | str) -> EncoderState:
-        """Empty state for streams that get at most `step_frames` frames at a time."""
+    def new_state(
+        self,
+        rows: int,
+        step_frames: int,
+        max_frames: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> EncoderState:
+        """Empty state for streams that get at most `step_frames` at a time, `max_frames` in all."""
         weight = self.conv_layers[0].get_parameter("conv.weight")
         config = self.transformer.config
         cache = KvCache.allocate(
-            config, rows, step_tokens=step_frames, device=device, dtype=weight.dtype
+            config,
+            rows,
+            step_tokens=step_frames,
+            max_tokens=max_frames,
+            device=device or weight.device,
+            dtype=weight.dtype,
         )
         tails = (
             weight.new_zeros(rows, self.num_mel_bins, 2, device=device),

@@ -28,7 +28,7 @@ from asr.state import StreamState
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.stream import Listener
 from asr.words import StreamingIds
-from backbone.cuda import rows_that_fit
+from backbone.cuda import memory_for, rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from backbone.tekken import Tekken
 from common.errors import EngineFull, ParleyError
@@ -103,6 +103,7 @@ class VoxtralRealtimeEngine:
 
     @classmethod
     @on_one_core
+    @memory_for("the ears")
     def load(
         cls,
         folder: str | Path,
@@ -122,7 +123,7 @@ class VoxtralRealtimeEngine:
 
         Raises:
             CheckpointError: The folder does not hold what its parameters promise.
-            ParleyError: The GPU's memory has no room for the streams.
+            ParleyError: The GPU's memory has no room for the model or the streams.
         """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -146,6 +147,11 @@ class VoxtralRealtimeEngine:
     def refusal(self) -> str:
         """Why `open` would refuse one more caller at this moment; empty when it would not."""
         return self._stepper.why_stopped or self._why_full()
+
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+        return self._stepper.why_stopped
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None

@@ -31,6 +31,11 @@ class Word:
     end_samples: int
     confidence: float = 1.0
 
+    @property
+    def middle_samples(self) -> int:
+        """Where it counts as being."""
+        return (self.start_samples + self.end_samples) // 2
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -90,7 +95,6 @@ class AsrInfo:
     name: str
     where: str
     delay_ms: int
-    languages: tuple[str, ...] = ("en",)
     limits: str = ""
     extra: dict[str, str] = field(default_factory=dict)
 
@@ -105,6 +109,10 @@ class AsrEngine(Protocol):
     @property
     def refusal(self) -> str:
         """Why `open` would refuse one more caller at this moment, as far as is known here; else ""."""
+
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
 
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> AsrStream:
         """Open a stream for one caller.

@@ -1,13 +1,12 @@
-"""Any `AsrEngine` as a pipecat speech-to-text service.
+"""Any `AsrEngine` as a speech-to-text service for pipecat pipelines; Parley's own has no use for it.
 
-Audio is only enqueued here; the engine's own thread does the work. In a stock pipecat pipeline the
-service finalises when voice activity stops; Parley's own pipeline instead listens to `Hypothesis`
-through `on_hypothesis` and calls `finalize` when its turn-taking decides to.
+Audio is only enqueued here; the engine's own thread does the work. The service finalises when voice
+activity stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +54,6 @@ class AsrService(STTService):
         self,
         *,
         engine: AsrEngine,
-        on_hypothesis: Callable[[Hypothesis], Awaitable[None]] | None = None,
         eager_pause: float = 0.6,
         ttfs_p99_latency: float = 0.15,
         settings: AsrSettings | None = None,
@@ -65,7 +63,6 @@ class AsrService(STTService):
 
         Args:
             engine: The recogniser, shared with other calls.
-            on_hypothesis: Awaited with every hypothesis, before its frame is pushed.
             eager_pause: Belief in a pause (`Hypothesis.pause`) from which an eager transcript goes out.
             ttfs_p99_latency: 99th percentile, in seconds, from the end of speech to the final;
                 turn strategies wait for it. The default leaves room above what a flush takes on one
@@ -80,7 +77,6 @@ class AsrService(STTService):
             sample_rate=SAMPLE_RATE_HZ, ttfs_p99_latency=ttfs_p99_latency, settings=store, **kwargs
         )
         self._engine = engine
-        self._on_hypothesis = on_hypothesis
         self._eager_pause = eager_pause
         self._eager_text = ""
         self._stream: AsrStream | None = None
@@ -128,7 +124,7 @@ class AsrService(STTService):
         yield None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Finalise when voice activity stops (stock pipelines only: Parley's sends no such frame)."""
+        """Finalise when voice activity stops."""
         await super().process_frame(frame, direction)
         if isinstance(frame, VADUserStoppedSpeakingFrame):
             self.create_task(self.finalize(), "finalize")
@@ -180,8 +176,6 @@ class AsrService(STTService):
             await self.push_error(str(error), exception=error, force_treat_as_permanent=True)
 
     async def _publish(self, hypothesis: Hypothesis) -> None:
-        if self._on_hypothesis is not None:
-            await self._on_hypothesis(hypothesis)
         if not hypothesis.words:
             return
         text = hypothesis.text

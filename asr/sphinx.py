@@ -97,9 +97,7 @@ class SphinxStream:
 
     def _uncommitted(self, hypothesis: Hypothesis) -> Hypothesis:
         """Drop words committed while this hypothesis was on its way."""
-        words = tuple(
-            w for w in hypothesis.words if (w.start_samples + w.end_samples) // 2 >= self._committed
-        )
+        words = tuple(w for w in hypothesis.words if w.middle_samples >= self._committed)
         forgotten = len(hypothesis.words) - len(words)
         return replace(hypothesis, words=words, stable=max(0, hypothesis.stable - forgotten))
 
@@ -130,6 +128,8 @@ class SphinxEngine:
         lm: `"ours"`, a few thousand words of conversation, or `"bundled"`, 72,000 words.
         max_streams: Callers at once; by default three per CPU core.
     """
+
+    failure = ""  # a process that ends takes one caller with it
 
     def __init__(self, *, lm: LanguageModel = "ours", max_streams: int | None = None) -> None:
         self._options = ListenerOptions(lm=lm)
@@ -179,8 +179,8 @@ class SphinxEngine:
             )
         if self._closed:
             raise RemoteError("The pocketsphinx engine is closed.", "Open another.")
-        if self.refusal:
-            raise EngineFull(self.refusal)
+        if refusal := self.refusal:
+            raise EngineFull(refusal)
         self._starting += 1
         try:
             worker = self._living() or await self._start()

@@ -117,7 +117,8 @@ class Steps:
         return state
 
     def _encode_silence(self) -> tuple[StreamState, Tensor]:
-        state, pieces, left = StreamState.allocate(self.model, 1, max_tokens=1), [], self.left - 1
+        state, pieces = StreamState.allocate(self.model, 1, max_tokens=self.left), []
+        left = self.left - 1
         while left:
             count = min(left, BLOCK_TOKENS)
             zeros = torch.zeros(1, count * TOKEN_SAMPLES + CONTEXT_SAMPLES, device=self.device)

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from backbone.cuda import MEMORY_CURE
 from common.errors import CheckpointError, ParleyError
 
 SHOW_PROGRESS_AFTER_S = 1.0
@@ -200,8 +201,7 @@ def load_weights(
         raise ParleyError(
             f"The {total / 1e9:.2g} billion weights of {files[0].parent} do not fit into the "
             f"memory that {device} has left.",
-            "Stop what else uses the GPU (nvidia-smi tells), or run the ears and the voice on "
-            "different machines.",
+            MEMORY_CURE,
         ) from error
 
 

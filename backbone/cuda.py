@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
+from loguru import logger
 
 from common.errors import ParleyError
 
@@ -15,6 +17,10 @@ T = TypeVar("T")
 
 MEMORY_SHARE = 0.85
 """Of the free memory, for streams at most; steps and graphs take the rest."""
+MEMORY_CURE = (
+    "Stop what else uses the GPU (nvidia-smi tells), or run the ears and the voice on "
+    "different machines."
+)
 WARMUP_RUNS = 2
 _capturing = threading.Lock()
 
@@ -60,6 +66,19 @@ class Graphs(Generic[K, T]):
         return outputs
 
 
+@contextmanager
+def memory_for(what: str) -> Iterator[None]:
+    """Say what was to be made ready, and what to do, when a GPU's memory runs out meanwhile.
+
+    Raises:
+        ParleyError: It ran out.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ParleyError(f"The GPU's memory has no room for {what}.", MEMORY_CURE) from error
+
+
 def rows_that_fit(
     device: torch.device, row_bytes: int, *, least: int, most: int, share: float = MEMORY_SHARE
 ) -> int:
@@ -86,4 +105,9 @@ def rows_that_fit(
             "Ask for fewer streams, free some of its memory, or run the ears and the voice on "
             "different machines.",
         )
-    return min(max(int(share * free_bytes) // row_bytes, least), most)
+    rows = min(max(int(share * free_bytes) // row_bytes, least), most)
+    logger.info(
+        "The GPU has {:.1f} GB free, of which {} streams take {:.1f} GB",
+        *(free_bytes / 1e9, rows, rows * row_bytes / 1e9),
+    )
+    return rows

@@ -81,12 +81,14 @@ class Tekken:
     def _ranks(self) -> dict[bytes, int]:
         return {piece: rank for rank, piece in enumerate(self._pieces)}
 
-    def special(self, name: str) -> int:
+    def special(self, name: str, default: int | None = None) -> int:
         """Id of a special token such as `[STREAMING_PAD]`.
 
         Raises:
-            CheckpointError: The file names no such token.
+            CheckpointError: The file names no such token, and there is no default.
         """
+        if name not in self._specials and default is not None:
+            return default
         if name not in self._specials:
             raise CheckpointError(
                 f"tekken.json has no special token {name}.", "Is it the tokenizer of this model?"

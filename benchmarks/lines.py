@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,15 +21,14 @@ from agent.llm_choice import choose_llm
 from agent.persona import load_persona
 from asr.interface import AsrInfo, Hypothesis
 from common.pcm import to_float, to_pcm16
+from evals.caller import Offer
 from pipelines.browser import BrowserCalls
 from pipelines.engines import Engines
 from pipelines.peer import Peer
 from pipelines.playout import Playout, Utterance
 from tts.espeak import EspeakEngine
 
-Answer = Callable[[str, str], Awaitable[dict[str, str]]]
-
-_LOUD = 0.05
+LOUD = 0.05
 _BEEP = (0.5 * np.sin(2 * np.pi * 800 * np.arange(1_440) / 24_000)).astype(np.float32)
 
 
@@ -42,7 +41,7 @@ class _BurstEar:
 
     def begins(self, pcm: np.ndarray) -> bool:
         self.frames += 1
-        loud = bool(np.abs(pcm).max(initial=0.0) > _LOUD)
+        loud = bool(np.abs(pcm).max(initial=0.0) > LOUD)
         begins = loud and self._quiet_frames >= 5
         self._quiet_frames = 0 if loud else self._quiet_frames + 1
         return begins
@@ -166,6 +165,7 @@ class _DeafStream:
 
 class _DeafEngine:
     info = AsrInfo("deaf", "benchmark", 0)
+    refusal = failure = ""
 
     async def open(self, *, delay_ms: int | None = None, language: str | None = None) -> Any:
         return _DeafStream()
@@ -174,7 +174,7 @@ class _DeafEngine:
 
 
 @asynccontextmanager
-async def idle_calls() -> AsyncIterator[tuple[Answer, Callable[[], int]]]:
+async def idle_calls() -> AsyncIterator[tuple[Offer, Callable[[], int]]]:
     """Whole conversations, with everything but a recogniser's model."""
     engines = Engines(_DeafEngine(), EspeakEngine())
     persona = load_persona("parley").model_copy(update={"greeting": ["Hi."], "idle_after_s": 0.0})

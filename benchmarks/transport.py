@@ -1,7 +1,8 @@
 """`python -m benchmarks.transport`: what the line itself costs, ours next to pipecat on stock aiortc.
 
-The agent answers each burst of tone with a beep at once; no model is involved. The caller lives in a
-process of its own and speaks on an absolute schedule. *Mouth* is the instant a burst's first sample is
+The agent answers each burst of tone with a beep at once; no model is involved. Both lines are called by
+turns, so that whatever else the machine does hits both alike. The caller lives in a process of its own
+and speaks on an absolute schedule. *Mouth* is the instant a burst's first sample is
 spoken (so the 20 ms packet it travels in is included), *ear* the instant the beep's first sample is in
 the caller's hands. Measured too: the same after one lost packet, the CPU of idle calls, and how late
 the event loop is while a model works on its own thread.
@@ -14,7 +15,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Annotated, Any
@@ -25,19 +26,17 @@ from loguru import logger
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.lines import OurLine, StockLine, idle_calls
+from benchmarks.lines import LOUD, OurLine, StockLine, idle_calls
+from evals.caller import FRAME_S, Caller, Offer
+from evals.heard import SAMPLE_RATE_HZ, Arrival
 from pipelines.engines import NANO_TTS
 from pipelines.media.looplag import LoopLag
 from tts.engine import VoxtralTtsEngine
 
-FRAME_S = 0.020
 BURST_EVERY_S = 0.5
 BURST_S = 0.060
-LOUD = 0.05
-RATE_HZ = 48_000
+CALLS = 4  # of each line
 _SENTENCES = "The harbour office opens at nine. " * 20
-
-Answer = Callable[[str, str], Awaitable[dict[str, str]]]
 
 
 # ---- the caller, in its own process ---------------------------------------------------------------
@@ -49,25 +48,29 @@ def caller_process(pipe: Connection, bursts: int, lose_one: bool) -> None:
     asyncio.run(_caller(pipe, bursts, lose_one))
 
 
-async def _caller(pipe: Connection, bursts: int, lose_one: bool) -> None:
-    from evals.caller import Caller
-
+def _through(pipe: Connection) -> Offer:
     async def offer(sdp: str, kind: str) -> dict[str, str]:
         pipe.send((sdp, kind))
         return await asyncio.to_thread(pipe.recv)
 
+    return offer
+
+
+async def _caller(pipe: Connection, bursts: int, lose_one: bool) -> None:
     rng = np.random.default_rng(5)
-    async with Caller(offer) as caller:
+    async with Caller(_through(pipe)) as caller:
         await caller.sleep(1.5)
         if lose_one:
             _lose_next_packet(caller._pc.getSenders()[0])
             await caller.sleep(1.0)
         said = []
         for _ in range(bursts):
-            pause = int(rng.uniform(0, FRAME_S) * RATE_HZ)  # anywhere inside a packet
-            tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(int(BURST_S * RATE_HZ)) / RATE_HZ)
+            pause = int(rng.uniform(0, FRAME_S) * SAMPLE_RATE_HZ)  # anywhere inside a packet
+            tone = 0.5 * np.sin(
+                2 * np.pi * 1000 * np.arange(int(BURST_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+            )
             begin_s = caller.mouth.say(np.concatenate([np.zeros(pause), tone]))
-            said.append(begin_s + pause / RATE_HZ)
+            said.append(begin_s + pause / SAMPLE_RATE_HZ)
             await caller.sleep(BURST_EVERY_S)
         await caller.sleep(0.5)
         heard = _onsets(caller.timeline.arrivals)
@@ -94,12 +97,12 @@ def _lose_next_packet(sender: Any) -> None:
     transport._send_rtp = lossy
 
 
-def _onsets(arrivals: list[Any]) -> list[float]:
+def _onsets(arrivals: list[Arrival]) -> list[float]:
     onsets, quiet = [], 0.0
     for arrival in arrivals:
         loud = np.flatnonzero(np.abs(arrival.pcm) > LOUD)
         if len(loud) and quiet > 0.1:
-            onsets.append(arrival.at_s + loud[0] / RATE_HZ)
+            onsets.append(arrival.at_s + loud[0] / SAMPLE_RATE_HZ)
         quiet = 0.0 if len(loud) else quiet + FRAME_S
     return onsets
 
@@ -107,8 +110,8 @@ def _onsets(arrivals: list[Any]) -> list[float]:
 # ---- the agent's side, measured -------------------------------------------------------------------
 
 
-async def latency(answer: Answer, bursts: int, *, lose_one: bool = False) -> dict[str, Any]:
-    """Let one caller speak to a line."""
+async def call(answer: Offer, bursts: int, lose_one: bool) -> dict[str, Any]:
+    """Let one caller speak to a line; what `caller_process` reports."""
     ours, theirs = multiprocessing.Pipe()
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=caller_process, args=(theirs, bursts, lose_one))
@@ -117,14 +120,31 @@ async def latency(answer: Answer, bursts: int, *, lose_one: bool = False) -> dic
         receive = asyncio.get_running_loop().run_in_executor
         sdp, kind = await receive(waiting, ours.recv)
         ours.send(await answer(sdp, kind))
-        result = await receive(waiting, ours.recv)
+        result: dict[str, Any] = await receive(waiting, ours.recv)
     await asyncio.to_thread(process.join)
-    values = np.array(result["latencies_ms"] or [np.nan])
+    return result
+
+
+async def latencies(bursts: int, *, lose_one: bool) -> dict[str, dict[str, Any]]:
+    """Call both lines by turns; what was measured on each."""
+    lines: dict[str, type[OurLine] | type[StockLine]] = {"ours": OurLine, "stock": StockLine}
+    calls: dict[str, list[dict[str, Any]]] = {name: [] for name in lines}
+    for _ in range(CALLS):
+        for name, open_line in lines.items():
+            line = open_line()
+            calls[name].append(await call(line.answer, -(-bursts // CALLS), lose_one))
+            await line.close()
+    return {name: _summary(reports) for name, reports in calls.items()}
+
+
+def _summary(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [value for report in reports for value in report["latencies_ms"]]
+    p50, p95 = np.percentile(values or [np.nan], (50, 95))
     return {
-        "p50_ms": round(float(np.percentile(values, 50)), 1),
-        "p95_ms": round(float(np.percentile(values, 95)), 1),
-        "answered": f"{len(result['latencies_ms'])}/{result['spoken']}",
-        "healthy": result["healthy"],
+        "p50_ms": round(float(p50), 1),
+        "p95_ms": round(float(p95), 1),
+        "answered": f"{len(values)}/{sum(report['spoken'] for report in reports)}",
+        "healthy": all(report["healthy"] for report in reports),
     }
 
 
@@ -133,15 +153,9 @@ def idle_process(pipe: Connection, calls: int, seconds: float) -> None:
     logger.remove()
 
     async def hold() -> None:
-        from evals.caller import Caller
-
-        async def offer(sdp: str, kind: str) -> dict[str, str]:
-            pipe.send((sdp, kind))
-            return await asyncio.to_thread(pipe.recv)
-
         callers = []
         for _ in range(calls):
-            callers.append(await Caller(offer).__aenter__())
+            callers.append(await Caller(_through(pipe)).__aenter__())
         pipe.send("all connected")
         await asyncio.sleep(seconds + 3)
         for caller in callers:
@@ -151,7 +165,7 @@ def idle_process(pipe: Connection, calls: int, seconds: float) -> None:
 
 
 async def idle_cpu(
-    answer: Answer, frames: Callable[[], int], calls: int, seconds: float
+    answer: Offer, frames: Callable[[], int], calls: int, seconds: float
 ) -> dict[str, float]:
     """What each of several silent calls costs this process.
 
@@ -214,18 +228,12 @@ async def loop_lag(seconds: float) -> dict[str, float]:
 
 
 async def _measure(bursts: int, seconds: float) -> dict[str, Any]:
-    ours, stock = OurLine(), StockLine()
-    result: dict[str, Any] = {
-        "ours": await latency(ours.answer, bursts),
-        "stock": await latency(stock.answer, bursts),
-        "ours after a lost packet": await latency(ours.answer, bursts, lose_one=True),
-        "stock after a lost packet": await latency(stock.answer, bursts, lose_one=True),
-    }
-    await stock.close()
+    result: dict[str, Any] = await latencies(bursts, lose_one=False)
+    for name, row in (await latencies(bursts, lose_one=True)).items():
+        result[f"{name} after a lost packet"] = row
     stock = StockLine()
     result["idle CPU per call, stock"] = await idle_cpu(stock.answer, stock.frames, 4, seconds)
     await stock.close()
-    await ours.close()
     async with idle_calls() as (answer, frames):
         result["idle CPU per call, ours"] = await idle_cpu(answer, frames, 4, seconds)
         result["event loop while a model runs"] = await loop_lag(seconds)
@@ -233,7 +241,7 @@ async def _measure(bursts: int, seconds: float) -> dict[str, Any]:
 
 
 def main(
-    bursts: Annotated[int, typer.Option(help="Bursts per line.")] = 60,
+    bursts: Annotated[int, typer.Option(help="Bursts per line, of all its calls.")] = 60,
     seconds: Annotated[float, typer.Option(help="Seconds of CPU and loop measurement.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

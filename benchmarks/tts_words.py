@@ -78,7 +78,7 @@ async def _speak(
     stream = await engine.open(seed=seed)
     stream.write(f"{sentence.capitalize()}.")
     stream.end_text()
-    pieces, words = [], []
+    pieces, words = [], list[SpokenWord]()
     async for frame in stream.frames():
         pieces.append(frame.pcm)
         words += frame.words

@@ -49,9 +49,7 @@ def encode(
     wave = torch.nn.functional.pad(wave, (0, -len(wave) % size))[None]
     # Chunk by chunk the codes are those of the whole, and an hour takes no more memory than a second.
     memory, age, made = torch.zeros(1, model.encoder_values), torch.zeros(1).long(), []
-    model.latents(
-        wave[:, :size]
-    )  # a checkpoint without an encoder says so before anything is drawn
+    model.latents(wave[:, :size])  # without an encoder it says so before anything is drawn
     with torch.inference_mode():
         for chunk in _shown(wave.split(size * _CHUNK_FRAMES, dim=1), "encoding"):
             part, memory = model.encode_next(chunk, memory, age)

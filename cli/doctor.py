@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SENTENCE = "What time do you open tomorrow morning?"
 _FREE_BYTES = 1_000_000_000
 _CHECK_S = 60.0
+_MODELS_S = 600.0
+"""Of large checkpoints on a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +112,16 @@ async def _findings(
     yield check_disk(Path.cwd())
     yield check_personas()
     doing("Opening the models …")
-    yield await _in_time("models", check_engines(asr, tts))
+    yield await _in_time("models", check_engines(asr, tts), _MODELS_S)
     doing("Asking the brain …")
     yield await _in_time("brain", check_llm(llm))
 
 
-async def _in_time(name: str, check: Awaitable[Finding]) -> Finding:
+async def _in_time(name: str, check: Awaitable[Finding], limit_s: float = _CHECK_S) -> Finding:
     try:
-        return await asyncio.wait_for(check, _CHECK_S)
+        return await asyncio.wait_for(check, limit_s)
     except TimeoutError:
-        return Finding(name, "bad", f"No result within {_CHECK_S:.0f} s.", "See its own log.")
+        return Finding(name, "bad", f"No result within {limit_s:.0f} s.", "See its own log.")
     except ParleyError as error:
         return Finding(name, "bad", error.cause, error.cure)
 
@@ -241,11 +243,19 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
         await ears.close()
     listened_s = time.monotonic() - began_s
 
-    names = f"{engines.tts.info.name} → {engines.asr.info.name}"
-    says = (
-        f"{names}: opened in {opened_s:.1f} s, first sound after {first_s * 1000:.0f} ms, "
-        f"spoke {length_s:.1f} s in {spoke_s:.1f} s, heard {heard!r} in {listened_s:.1f} s."
+    voice, hearing = engines.tts.info, engines.asr.info
+    counts = (
+        (hearing.extra.get("max_streams"), "callers"),
+        (voice.extra.get("max_speakers"), "voices"),
     )
+    room = " and ".join(f"{count} {what}" for count, what in counts if count)
+    says = (
+        f"{voice.name} → {hearing.name}: opened in {opened_s:.1f} s, "
+        f"first sound after {first_s * 1000:.0f} ms, spoke {length_s:.1f} s in {spoke_s:.1f} s, "
+        f"heard {heard!r} in {listened_s:.1f} s."
+    )
+    if room:
+        says += f" Room for {room} at once."
     if not heard or not length_s:
         return Finding("models", "bad", says, "Try others: --tts espeak, --asr sphinx.")
     asked = set(_SENTENCE.lower().strip("?").split())
@@ -260,19 +270,24 @@ async def _speak_and_listen(engines: Engines, opened_s: float) -> Finding:
 
 async def check_llm(spec: str) -> Finding:
     """Choose the brain as `serve` would, and let it answer once."""
-    from agent.llm import TextDelta
+    from agent.llm import TextDelta, ToolCall
     from agent.llm_choice import choose_llm
     from agent.persona import load_persona
+    from agent.tools import find_tool
 
     choice = await choose_llm(spec)
     try:
         model = choice.open(load_persona("parley"))
+        clock = find_tool("current_time")
+        parameters = clock.arguments.model_json_schema()
+        offered = {"name": clock.name, "description": clock.description, "parameters": parameters}
+        tools = [{"type": "function", "function": offered}]  # calls offer some too
         began_s = time.monotonic()
         first_s, answer = 0.0, ""
-        async for piece in model.reply([{"role": "user", "content": "Hello!"}], []):
-            if isinstance(piece, TextDelta):
+        async for piece in model.reply([{"role": "user", "content": "Hello!"}], tools):
+            if isinstance(piece, TextDelta | ToolCall):
                 first_s = first_s or time.monotonic() - began_s
-                answer += piece.text
+                answer += piece.text if isinstance(piece, TextDelta) else f"({piece.name})"
     finally:
         await choice.close()
     says = f"{choice.why}; first word after {first_s * 1000:.0f} ms: {answer.strip()[:60]!r}"
@@ -282,5 +297,11 @@ async def check_llm(spec: str) -> Finding:
         return Finding(
             "brain", "good", says,
             "For free conversation set MISTRAL_API_KEY, or start Ollama, llama.cpp or vLLM here.",
+        )  # fmt: skip
+    if not all(server.takes_tools for server in choice.servers):
+        return Finding(
+            "brain", "poor", says,
+            "It takes no tools, so it can neither hang up nor look anything up: choose another model, or "
+            "start vLLM with --enable-auto-tool-choice and --tool-call-parser, llama.cpp with --jinja.",
         )  # fmt: skip
     return Finding("brain", "good", says)

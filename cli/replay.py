@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.replay import replay as replay_log
+from asr.interface import SAMPLE_RATE_HZ
 
 
 def replay(
@@ -24,9 +25,8 @@ def replay(
     result = replay_log(log, pace=pace)
     if verbose:
         for decision in result.decisions:
-            typer.echo(
-                f"{decision.at / 16_000:9.2f} s  {type(decision).__name__:<16} {decision.reason}"
-            )
+            at_s = decision.at / SAMPLE_RATE_HZ
+            typer.echo(f"{at_s:9.2f} s  {type(decision).__name__:<16} {decision.reason}")
     counted = f"{result.evidence_count} pieces of evidence, {len(result.decisions)} decisions"
     if result.difference:
         typer.echo(f"{counted}. First difference: {result.difference}", err=True)

@@ -81,7 +81,6 @@ def serve(
     """
     from agent.deployment import Deployment, load_deployment
     from agent.persona import load_persona
-    from cli.hosting import Order, host_calls
     from cli.log import set_up_log
     from cli.output import check_folder
     from cli.phones import PhonePlan
@@ -108,20 +107,22 @@ def serve(
     phones = PhonePlan.read(sip, sip_allow or (), token, open_to_all=open_to_all)
     plan = load_deployment(deployment) if deployment else Deployment()
     named = tuple(load_persona(name) for name in persona or ())
-    order = Order(
-        settings=settings,
-        pages=plan.who_answers() | ({"/": named} if named else {}),
-        asr=asr or plan.asr or DEFAULT_ASR,
-        tts=tts or plan.tts or DEFAULT_TTS,
-        llm=llm or plan.llm,
-        voice=voice,
-        verify=verify,
-        max_calls=max_calls,
-        drain_s=drain_s,
-        log_dir=log_dir,
-        log_words=log_words,
-        phones=phones,
-        persona_for=partial(plan.for_caller_of, default=named[0] if named else plan.front),
-    )
     with listen(settings) as port_held, phones.listen() as sip_port_held:
+        from cli.hosting import Order, host_calls  # slow to load: mistakes are told before
+
+        order = Order(
+            settings=settings,
+            pages=plan.who_answers() | ({"/": named} if named else {}),
+            asr=asr or plan.asr or DEFAULT_ASR,
+            tts=tts or plan.tts or DEFAULT_TTS,
+            llm=llm or plan.llm,
+            voice=voice,
+            verify=verify,
+            max_calls=max_calls,
+            drain_s=drain_s,
+            log_dir=log_dir,
+            log_words=log_words,
+            phones=phones,
+            persona_for=partial(plan.for_caller_of, default=named[0] if named else plan.front),
+        )
         asyncio.run(host_calls(order, port_held, sip_port_held))

@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 
 from agent.completeness import normalise
+from asr.interface import SAMPLE_RATE_HZ as JUDGE_HZ
 from common.resample import resample
 from evals.conduct import ANSWER_LIMIT_S, Recording, Utterance
 from evals.gate import OPUS, Segment, segments
 from evals.heard import SAMPLE_RATE_HZ
 from evals.scenario import Behaviour
-from pipelines.judges import Silero
+from pipelines.judges import SILERO_WINDOW_SAMPLES, Silero
 
 _YIELD_LIMIT_S = 2.0
 _WRONG_STOP_WITHIN_S = 1.0
 _WRONG_STOP_LASTS_S = 0.4
 _REPORT_LATE_S = 0.1  # a report may come in this much after the sound that it announces
 _JUDGED_S = 2.0
-_JUDGE_HZ, _JUDGE_WINDOW = 16_000, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +171,11 @@ def _is_speech(heard: np.ndarray, segment: Segment) -> bool:
     """Whether Silero believes in the greater part of a segment's beginning; noise is no answer."""
     until_s = min(segment.off_s, segment.on_s + _JUDGED_S)
     cut = heard[int(segment.on_s * SAMPLE_RATE_HZ) : int(until_s * SAMPLE_RATE_HZ)]
-    pcm = resample(cut, SAMPLE_RATE_HZ, _JUDGE_HZ)
-    windows = np.pad(pcm, (0, -len(pcm) % _JUDGE_WINDOW)).reshape(-1, _JUDGE_WINDOW)
+    pcm = resample(cut, SAMPLE_RATE_HZ, JUDGE_HZ)
+    padded = np.pad(pcm, (0, -len(pcm) % SILERO_WINDOW_SAMPLES))
     silero = Silero()
-    return float(np.median([silero.step(window) for window in windows])) > 0.5
+    beliefs = [silero.step(window) for window in padded.reshape(-1, SILERO_WINDOW_SAMPLES)]
+    return float(np.median(beliefs)) > 0.5
 
 
 def _told(

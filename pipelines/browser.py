@@ -167,6 +167,11 @@ class BrowserCalls:
         """Calls that are running or being set up."""
         return len(self._calls) + len(self._phones) + self._starting
 
+    @property
+    def failure(self) -> str:
+        """Why there can be no calls until Parley is started again; empty while it works."""
+        return self._engines.asr.failure or self._engines.tts.failure
+
     def admit(self) -> None:
         """Refuse unless one more call would be served well.
 

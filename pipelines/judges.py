@@ -21,7 +21,7 @@ from asr.interface import SAMPLE_RATE_HZ
 from common.pcm import to_pcm16
 
 _VAD_MODE = 2
-_SILERO_WINDOW, _SILERO_CONTEXT = 512, 64
+SILERO_WINDOW_SAMPLES, _SILERO_CONTEXT = 512, 64
 _GATE_OPEN_FRAMES = 20  # Silero goes on for 400 ms after the cheap gate last said "voice"
 _PREROLL_FRAMES = 6
 _TURN_SECONDS = 8
@@ -53,7 +53,7 @@ def _turn_session() -> onnxruntime.InferenceSession:
 @cache
 def warm_judges() -> None:
     """Begin to load both models on their threads; returns at once. The first call is then no slower."""
-    _thread("silero").submit(Silero().step, np.zeros(_SILERO_WINDOW, np.float32))
+    _thread("silero").submit(Silero().step, np.zeros(SILERO_WINDOW_SAMPLES, np.float32))
     _thread("smart-turn").submit(judge_turn, np.zeros(_TURN_SECONDS * SAMPLE_RATE_HZ, np.float32))
 
 
@@ -123,9 +123,9 @@ class VoiceJudge:
     def _listen(self, pcm: np.ndarray) -> None:
         self._pending = np.concatenate([self._pending, pcm])
         confidence = None
-        while len(self._pending) >= _SILERO_WINDOW:
-            confidence = self._silero.step(self._pending[:_SILERO_WINDOW])
-            self._pending = self._pending[_SILERO_WINDOW:]
+        while len(self._pending) >= SILERO_WINDOW_SAMPLES:
+            confidence = self._silero.step(self._pending[:SILERO_WINDOW_SAMPLES])
+            self._pending = self._pending[SILERO_WINDOW_SAMPLES:]
         if confidence is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._believe, confidence)
 

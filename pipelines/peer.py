@@ -24,6 +24,7 @@ from aiortc import (
     RTCRtpCodecCapability,
     RTCRtpSender,
     RTCSessionDescription,
+    rtcsctptransport,
 )
 from aiortc.sdp import candidate_from_sdp
 from loguru import logger
@@ -37,7 +38,13 @@ _MOST_QUEUED = 200
 _LONGEST_MESSAGE = 64_000
 _MOST_MESSAGES_PER_S = 100
 _CONNECT_S = 30.0
-_GONE_S = 10.0
+_GONE_S = 20.0  # browsers notice a dead line within ten, and a page tries again for as long
+
+# One lost message holds up all that follow: aiortc would send it again after three seconds at first,
+# later after one. These are RFC 9260's first guess, and the least that Chromium waits for.
+rtcsctptransport.SCTP_RTO_INITIAL = 1.0
+# More than a receiver may hold an acknowledgement back.
+rtcsctptransport.SCTP_RTO_MIN = 0.4  # type: ignore[assignment]
 
 
 class PeerUser(Protocol):
@@ -87,6 +94,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._last_message_s = self._loop.time()
         self._second = (0, 0)
+        self._counted = (0, 0)
         self._give_up: asyncio.TimerHandle | None = None
 
     async def answer(self, sdp: str, kind: str, *, restart: bool = False) -> dict[str, str]:
@@ -144,17 +152,23 @@ class Peer:
             self._queue.append(text)
 
     async def quality(self) -> dict[str, float]:
-        """Loss (percent), jitter and round trip (ms) of the line, as far as known."""
+        """Jitter and round trip (ms) of the line and its loss (percent) since last asked, if known."""
         found: dict[str, float] = {}
         if self._pc is not None:
             for entry in (await self._pc.getStats()).values():
                 if entry.type == "inbound-rtp":
-                    everything = entry.packetsReceived + entry.packetsLost
-                    found["loss_percent"] = 100.0 * max(0, entry.packetsLost) / max(1, everything)
+                    loss = self._lost_since(entry.packetsReceived, entry.packetsLost)
+                    found["loss_percent"] = 100.0 * loss
                     found["jitter_ms"] = entry.jitter / 48.0
                 elif entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
                     found["rtt_ms"] = 1000.0 * entry.roundTripTime
         return {name: round(value, 1) for name, value in found.items()}
+
+    def _lost_since(self, received: int, lost: int) -> float:
+        """The share of the packets due since last asked that did not come; late ones even it out."""
+        before, self._counted = self._counted, (received, lost)
+        due = received + lost - sum(before)
+        return max(0, lost - before[1]) / max(1, due)
 
     async def close(self) -> None:
         """Hang up. Idempotent."""
@@ -169,6 +183,7 @@ class Peer:
         config = RTCConfiguration(self._ice_servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         self._pc = pc = RTCPeerConnection(config)
         self._channel = None
+        self._counted = (0, 0)
         # Before the offer is read: what is agreed on then is what stays.
         audio = pc.addTransceiver(Speaker(self._user.pull, self._on_tick))
         audio.setCodecPreferences(_opus())

@@ -16,7 +16,7 @@ CARDS = [ROOT / "asr/nano/CARD.md", ROOT / "tts/nano/README.md"]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *CARDS]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 MODULE = re.compile(r"python -m ((?:training|evals|benchmarks)[\w.]*)([^\n`#|&]*)")
-CODE = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.M | re.S)
+CODE = re.compile(r"^```(?:sh)?\n(.*?)^```", re.M | re.S)
 
 
 def links():

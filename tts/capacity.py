@@ -25,8 +25,9 @@ def capacity(batch: SpeakingBatch, voice: str, ids: tuple[int, ...]) -> int:
     """
     # On a CPU count the thread's own time: what else starts up beside us will soon be over.
     clock = time.thread_time if batch.hidden.device.type == "cpu" else time.monotonic
-    found, rows = 1, 1
-    while rows <= batch.rows:
+    powers = [1 << n for n in range(batch.rows.bit_length()) if 1 << n < batch.rows]
+    found = 1
+    for rows in (*powers, batch.rows):
         batch.begin([Start(row, voice, ids) for row in range(rows)])
         took_s = []
         for _ in range(_STEPS):
@@ -35,6 +36,6 @@ def capacity(batch: SpeakingBatch, voice: str, ids: tuple[int, ...]) -> int:
             took_s.append(clock() - begun_s)
         if min(took_s) > BUSY_SHARE * FRAME_S:
             break
-        found, rows = rows, rows * 2
+        found = rows
     logger.debug("this machine serves {} voices at once", found)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def load_model(folder: Path, device: torch.device) -> TtsModel:
     Raises:
         CheckpointError: The folder does not hold what its `params.json` promises.
     """
-    config = TtsConfig.from_params(read_params(folder))
+    config = _config(folder)
     files = weight_files(folder)
     with shapes_only():
         model = TtsModel(config, encoder=_has_encoder(files))
@@ -70,6 +71,26 @@ def load_units(folder: Path, config: TtsConfig) -> TextUnits:
     tekken = Tekken.load(folder / "tekken.json")
     tekken.must_fit(config.backbone.vocab_size)
     return TekkenUnits(tekken)
+
+
+def _config(folder: Path) -> TtsConfig:
+    """Of the folder, with special tokens as `tekken.json` numbers them: `params.json` has but two."""
+    config = TtsConfig.from_params(read_params(folder))
+    if config.audio.text_units == "phonemes":
+        return config
+    tekken, audio = Tekken.load(folder / "tekken.json"), config.audio
+    audio = replace(
+        audio,
+        audio_token_id=tekken.special("[AUDIO]", audio.audio_token_id),
+        begin_audio_token_id=tekken.special("[BEGIN_AUDIO]", audio.begin_audio_token_id),
+        next_audio_text_token_id=tekken.special(
+            "[NEXT_AUDIO_TEXT]", audio.next_audio_text_token_id
+        ),
+        repeat_audio_text_token_id=tekken.special(
+            "[REPEAT_AUDIO_TEXT]", audio.repeat_audio_text_token_id
+        ),
+    )
+    return replace(config, audio=audio)
 
 
 def _has_encoder(files: list[Path]) -> bool:

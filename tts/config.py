@@ -23,8 +23,9 @@ T = TypeVar("T")
 
 
 def _read(cls: type[T], args: Mapping[str, Any], where: str) -> T:
-    """Build `cls` from the keys it knows; what it needs and `args` lacks is an error."""
-    given = {f.name: args[f.name] for f in fields(cls) if f.name in args}  # type: ignore[arg-type]
+    """Build `cls` from the keys it knows; what it needs and `args` lacks, or has as null, is an error."""
+    names = (f.name for f in fields(cls))  # type: ignore[arg-type]
+    given = {name: args[name] for name in names if args.get(name) is not None}
     for f in fields(cls):  # type: ignore[arg-type]
         if f.default is MISSING and f.default_factory is MISSING and f.name not in given:
             raise CheckpointError(
@@ -264,7 +265,7 @@ class TtsConfig:
         """
         multimodal = _section(params, "multimodal")
         audio = dict(_section(multimodal, "audio_model_args"))
-        audio["alignment_heads"] = tuple(map(tuple, audio.get("alignment_heads", ())))
+        audio["alignment_heads"] = tuple(map(tuple, audio.get("alignment_heads") or ()))
         acoustic = {**audio, **_section(audio, "acoustic_transformer_args")}
         codec = _section(multimodal, "audio_tokenizer_args")
         return cls(
@@ -272,9 +273,9 @@ class TtsConfig:
             audio=_read(AudioConfig, audio, "multimodal.audio_model_args"),
             acoustic=_read(AcousticConfig, acoustic, "acoustic_transformer_args"),
             codec=_read(CodecConfig, codec, "multimodal.audio_tokenizer_args"),
-            bos_token_id=multimodal.get("bos_token_id", 1),
-            max_seq_len=params.get("max_seq_len", 65_536),
-            voices=dict(codec.get("voice", {})),
+            bos_token_id=multimodal.get("bos_token_id") or 1,
+            max_seq_len=params.get("max_seq_len") or 65_536,
+            voices=dict(codec.get("voice") or {}),
         )
 
 

@@ -18,7 +18,7 @@ import torch
 from loguru import logger
 
 from backbone.cache import KvCache
-from backbone.cuda import rows_that_fit
+from backbone.cuda import memory_for, rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from common.errors import EngineFull, ParleyError
 from tts.alignment import Pace
@@ -37,8 +37,9 @@ AHEAD_S = 2.0
 """Audio ahead after which a speaker sits out: what an interruption would throw away."""
 MAX_TOKENS = 2048
 MAX_ROWS = {"cpu": 8, "cuda": 32}
-MEMORY_SHARE = 0.15
-"""Of a GPU's free memory, for speakers nobody asked for: the ears come after and need far more."""
+MEMORY_SHARE = 0.1
+"""Of a GPU's free memory, for speakers nobody asked for: the ears come after, and this leaves them
+room for about as many callers."""
 
 
 class VoxtralTtsEngine:
@@ -58,7 +59,6 @@ class VoxtralTtsEngine:
         self._batch, self._units, self._shelf, self._name = batch, units, shelf, name
         self._ahead_s = ahead_s
         self._carry_on = batch.model.sizes.audio.carry_on if carry_on is None else carry_on
-        self._between = tuple(units.encode(" ")[0])  # two clauses of one text
         self._max_text = min(batch.model.sizes.audio.max_text_chars, batch.max_tokens // 4)
         self._editions: dict[str, int] = {}
         self._paces: dict[str, Pace] = {}
@@ -69,6 +69,7 @@ class VoxtralTtsEngine:
 
     @classmethod
     @on_one_core
+    @memory_for("the voice")
     def load(
         cls,
         folder: str | Path,
@@ -91,7 +92,7 @@ class VoxtralTtsEngine:
 
         Raises:
             CheckpointError: The folder does not hold what it promises.
-            ParleyError: The GPU's memory has no room for the speakers.
+            ParleyError: The GPU's memory has no room for the model or the speakers.
         """
         folder = Path(folder)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -174,8 +175,15 @@ class VoxtralTtsEngine:
         """Why `open` would refuse one more speaker at this moment; empty when it would not."""
         return self._stepper.why_stopped or self._why_full()
 
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+        return self._stepper.why_stopped
+
     async def metrics(self) -> TtsMetrics:
-        """How the engine is doing."""
+        """How the engine is doing, or was doing when it stopped."""
+        if self._stepper.why_stopped:
+            return self._measure()
         return await self._stepper.call(self._measure)
 
     async def close(self) -> None:
@@ -266,8 +274,10 @@ class VoxtralTtsEngine:
         afresh = Start(speaker.row, speaker.voice, ids)
         if not self._carry_on or not said.ids or len(said.ids) + len(ids) > self._max_text:
             return afresh
-        said = Said((*said.ids, *self._between), said.codes)
-        onward = Start(speaker.row, speaker.voice, ids, said)
+        continued = self._units.onward(ids)
+        between = max(len(continued) - len(ids), 0)  # units that belong to neither clause
+        said = Said((*said.ids, *continued[:between]), said.codes)
+        onward = Start(speaker.row, speaker.voice, tuple(continued[between:]), said)
         return onward if self._batch.room_after(onward) >= speaker.clause.max_frames else afresh
 
     def _speak(self, speakers: Sequence[Speaker]) -> None:
@@ -291,9 +301,9 @@ class VoxtralTtsEngine:
 
     def _on_failure(self, error: Exception) -> None:
         failure = ParleyError(f"The voice has failed: {error!r}.", "Restart Parley.")
-        for speaker in self._speakers:
+        speakers, self._speakers = self._speakers, []
+        for speaker in speakers:
             speaker.finish(failure)
-        self._speakers = []
 
 
 def _rows(model: TtsModel, max_tokens: int, max_streams: int | None) -> int:

@@ -183,6 +183,7 @@ class EspeakEngine:
     """espeak-ng on a thread of its own; see `tts.interface.TtsEngine`."""
 
     refusal = ""  # hundreds of times faster than real time
+    failure = ""
 
     def __init__(self) -> None:
         self._library = _Library()

@@ -8,7 +8,7 @@ from tts.interface import SAMPLE_RATE_HZ, SpokenWord
 # frame a character); other voices are close enough for the end of each clause to mend the rest.
 _SAMPLES_PER_CHARACTER = SAMPLE_RATE_HZ // 13
 # A comma or full stop is heard as a pause.
-_PAUSE_CHARACTERS = {",": 3, ";": 4, ":": 4, ".": 5, "!": 5, "?": 5}
+_PAUSE_CHARACTERS = dict.fromkeys(",،", 3) | dict.fromkeys(";؛:", 4) | dict.fromkeys(".!?؟।", 5)
 
 
 class EstimatedWords:

@@ -108,6 +108,10 @@ class TtsEngine(Protocol):
     def refusal(self) -> str:
         """Why `open` would refuse one more speaker at this moment, as far as is known here; else ""."""
 
+    @property
+    def failure(self) -> str:
+        """Why it serves nobody any more until Parley is started again; empty while it works."""
+
     def voices(self) -> tuple[VoiceInfo, ...]:
         """The voices that `open` accepts; the first is the default."""
 

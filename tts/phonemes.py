@@ -130,6 +130,10 @@ class Phonemes:
         units = self._units(text)
         return [self._ids[u.name] for u in units], [(u.start, u.end) for u in units]
 
+    def onward(self, ids: Sequence[int]) -> list[int]:
+        """Ids of the same text behind another text: a gap, then the same."""
+        return [*self.encode(" ")[0], *ids]
+
     def names(self, text: str) -> list[str]:
         """The units of `text` by name, for people and tests."""
         return [unit.name for unit in self._units(text)]

@@ -21,7 +21,7 @@ from tts.spoken_beside import (
     street_or_saint,
 )
 from tts.spoken_marks import address, only_speakable, symbol, without_markdown
-from tts.spoken_numbers import cardinal, digits, number_in_words
+from tts.spoken_numbers import UNITS, cardinal, digits, number_in_words
 
 _EDGES = re.compile(r"^([(\"'“‘¿¡«{]*)(.*?)([)\"'”’»}.,;:!?…]*)$", re.DOTALL)
 _ABBREVIATIONS = {
@@ -41,17 +41,22 @@ _ABBREVIATIONS = {
     "ltd.": "Limited", "co.": "Company", "corp.": "Corporation", "incl.": "including",
     "excl.": "excluding", "max.": "maximum", "min.": "minimum", "fig.": "figure",
     "vol.": "volume", "p.": "page", "pp.": "pages", "nos.": "numbers", "ph.d.": "P H D",
-    "sat.": "Saturday", "sun.": "Sunday",
+    "sat.": "Saturday", "sun.": "Sunday", "c.": "circa", "ca.": "circa", "ch.": "chapter",
+    "op.": "opus", "appt": "appointment", "appt.": "appointment", "ppl": "people",
 }  # fmt: skip
 _INITIALS = re.compile(r"([A-Za-z]\.){2,}[,;]?")
 _TITLES = "mt. ft. lt. sgt. gen. rev. capt. col. sen. gov."
 _ONLY_BEFORE_NAMES = frozenset(_TITLES.split())
-_BEFORE_NUMBERS = "no. nr. ext. ext ref. max. min. fig. vol. p. pp. nos. apt. sat. sun."
+_BEFORE_NUMBERS = (
+    "no. nr. ext. ext ref. max. min. fig. vol. p. pp. nos. apt. sat. sun. c. ca. ch. op."
+)
 _ONLY_BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
 _KEYS = {"*": "star", "#": "hash"}
 _LONGEST_QUOTE = 40
 _DASHES = frozenset("-–—")
-_PARTS = re.compile(r"\d+/\d+|\d+(?:st|nd|rd|th)\b|[$€£]?\d+(?:[.,]\d+)*|[^\d]+")
+_PARTS = re.compile(
+    r"\d+/\d+|(?:1[1-9]|20)\d0s\b|\d+(?:st|nd|rd|th)\b|[$€£]?\d+(?:[.,]\d+)*|[^\d]+"
+)
 _HEIGHT = re.compile(r"(\d)['’′](\d\d?)|(\d+(?:\.\d+)?)")
 
 
@@ -108,20 +113,22 @@ def _say(place: Place, lexicon: Mapping[str, str], english: bool) -> str:
     if abbreviation := _abbreviation(core, place):
         return f"{before}{abbreviation}{after}"
     if _INITIALS.fullmatch(core + after):
-        return " ".join(character for character in core if character != ".")
+        return " ".join(character for character in core if character != ".") + after.lstrip(".")
     if core in _KEYS:
         return f"{before}{_key(place)}{after}"
     if word in _DASHES and between_numbers(place):
         return "to"
     if named := symbol(word):
-        return named if _between_words(place) or word in ("&", "@", "%", "°") else ""
+        return named if _between_words(place) or word in tuple("&@%°€$£") else ""
     spoken = _english(core, place)
+    if after.startswith(".") and core in UNITS and place.following[:1].islower():
+        after = after[1:]  # 10 min. by bus
     return f"{_quiet(before)}{spoken}{_quiet(after)}" if spoken else ""
 
 
 def _english(core: str, place: Place) -> str:
     """A word without its edges, with no digit left."""
-    if beside := in_context(place):
+    if (beside := in_context(place)) is not None:
         return beside
     if (number := number_in_words(core)) is not None:
         return number

@@ -25,7 +25,7 @@ EXTENT_STEP = {"cpu": 1, "cuda": 512}
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class Made:
     """What one row made in one step.
 
     Attributes:
@@ -222,7 +222,7 @@ class SpeakingBatch:
         text = len(start.said.ids) + len(start.ids) + 2
         return self.max_tokens - self._prefixes[start.voice][0] - text - len(start.said.codes)
 
-    def step(self, rows: list[int], generators: list[torch.Generator]) -> list[Spoken]:
+    def step(self, rows: list[int], generators: list[torch.Generator]) -> list[Made]:
         """Make the next frame of each of `rows`, drawing its noise from its own generator."""
         n = self._bucket(max(rows) + 1)
         scale = self.model.sizes.acoustic.noise_scale
@@ -242,7 +242,7 @@ class SpeakingBatch:
         for row in rows:
             ended = bool(codes[row, 0] < 0)
             seen = self._scores[row] if self._first[row] or scores is None else scores[row]
-            made.append(Spoken(codes[row].clone(), None if ended else wave[row].clone(), seen))
+            made.append(Made(codes[row].clone(), None if ended else wave[row].clone(), seen))
             self._tokens[row] += self._waiting[row]
             self._waiting[row], self._first[row] = not ended, False
         return made

@@ -11,6 +11,7 @@ from tts.spoken_numbers import (
     MONTHS,
     PROPER_FRACTION,
     UNITS,
+    attributive,
     digits,
     fraction_after_whole,
     leading_money,
@@ -18,16 +19,18 @@ from tts.spoken_numbers import (
     ordinal,
     per_name,
     plural_of,
+    price,
     year,
 )
 
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
 _BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid
-spring summer autumn fall winter q1 q2 q3 q4 ©"""
+spring summer autumn fall winter q1 q2 q3 q4 © c ca circa"""
 _YEAR_LEADS = frozenset(_BEFORE_YEARS.split())
 _MONTH_NAMES = frozenset(MONTHS) | {month[:3] for month in MONTHS} | {"Sept"}
+_SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
 _SIZES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
-_COUNT = re.compile(r"[-−+~≈±<>≤≥]?[-–\d.,/]*[\d¼-¾⅐-⅞]")
+_COUNT = re.compile(r"[-−+~≈±<>≤≥]?[-–\d.,/xX×]*[\d¼-¾⅐-⅞]")
 _WHOLE = re.compile(r"\d{1,3}")
 _COMPASS = {"N": "North", "E": "East", "S": "South", "W": "West"}
 _BEFORE_SAINTS = frozenset({"Mount", "Port", "Lake", "Fort", "Cape"})
@@ -42,9 +45,16 @@ _NUMBERED = frozenset(_ENUMERATED.split())
 _KINGS = """Henry Louis Elizabeth Charles George Edward James William Richard Philip Francis Paul
 Pius Benedict Catherine Frederick Peter Nicholas Napoleon Alexander Mary Carlos"""
 _RULERS = frozenset(_KINGS.split())
+_CURRENCY_CODES = frozenset({"EUR", "USD", "GBP", "CHF"})
+_CURRENCY_NAMES = _CURRENCY_CODES | {"€", "Euro", "Euros", "euro", "euros"}
+_BEFORE_HOURS = frozenset({"at", "from", "until", "till"})
+_AFTER_HOURS_WORDS = "this today tonight tomorrow on in to until till and or each"
+_AFTER_HOURS = frozenset({"", *_AFTER_HOURS_WORDS.split()})
+_BEFORE_ONE = frozenset({"a", "an", "one", "each", "every", "another"})
+_DESIGNATOR = re.compile(r"[A-Z]{1,3}|[A-Z]\d|\d[A-Z]")
 _HALVES_OF_DAY = frozenset({"am", "pm", "a.m", "p.m"})
 
-_PHONE_GROUP = re.compile(r"\+?\d{1,6}(?:-\d{2,4})*")
+_PHONE_GROUP = re.compile(r"\+?\d{1,8}(?:-\d{2,4})*")
 _MAX_PHONE_GROUPS = 15
 """Numbers have at most fifteen digits; longer runs are not followed to their end."""
 _CODE = re.compile(r"(?!\d{4}-\d\d-\d\d$)\d+(?:-\d+)*")
@@ -105,6 +115,18 @@ def in_context(place: Place) -> str | None:
     core, last, following = place.core, place.last, place.following
     if counted := _counted(place):
         return counted
+    if last.lower() in _BEFORE_ONE and (amount := attributive(core)):
+        return amount
+    if following in _CURRENCY_NAMES and place.runs_on(place.at) and (amount := price(core)):
+        return amount
+    if hour := _hour_or_price(place):
+        return hour
+    if core in _CURRENCY_CODES and place.runs_on(place.at) and price(following):
+        return ""  # EUR 7.50: said after the amount
+    if last in _CURRENCY_CODES and place.runs_on(place.at - 1) and (amount := price(core)):
+        return f"{amount} {plural_of(core, last)}"
+    if core in _SHORT_MONTHS and (re.match(r"\d", following) or re.match(r"\d", last)):
+        return _SHORT_MONTHS[core]
     if core in _SIZES and (money := leading_money(last)):
         return f"{core} {money[1]}"
     if following in _SIZES and (money := leading_money(core)):
@@ -144,7 +166,7 @@ def in_context(place: Place) -> str | None:
 def between_numbers(place: Place) -> bool:
     """Whether a dash by itself stands for "to": 9 am – 5 pm, but not 9 - 5 = 4."""
     last = place.last.lower()
-    counts = last[-1:].isdigit() or last in _HALVES_OF_DAY
+    counts = last[-1:].isdigit() or last in _HALVES_OF_DAY or place.last in _MONTH_NAMES
     after = place.words[place.at + 2].core if place.at + 2 < len(place.words) else ""
     return counts and bool(re.match(r"[$€£]?\d", place.following)) and after != "="
 
@@ -159,12 +181,26 @@ def in_street_name(place: Place) -> bool:
     """Whether a capitalised word stands before that owes its capital to no start of a sentence."""
     if place.at < 2 or not place.last[:1].isupper() or place.last in _BEFORE_SAINTS:
         return False
+    if "," in place.words[place.at - 1].after:
+        return False
     return not re.search(r"[.!?…:]", place.words[place.at - 2].after)
 
 
+def _hour_or_price(place: Place) -> str | None:
+    """At 7.30, at 22.50: whichever of the two it is, it is said alike."""
+    counted = re.fullmatch(r"\d\d?\.[0-5][05]", place.core)
+    if not counted or place.last.lower() not in _BEFORE_HOURS:
+        return None
+    ends = place.words[place.at].after or place.following in _AFTER_HOURS
+    return price(place.core) if ends else None
+
+
 def _days(place: Place) -> str | None:
-    """Mon-Fri, Sat/Sun, Tue; "Sat" and "Sun" by themselves are words."""
+    """Mon-Fri, Sat/Sun, Tue, Sat 9-5; "Sat" and "Sun" by themselves are words."""
     core = place.core
+    near = {word.core for word in place.words[max(0, place.at - 2) : place.at + 3]} - {core}
+    if core in ("Sat", "Sun") and (place.following[:1].isdigit() or near & _DAYS.keys()):
+        return _DAYS[core]
     if re.fullmatch(rf"(?:{_DAY})(?:[-–/](?:{_DAY}))+|Mon|Tues?|Wed|Thu(?:rs?)?|Fri", core):
         said = re.sub(_DAY, lambda day: _DAYS[day[0][:3]], core)
         return said.replace("/", " ").replace("-", " to ").replace("–", " to ")
@@ -176,13 +212,15 @@ def _counted(place: Place) -> str | None:
     if not _COUNT.fullmatch(place.last) or not place.runs_on(place.at - 1):
         return None
     core = place.core
-    if len(core) == 1 and place.following.istitle() and place.runs_on(place.at):
+    named = place.following.istitle() or re.fullmatch(r"\d+(?:st|nd|rd|th)", place.following)
+    if len(core) == 1 and named and place.runs_on(place.at):
         if core in _COMPASS:
             return _COMPASS[core]  # 123 W Main St
         if core.isupper():
             return None
     if core in UNITS:
-        return plural_of(place.last, core)
+        before = place.words[place.at - 2].core.lower() if place.at > 1 else ""
+        return UNITS[core][0] if before in _BEFORE_ONE else plural_of(place.last, core)
     unit, _, per = core.partition("/")
     name = per_name(per)
     return f"{plural_of(place.last, unit)} per {name}" if unit in UNITS and name else None
@@ -191,13 +229,15 @@ def _counted(place: Place) -> str | None:
 def _in_date(place: Place) -> str | None:
     core, last, following = place.core, place.last, place.following
     if len(core) <= 2 and 1 <= int(core) <= 31:
-        if last in _MONTH_NAMES:
+        if last in _MONTH_NAMES and place.words[place.at - 1].after in ("", "."):
             return ordinal(core)
         if following in _MONTH_NAMES:
             return f"the {ordinal(core)} of"
     if _YEAR.fullmatch(core):
+        word = place.words[place.at]
         led = last.lower() in _YEAR_LEADS or last in _MONTH_NAMES
-        if led or (core >= "1900" and not following[:1].islower()):
+        led = led or (word.before == "(" and word.after[:1] == ")")
+        if led or (core >= "1900" and not (following[:1].islower() and not word.after)):
             return year(core)
         beside = place.at >= 2 and place.words[place.at - 2].core in _MONTH_NAMES
         return year(core) if beside else None
@@ -228,6 +268,8 @@ def _is_code(place: Place) -> bool:
     core = place.core
     if len(core) < 3 or not _CODE.fullmatch(core):
         return False
+    if len(core) == 5 and core.isdigit() and re.fullmatch("[A-Z]{2}", place.last):
+        return True  # Washington, DC 20500
     for at in range(place.at - 1, max(-1, place.at - 1 - _CODE_IS_AT_MOST), -1):
         word = place.words[at]
         lead = word.core.lower()
@@ -241,7 +283,8 @@ def _is_code(place: Place) -> bool:
             return True
         if lead in _LIKELY_CODE_LEADS:
             return len(core) >= 4 and core.isdigit() and not core.endswith("00")
-        if lead != "is" and not lead.isdigit():
+        named = at == place.at - 1 and _DESIGNATOR.fullmatch(word.core)  # flight BA 2490
+        if lead not in ("is", "or") and not lead.isdigit() and not named:
             return False
     return False
 

@@ -37,7 +37,7 @@ _SYMBOLS = {
     "≤": "at most", "≥": "at least", "§": "section", "№": "number", "µ": "micro", "/": "slash",
     "–": "–", "—": "—", "-": "–",
 }  # fmt: skip
-_KEPT = frozenset("'’-.,;:!?…—–()\"“”‘¿¡、。！？，；：「」『』؟،؛")
+_KEPT = frozenset("'’-.,;:!?…—–()\"“”‘¿¡、。！？，；：「」『』؟،؛।॥")
 
 _BESIDE_NUMBERS = frozenset("%€$£¥°/+")
 

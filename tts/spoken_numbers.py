@@ -44,13 +44,22 @@ UNITS = {
     "¢": ("cent", "cents"), "mL": ("millilitre", "millilitres"), "tsp": ("teaspoon", "teaspoons"),
     "tbsp": ("tablespoon", "tablespoons"), "mins": ("minute", "minutes"),
     "secs": ("second", "seconds"), "m³": ("cubic metre", "cubic metres"),
+    "€": ("euro", "euros"), "$": ("dollar", "dollars"), "£": ("pound", "pounds"),
     "EUR": ("euro", "euros"), "USD": ("dollar", "dollars"), "GBP": ("pound", "pounds"),
     "m²": ("square metre", "square metres"), "km²": ("square kilometre", "square kilometres"),
+    "cl": ("centilitre", "centilitres"), "dl": ("decilitre", "decilitres"),
+    "dL": ("decilitre", "decilitres"), "mcg": ("microgram", "micrograms"),
+    "µg": ("microgram", "micrograms"), "μg": ("microgram", "micrograms"),
+    "mmol": ("millimole", "millimoles"), "IU": ("international unit", "international units"),
+    "mmHg": ("millimetre of mercury", "millimetres of mercury"),
+    "bpm": ("beat per minute", "beats per minute"), "kcal": ("kilocalorie", "kilocalories"),
+    "Mbps": ("megabit per second", "megabits per second"), "CHF": ("Swiss franc", "Swiss francs"),
     "dB": ("decibel", "decibels"), "px": ("pixel", "pixels"),
     "fps": ("frame per second", "frames per second"),
 }  # fmt: skip
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
-_AMOUNT = rf"\d+,\d\d|{_NUMBER}"
+_CONTINENTAL = r"\d{1,3}(?:\.\d{3})+,\d\d|\d+,\d\d?(?!\d)"
+_AMOUNT = rf"{_CONTINENTAL}|{_NUMBER}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _CURRENCY = "|".join(sorted(map(re.escape, _CURRENCIES), key=len, reverse=True))
 _PER = {"mo": "month", "mth": "month", "wk": "week", "yr": "year", "d": "day"}
@@ -66,6 +75,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("money", rf"(?P<currency>{_CURRENCY})(?P<sign>[-−])(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|B|tn)?"),
     ("money", rf"(?P<sign>{_SIGN})(?P<amount>{_AMOUNT})(?P<size>k|K|m|M|bn|tn)?(?P<currency>{_CURRENCY})"),
     ("money_range", rf"(?P<currency>{_CURRENCY})(?P<first>{_NUMBER})[-–—](?P<second>{_NUMBER})"),
+    ("clock", r"(?P<hour>24):(?P<minute>00)(?P<half>)"),
     ("clock", r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::[0-5]\d)?(?P<half>[aApP]\.?[mM]\.?)?"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])\.(?P<minute>[0-5]\d)(?P<half>[aApP]\.?[mM]\.?)"),
     ("clock", r"(?P<hour>1[0-2]|0?[1-9])(?P<minute>)(?P<half>[aApP]\.?[mM]\.?)"),
@@ -78,17 +88,21 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("ordinal", r"(?P<number>\d+)(?:st|nd|rd|th)"),
     ("mixed", rf"(?P<sign>{_SIGN})(?P<whole>\d{{1,3}})-(?P<fraction>{_PROPER})(?P<unit>{_UNIT})?"),
     ("fraction", r"(?P<top>\d{1,2})/(?P<bottom>[2-9]|10)"),
+    ("rating", r"(?P<first>\d+(?:\.\d+)?)/(?P<second>\d+)"),
     ("pair", r"(?P<first>\d+)/(?P<second>\d+)"),
     ("years", r"(?P<first>(?:1[1-9]|20)\d\d)[-–—/](?P<second>(?:1[1-9]|20)\d\d|\d\d)"),
     ("ratio", r"(?P<first>\d\d?):(?P<second>\d)"),
     ("times", r"(?P<number>\d+)[xX×]"),
-    ("size", r"(?P<first>\d+)[xX×](?P<second>\d+)"),
+    ("size", rf"(?P<sides>(?:{_NUMBER})(?:[xX×](?:{_NUMBER}))+)(?P<unit>{_UNIT})?"),
     ("pence", r"(?P<number>\d\d?)p"),
     ("range", rf"(?P<first>{_NUMBER})(?P<dash>[-–—])(?P<second>{_NUMBER})(?P<unit>{_UNIT})?"),
     ("quantity", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})(?P<unit>{_UNIT})"),
     ("sized", rf"(?P<amount>{_NUMBER})(?P<size>k|K|M|bn)"),
+    ("ages", r"(?P<which>[A-Za-z]+)-(?P<number>\d\d)s"),
+    ("hyphenated", rf"(?P<number>{_NUMBER})-(?P<unit>{_UNIT})"),
+    ("ip", r"(?P<parts>\d{1,3}(?:\.\d{1,3}){3})"),
     ("version", r"v?(?P<parts>\d+(?:\.\d+){2,})"),
-    ("plain", rf"(?P<sign>{_SIGN})(?P<number>{_NUMBER})"),
+    ("plain", rf"(?P<sign>{_SIGN})(?P<number>{_AMOUNT})"),
     ("counted", r"#(?P<number>\d+)"),
 )  # fmt: skip
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS)
@@ -99,8 +113,31 @@ def number_in_words(word: str) -> str | None:
     if said := _one_or_two(word):
         return said
     amount, _, unit = word.rpartition("/")
-    said, name = _one_or_two(amount), per_name(unit)
+    said, name, other = _one_or_two(amount), per_name(unit), _one_or_two(unit)
+    if said and other and not unit.isdecimal():
+        per = amount.startswith(tuple(_CURRENCIES))
+        return f"{said} per {other}" if per else f"{said}, {other}"  # $2/1K, 180°C/350°F
     return f"{said} per {name}" if said and name else None
+
+
+def attributive(word: str) -> str | None:
+    """A whole amount as it is said before what it belongs to: a `500mg` tablet, a `£5` note."""
+    if quantity := re.fullmatch(rf"({_NUMBER})({_UNIT})", word):
+        return f"{cardinal(quantity[1])} {UNITS[quantity[2]][0]}"
+    if money := re.fullmatch(rf"({_CURRENCY})(\d+)|(\d+)({_CURRENCY})", word):
+        currency = money[1] or money[4]
+        return f"{cardinal(money[2] or money[3])} {_CURRENCIES[currency][0]}"
+    return None
+
+
+def price(amount: str) -> str | None:
+    """An amount before the name of its currency: `24,50` euros, `1.000` Euro."""
+    if not re.fullmatch(rf"{_AMOUNT}|\d{{1,3}}(?:\.\d{{3}})+", amount):
+        return None
+    whole, _, cents = _with_point(amount, thousands=True).partition(".")
+    if len(cents) != 2 or cents == "00":
+        return cardinal(whole) if cents in ("", "00") else cardinal(f"{whole}.{cents}")
+    return f"{cardinal(whole)} {f'oh {cardinal(cents[1])}' if cents[0] == '0' else cardinal(cents)}"
 
 
 def per_name(unit: str) -> str | None:
@@ -131,8 +168,12 @@ def _one_or_two(word: str) -> str | None:
     if said := _one(word):
         return said
     first, dash, second = word.replace("–", "-").partition("-")
-    begin, end = (_one(first), _one(second)) if dash else (None, None)
+    begin, end = (_one_or_noon(first), _one_or_noon(second)) if dash else (None, None)
     return f"{begin} to {end}" if begin and end else None
+
+
+def _one_or_noon(word: str) -> str | None:
+    return word if word in ("noon", "midnight") else _one(word)
 
 
 def _one(word: str) -> str | None:
@@ -151,6 +192,7 @@ def _spelled_out(vulgar: re.Match[str]) -> str:
 
 def cardinal(number: str) -> str:
     """A number with or without thousands separators and decimals; codes digit by digit."""
+    number = _with_point(number)
     whole, _, decimals = number.replace(",", "").partition(".")
     is_code = (len(whole) > 1 and whole.startswith("0")) or len(whole) > 15
     is_code = is_code or (len(whole) >= 7 and "," not in number and not whole.endswith("000"))
@@ -187,7 +229,7 @@ def _money(part: dict[str, str]) -> str:
     sign = _SIGNS[part["sign"]]
     if part["size"]:
         return f"{sign}{cardinal(part['amount'])} {_MAGNITUDES[part['size']]} {many}"
-    amount = _with_point(part["amount"])
+    amount = _with_point(part["amount"], thousands=part["currency"] == "€")
     whole, _, fraction = amount.partition(".")
     if len(fraction) not in (0, 2):
         return f"{sign}{cardinal(part['amount'])} {many}"
@@ -198,17 +240,24 @@ def _money(part: dict[str, str]) -> str:
     return small if whole in ("", "0") else f"{said} and {small}"
 
 
-def _with_point(amount: str) -> str:
-    return re.sub(r",(\d\d)$", r".\1", amount)  # €1,50
+def _with_point(amount: str, *, thousands: bool = False) -> str:
+    """€1.250,50 and €1,5 as the English write them, and €1.250 where points divide thousands."""
+    if re.fullmatch(_CONTINENTAL, amount) or (
+        thousands and re.fullmatch(r"\d{1,3}(?:\.\d{3})+", amount)
+    ):
+        return amount.replace(".", "").replace(",", ".")
+    return amount
 
 
 def _clock(part: dict[str, str]) -> str:
     hour, minute, half = int(part["hour"]), part["minute"], part["half"]
     said = cardinal(str(hour))
+    if hour in (0, 24) and minute == "00" and not half:
+        return "midnight"
     if minute and int(minute):
         said += f" oh {cardinal(minute[1])}" if minute[0] == "0" else f" {cardinal(minute)}"
     elif not half:
-        said += " o'clock" if 0 < hour <= 12 else " hundred hours" if hour else ""
+        said += " o'clock" if 0 < hour <= 12 else " hundred hours"
     return f"{said} {half[0].upper()} M" if half else said
 
 
@@ -222,8 +271,11 @@ def _decade(part: dict[str, str]) -> str:
     if decade == "2000":
         return "two thousands"
     tens = num2words(int(decade[-2:])) if decade[-2:] != "00" else "hundred"
-    plural = f"{tens[:-1]}ies" if tens.endswith("y") else f"{tens}s"
-    return f"{cardinal(decade[:2])} {plural}" if len(decade) == 4 else plural
+    return f"{cardinal(decade[:2])} {_many(tens)}" if len(decade) == 4 else _many(tens)
+
+
+def _many(number: str) -> str:
+    return f"{number[:-1]}ies" if number.endswith("y") else f"{number}s"
 
 
 def _fraction(part: dict[str, str]) -> str:
@@ -233,6 +285,28 @@ def _fraction(part: dict[str, str]) -> str:
     name = {2: "half", 4: "quarter"}.get(bottom) or ordinal(str(bottom))
     many = "halves" if bottom == 2 else f"{name}s"
     return f"{cardinal(str(top))} {name if top == 1 else many}"
+
+
+def _rating(part: dict[str, str]) -> str | None:
+    """4.5/5 stars, 85/100 points, a blood pressure of 120/80; None for other pairs."""
+    first, second = float(part["first"]), int(part["second"])
+    if "." in part["first"] or second == 100:
+        return f"{cardinal(part['first'])} out of {cardinal(part['second'])}"
+    if 90 <= first <= 250 and 40 <= second <= 150 and second < first:
+        return f"{cardinal(part['first'])} over {cardinal(part['second'])}"
+    if part["first"].startswith("0") and len(part["first"]) > 2:
+        return digits(part["first"] + part["second"])  # 030/901820
+    return None
+
+
+def _ip(part: dict[str, str]) -> str:
+    numbers = part["parts"].split(".")
+    return " dot ".join(digits(n) if len(n) > 2 else cardinal(n) for n in numbers)
+
+
+def _size(part: dict[str, str]) -> str:
+    said = " by ".join(map(cardinal, re.split("[xX×]", part["sides"])))
+    return f"{said} {UNITS[part['unit']][1]}" if part["unit"] else said
 
 
 def _mixed(part: dict[str, str]) -> str:
@@ -301,7 +375,11 @@ _READERS = {
     "years": _years,
     "ratio": lambda part: f"{cardinal(part['first'])} to {cardinal(part['second'])}",
     "times": lambda part: f"{cardinal(part['number'])} times",
-    "size": lambda part: f"{cardinal(part['first'])} by {cardinal(part['second'])}",
+    "size": _size,
+    "rating": _rating,
+    "ip": _ip,
+    "ages": lambda part: f"{part['which']} {_many(cardinal(part['number']))}",
+    "hyphenated": lambda part: f"{cardinal(part['number'])} {UNITS[part['unit']][0]}",
     "pence": lambda part: f"{cardinal(part['number'])} pence",
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",
     "range": _range,

@@ -20,10 +20,10 @@ from tts.speakable import Spoken, speakable
 Span = tuple[int, int]
 _BREAKS = tuple(
     re.compile(rf"(?:{mark})['\")\]”’]*$")
-    for mark in (r"[!?…。！？؟]|(?<!\b[^\W\d])\.", r"[,;:—]")  # "John F." ends nothing
+    for mark in (r"[!?…。！？؟।॥]|(?<!\b[^\W\d])\.", r"[,;:—،؛]")  # "John F." ends nothing
 )
 """How a word ends after which text is best cut, and second best."""
-_CLOSED = ".!?…,;:—。！？؟"
+_CLOSED = ".!?…,;:—。！？؟।॥،؛"
 _LONGEST_WORD_CHARS = 40
 """Longer runs without a space are cut: no voice says them in one breath."""
 
@@ -33,6 +33,9 @@ class TextUnits(Protocol):
 
     def encode(self, text: str) -> tuple[list[int], list[Span]]:
         """Ids, and for each the span of characters it stands for."""
+
+    def onward(self, ids: Sequence[int]) -> list[int]:
+        """Ids of the same text behind another text, the space between the two included."""
 
 
 class TekkenUnits:
@@ -54,6 +57,10 @@ class TekkenUnits:
             spans.append((character_at[byte], character_at[end - 1] + 1))
             byte = end
         return ids, spans
+
+    def onward(self, ids: Sequence[int]) -> list[int]:
+        """Encoded anew: Tekken has one piece for a space and the word behind it."""
+        return self._tekken.encode(f" {self._tekken.decode(ids)}")
 
 
 @dataclass(frozen=True, slots=True)

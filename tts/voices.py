@@ -28,6 +28,7 @@ from torch import Tensor
 from backbone.checkpoint import read_params
 from common.audiofile import write_wav
 from common.errors import CheckpointError, ParleyError
+from common.language import Language, language_tag
 from common.yamlfile import StrictModel, load_yaml
 from tts.codec import Codec
 from tts.config import TtsConfig
@@ -61,7 +62,7 @@ class VoiceCard(StrictModel):
     """
 
     name: str
-    language: str = "en"
+    language: Language = "en"
     description: str = ""
     licence: str = ""
     consent: Consent | None = None
@@ -176,12 +177,18 @@ class VoiceShelf:
         Raises:
             AudioError: The recording is of no use; the message says why.
             CheckpointError: The checkpoint has no codec encoder.
-            ParleyError: The name is taken or impossible, or voices cannot be kept here.
+            ParleyError: The name is taken, name or language are none, or voices cannot be kept here.
         """
         if not _NAME.fullmatch(name):
             raise ParleyError(
-                f"{name!r} cannot be a voice's name.", "Use lower-case letters, digits, - and _."
+                f"{name!r} cannot be a voice's name.",
+                "Use up to 40 lower-case letters, digits, - and _.",
             )
+        try:
+            language_tag(card.get("language", "en"))
+        except ValueError as error:
+            cure = "Use a language tag such as en, fr or pt-BR."
+            raise ParleyError(f"{card['language']!r} is no language.", cure) from error
         folder, making = self.own / name, self.own / f".{name}"
         if name in self._all() or folder.exists():
             raise ParleyError(

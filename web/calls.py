@@ -15,6 +15,10 @@ class Calls(Protocol):
     def active(self) -> int:
         """Calls going on or being set up."""
 
+    @property
+    def failure(self) -> str:
+        """Why there can be no calls until Parley is started again; empty while it works."""
+
     def carries(self, pc_id: str) -> bool:
         """Whether the call of that connection still goes on."""
 

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from loguru import logger
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 
 from common.errors import EngineFull, ParleyError
 
@@ -74,9 +75,11 @@ def install_error_handlers(app: FastAPI) -> None:
         }.get(error.status_code, str(error.detail))
         return refusal(error.status_code, cause, "The page is at /.")
 
-    @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
         mark = secrets.token_hex(4)
         request.app.state.metrics.errors.labels("server").inc()
         logger.opt(exception=error).error("unhandled error {} at {}", mark, request.url.path)
         return refusal(500, "Something broke on the server.", f"Its log says more under {mark}.")
+
+    # As a handler it would answer outside of all middleware, and without the security headers.
+    app.add_middleware(ServerErrorMiddleware, handler=on_bug)

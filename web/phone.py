@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from xml.sax.saxutils import quoteattr
 
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -16,14 +16,15 @@ from common.errors import ParleyError
 from web.errors import Refused
 from web.settings import WebSettings
 
-TakeCall = Callable[[str, "CarrierSocket"], Awaitable[None]]
-"""Given the carrier's name and its open websocket, holds the call to its end."""
+TakeCall = Callable[[str, "CarrierSocket", str], Awaitable[None]]
+"""Given the carrier's name, its open websocket and the called number, holds the call to its end."""
 
 _STREAM = {
     "twilio": "<Connect><Stream url={url}>{parameters}</Stream></Connect>",
-    "telnyx": '<Connect><Stream url={url} bidirectionalMode="rtp">{parameters}</Stream></Connect>',
+    "telnyx": '<Connect><Stream url={url} codec="PCMU" bidirectionalMode="rtp" '
+    'bidirectionalCodec="PCMU">{parameters}</Stream></Connect>',
     "plivo": '<Stream bidirectional="true" keepCallAlive="true" '
-    'contentType="audio/x-mulaw;rate=8000">{plain_url}</Stream>',
+    'contentType="audio/x-mulaw;rate=8000">{plain_url}?{query}</Stream>',
 }
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
@@ -78,7 +79,12 @@ def phone_routes(take_call: TakeCall, token: str, settings: WebSettings) -> APIR
         base = urlsplit(settings.public_url or str(request.base_url))
         scheme = "wss" if base.scheme == "https" else "ws"
         url = f"{scheme}://{base.netloc}/phone/{carrier}/{given}/stream"
-        body = _STREAM[carrier].format(url=quoteattr(url), plain_url=url, parameters=parameters)
+        body = _STREAM[carrier].format(
+            url=quoteattr(url),
+            parameters=parameters,
+            plain_url=url,
+            query=urlencode({"to": called}),
+        )
         return Response(
             f'<?xml version="1.0" encoding="UTF-8"?><Response>{body}</Response>',
             media_type="application/xml",
@@ -94,7 +100,7 @@ def phone_routes(take_call: TakeCall, token: str, settings: WebSettings) -> APIR
             return
         await socket.accept()
         try:
-            await take_call(carrier, CarrierSocket(socket))
+            await take_call(carrier, CarrierSocket(socket), socket.query_params.get("to", ""))
         except (ParleyError, TimeoutError) as error:
             logger.warning("a carrier's call was refused: {}", error)
         with suppress(RuntimeError, WebSocketDisconnect):  # hung up before we could

@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from common.errors import ConfigError
 from web.calls import Calls
 from web.catalogue import Catalogue
-from web.errors import install_error_handlers
+from web.errors import install_error_handlers, refusal
 from web.guard import Guard, Verifier
 from web.metrics import Metrics
 from web.settings import WebSettings
@@ -80,9 +80,11 @@ def create_app(
 
     @app.head("/healthz", include_in_schema=False)  # as many monitors ask
     @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok"}
+    async def healthz() -> Response:
+        """The process answers and its models run; 503 with the reason when only a restart helps."""
+        if why := calls.failure:
+            return refusal(503, why, "Restart Parley.")
+        return JSONResponse({"status": "ok"})
 
     @app.head("/readyz", include_in_schema=False)  # as many monitors ask
     @app.get("/readyz")

@@ -27,7 +27,7 @@ _IDLE_CODE = 3804
 class MistralAsrEngine:
     """See `asr.interface.AsrEngine`. The caller's audio leaves this machine."""
 
-    refusal = ""  # that is the server's to say
+    refusal = failure = ""  # that is the server's to say
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class MistralAsrEngine:
     @property
     def info(self) -> AsrInfo:
         where = self._server_url or "Mistral's API (audio leaves this machine)"
-        return AsrInfo(self._model, where, self._delay_ms, languages=("auto",))
+        return AsrInfo(self._model, where, self._delay_ms)
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None

@@ -29,7 +29,7 @@ _TIMEOUT_S = 10.0
 class VllmAsrEngine:
     """See `asr.interface.AsrEngine`."""
 
-    refusal = ""  # that is the server's to say
+    refusal = failure = ""  # that is the server's to say
 
     def __init__(self, url: str, *, delay_ms: int = 480):
         """Remember the server.

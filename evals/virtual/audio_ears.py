@@ -21,7 +21,7 @@ from evals.scenario import Step
 from evals.speakers import CALLER, sound_of
 from evals.virtual.ears import Said
 from evals.virtual.speech import Utterance
-from pipelines.judges import Silero, judge_turn, level_dbfs
+from pipelines.judges import SILERO_WINDOW_SAMPLES, Silero, judge_turn, level_dbfs
 
 _NOISE_RMS = 10 ** (-66 / 20)
 _VOICED_DBFS = -45.0
@@ -70,9 +70,9 @@ class AudioEars:
         self._gate_open = _GATE_HOLD_FRAMES if gate else max(0, self._gate_open - 1)
         self._pending = np.concatenate([self._pending, pcm])
         belief = self._beliefs[-1]
-        while len(self._pending) >= 512:
-            belief = self._silero.step(self._pending[:512])
-            self._pending = self._pending[512:]
+        while len(self._pending) >= SILERO_WINDOW_SAMPLES:
+            belief = self._silero.step(self._pending[:SILERO_WINDOW_SAMPLES])
+            self._pending = self._pending[SILERO_WINDOW_SAMPLES:]
         self._beliefs = [*self._beliefs[1:], belief if self._gate_open else 0.0]
         pitch_hz = self._pitch.hear(pcm) if gate else 0.0
         return Sound(now, gate, self._beliefs[0], level_dbfs(pcm), pitch_hz=pitch_hz)

@@ -30,7 +30,6 @@ class Caller:
         self._steps = list(scenario.timeline)
         self._step: Step | None = None
         self._began = 0
-        self._agent_at_start = False
 
     @property
     def finished(self) -> bool:
@@ -48,15 +47,14 @@ class Caller:
             if not self._steps:
                 self.done, self._step = True, None
                 return False
-            self._begin(self._steps.pop(0), now, agent)
+            self._begin(self._steps.pop(0), now)
         if self._step is None or self._step.wait is not None:
             return False
         began, utterance = self.spoken[-1]
         return utterance.voiced[(now - began) // FRAME_SAMPLES - 1]
 
-    def _begin(self, step: Step, now: int, agent: list[bool]) -> None:
+    def _begin(self, step: Step, now: int) -> None:
         self._step, self._began = step, now - FRAME_SAMPLES
-        self._agent_at_start = bool(agent and agent[-1])
         if step.wait is None:
             self.spoken.append((self._began, self._perform(step)))
 

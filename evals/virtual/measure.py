@@ -8,7 +8,7 @@ agent for 400 ms or more beginning within 1.0 s; hard, when it does not go on wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent import decisions as d
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
@@ -40,7 +40,6 @@ class Outcome:
         answered: The agent answered a distractor.
         answers: How many replies were heard after the last turn.
         lost: Words the caller meant for the agent that no commit holds.
-        ducks: How often the agent was held.
     """
 
     scenario: Scenario
@@ -55,27 +54,19 @@ class Outcome:
     answered: bool = False
     answers: int = 0
     lost: tuple[str, ...] = ()
-    ducks: int = 0
-    decisions: tuple[d.Decision, ...] = field(default=(), repr=False)
 
 
 def measure(scenario: Scenario, run: Run) -> Outcome:
     """Judge a run by what its scenario expects."""
-    ducks = sum(isinstance(decision, d.Duck) for decision in run.decisions)
-    common = {
-        "scenario": scenario,
-        "valid": run.valid,
-        "ducks": ducks,
-        "decisions": tuple(run.decisions),
-    }
     if not run.spoken:
-        return Outcome(**common, answered=any(run.agent))  # type: ignore[arg-type]
+        return Outcome(scenario, run.valid, answered=any(run.agent))
     began, probe = run.spoken[-1]
     onset, end = _span(began, probe)
     if scenario.expect is Behaviour.RESPOND:
         waited_ms = _first_onset_ms(run, end)
         return Outcome(
-            **common,  # type: ignore[arg-type]
+            scenario,
+            run.valid,
             missed=run.waited_in_vain or waited_ms is None,
             v2v_ms=waited_ms,
             took_over=_took_over(run),
@@ -85,7 +76,8 @@ def measure(scenario: Scenario, run: Run) -> Outcome:
             lost=_lost(run),
         )
     return Outcome(
-        **common,  # type: ignore[arg-type]
+        scenario,
+        run.valid,
         silenced_ms=_silenced_ms(run, onset) if scenario.expect is Behaviour.RESUME else 0.0,
         hard_stop=_interrupted(run, onset, 10_000),
         answered=scenario.expect is Behaviour.SILENT and _first_onset_ms(run, end) is not None,
@@ -116,9 +108,7 @@ def _first_onset_ms(run: Run, after: int) -> float | None:
 
 def _onsets(run: Run, after: int) -> int:
     """Replies that began after a tick (a reply that goes on after being held is not a new one)."""
-    return sum(
-        1 for reply in run.replies if reply.ready_at >= after * FRAME_SAMPLES or not reply.played
-    )
+    return sum(reply.ready_at >= after * FRAME_SAMPLES for reply in run.replies)
 
 
 def _took_over(run: Run) -> bool:

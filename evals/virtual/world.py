@@ -79,7 +79,6 @@ class Run:
     Attributes:
         decisions: All of them, in order.
         agent: Whether the agent was audible, per tick.
-        caller: Whether the caller was voiced, per tick.
         replies: Every reply that became audible, with what was heard of it.
         spoken: The caller's utterances with the sample each began at.
         valid: The scenario's preconditions held.
@@ -88,7 +87,6 @@ class Run:
 
     decisions: list[d.Decision] = field(default_factory=list)
     agent: list[bool] = field(default_factory=list)
-    caller: list[bool] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     spoken: list[tuple[int, Utterance]] = field(default_factory=list)
     valid: bool = True
@@ -152,7 +150,6 @@ class World:
         voiced = self._caller.tick(self.now, self.run.agent)
         self._play_reply()
         self.run.agent.append(self._audible)
-        self.run.caller.append(voiced)
         echo_at = len(self.run.agent) - 1 - ECHO_SAMPLES // FRAME_SAMPLES
         echo = self.engines.echo and echo_at >= 0 and self.run.agent[echo_at]
         self._observe(self._ears.frame(self.now, self._caller.spoken, voiced, echo))

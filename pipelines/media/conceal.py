@@ -19,21 +19,27 @@ class Concealer:
     def __init__(self, sample_rate_hz: int):
         self._rate_hz = sample_rate_hz
         self._history = np.zeros(round(_HISTORY_S * sample_rate_hz), np.float32)
+        self._filled_samples = 0  # since something arrived
 
     def heard(self, pcm: np.ndarray) -> None:
         """Remember audio that did arrive: float32 [samples]."""
+        self._filled_samples = 0
+        self._remember(pcm)
+
+    def _remember(self, pcm: np.ndarray) -> None:
         keep = len(self._history)
         self._history = np.concatenate([self._history, pcm])[-keep:].astype(np.float32)
 
     def fill(self, n_samples: int) -> np.ndarray:
-        """Return `n_samples` of float32 to stand for what was lost."""
+        """Return `n_samples` of float32 to stand for what was lost, in one piece or in several."""
         period = self._period_samples()
         cycle = self._history[-period:]
         fade_samples = round(_FADE_S * self._rate_hz)
-        gain = np.maximum(0.0, 1.0 - np.arange(n_samples, dtype=np.float32) / fade_samples)
-        filled = np.resize(cycle, n_samples) * gain
-        self.heard(filled)
-        return filled.astype(np.float32)
+        missing = self._filled_samples + np.arange(n_samples, dtype=np.float32)
+        self._filled_samples += n_samples
+        continued = np.resize(cycle, n_samples)
+        self._remember(continued)
+        return (continued * np.maximum(0.0, 1.0 - missing / fade_samples)).astype(np.float32)
 
     def _period_samples(self) -> int:
         """The lag at which the last 20 ms resemble the past best."""

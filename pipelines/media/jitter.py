@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _SEQUENCE_BITS = 16
 _RESTART_PACKETS = 250  # a jump of more than five seconds is a new stream, not a loss
+_RESTART_RUN = 5  # so is a jump back from which nothing returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class JitterBuffer:
         self.lost = 0
         self.late = 0
         self._hold = hold
+        self._late_run = 0
         self._next: int | None = None
         self._waiting: dict[int, AudioPacket] = {}
 
@@ -61,7 +63,9 @@ class JitterBuffer:
         if self._next is None:
             self._next = packet.sequence
         ahead = signed_distance(packet.sequence, self._next)
-        if abs(ahead) > _RESTART_PACKETS:
+        self._late_run = self._late_run + 1 if ahead < 0 else 0
+        if abs(ahead) > _RESTART_PACKETS or self._late_run > _RESTART_RUN:
+            self._late_run = 0
             released = self._in_order()
             self._waiting.clear()
             self._next = packet.sequence + 1 & 0xFFFF

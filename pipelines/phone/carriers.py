@@ -22,6 +22,7 @@ from pipelines.phone import g711
 from pipelines.phone.line import PhoneLine
 from pipelines.tasks import Tasks
 
+_SAID_LAW = "PCMU"  # what the webhook asks every carrier to take
 _CARRIER_DELAY_MS = 150.0  # what a carrier buffers and its network takes, when it sends no marks
 _LONGEST_MESSAGE = 1 << 16
 _START_LIMIT_S = 10.0
@@ -47,7 +48,7 @@ class CallDetails:
     Attributes:
         stream: The carrier's name for the stream.
         called: Number that was called; empty when the carrier does not say.
-        law: `PCMU` or `PCMA`.
+        law: `PCMU` or `PCMA`, of the caller's audio: what the caller's own network speaks.
     """
 
     stream: str
@@ -84,7 +85,7 @@ def _telnyx_start(message: dict[str, Any]) -> CallDetails:
 
 def _plivo_start(message: dict[str, Any]) -> CallDetails:
     start = message["start"]
-    return CallDetails(start["streamId"], start.get("to") or "", "PCMU")
+    return CallDetails(start["streamId"], "", "PCMU")
 
 
 DIALECTS = {
@@ -113,13 +114,14 @@ DIALECTS = {
 }
 
 
-async def take_carrier_call(carrier: str, socket: Socket, answer: Answer) -> None:
+async def take_carrier_call(carrier: str, socket: Socket, answer: Answer, called: str = "") -> None:
     """Hold one call over a carrier's websocket until either side hangs up.
 
     Args:
         carrier: A key of `DIALECTS`.
         socket: Open websocket.
         answer: Given the called number and the caller's screen, a conversation that is not started.
+        called: Number that was called, as the webhook heard it, for a carrier that does not repeat it.
 
     Raises:
         ParleyError: The carrier is unknown or does not begin as it should, or nobody can answer.
@@ -129,7 +131,7 @@ async def take_carrier_call(carrier: str, socket: Socket, answer: Answer) -> Non
         raise ParleyError(f"{carrier} is no carrier known here.", f"Known: {', '.join(DIALECTS)}.")
     details = await asyncio.wait_for(_details(dialect, socket), _START_LIMIT_S)
     call = _CarrierCall(dialect, details, socket)
-    call.conversation = conversation = await answer(details.called, call.on_event)
+    call.conversation = conversation = await answer(details.called or called, call.on_event)
     try:
         await conversation.start()
         await call.run()
@@ -155,6 +157,11 @@ def _read_start(dialect: Dialect, message: dict[str, Any]) -> CallDetails:
         raise ParleyError("The carrier's start message is malformed.", cure) from error
     if not all(isinstance(told, str) for told in astuple(details)):
         raise ParleyError("The carrier's start message is malformed.", cure)
+    if details.law not in g711.LAWS:
+        raise ParleyError(
+            f"The carrier sends {details.law}, which is not spoken here.",
+            f"Let that number use {' and '.join(g711.LAWS)} only.",
+        )
     return details
 
 
@@ -225,5 +232,5 @@ class _CarrierCall:
         pace = Pace()
         while True:
             await pace.turn()
-            payload = base64.b64encode(g711.encode(line.pull(), self._details.law)).decode()
+            payload = base64.b64encode(g711.encode(line.pull(), _SAID_LAW)).decode()
             await self._socket.send(json.dumps(self._dialect.media(self._details.stream, payload)))

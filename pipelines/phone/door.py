@@ -30,16 +30,16 @@ class PhoneDoor:
 
     async def listen_sip(self, port: socket.socket, allowed: Sequence[IPv4Network]) -> None:
         """Answer SIP calls on a UDP port, which is closed with the door."""
-        self._sip = SipServer(self.answer, allowed)
+        self._sip = SipServer(self.answer, allowed, self._calls.admit)
         await self._sip.listen(port)
 
-    async def take_carrier_call(self, carrier: str, socket: Socket) -> None:
+    async def take_carrier_call(self, carrier: str, socket: Socket, called: str) -> None:
         """Hold a carrier's call to its end.
 
         Raises:
             ParleyError: It cannot be answered; the message says why.
         """
-        await take_carrier_call(carrier, socket, self.answer)
+        await take_carrier_call(carrier, socket, self.answer, called)
 
     async def close(self) -> None:
         """Hang up all SIP calls. Idempotent."""

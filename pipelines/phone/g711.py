@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 
+LAWS = ("PCMU", "PCMA")
+
 
 def decode(payload: bytes, law: str) -> np.ndarray:
     """G.711 → float32 in [-1, 1], shape [samples] at 8 kHz.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -23,7 +24,9 @@ from pipelines.phone.rtp import RtpSession
 from pipelines.phone.sip_message import (
     MediaOffer,
     SipMessage,
+    address_of,
     parse,
+    read_key,
     read_offer,
     user_of,
     write_answer,
@@ -36,7 +39,7 @@ Address = tuple[str, int]
 
 _T1_S, _T2_S = 0.5, 4.0  # RFC 3261 17.1.1.1
 _LINE_DELAY_MS = 60.0  # a phone's own jitter buffer
-_ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS"
+_ALLOW = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS"
 _EVERYWHERE = "0.0.0.0"
 
 
@@ -67,18 +70,26 @@ class SipServer(asyncio.DatagramProtocol):
         calls: Calls under way, by Call-ID.
     """
 
-    def __init__(self, answer: Answer, allowed: Sequence[IPv4Network] = ()):
+    def __init__(
+        self,
+        answer: Answer,
+        allowed: Sequence[IPv4Network] = (),
+        admit: Callable[[], None] = lambda: None,
+    ):
         """Create it; `listen` makes it reachable.
 
         Args:
             answer: Given the called number, a conversation that is not started.
                 May raise EngineFull (busy) or ConfigError (nobody answers that number).
             allowed: Networks that may call; empty for any.
+            admit: Raises EngineFull when one more call would not be taken.
         """
         self._answer = answer
         self._allowed = allowed
+        self._admit = admit
         self._transport: asyncio.DatagramTransport | None = None
-        self._answers: dict[str, bytes] = {}
+        self._answers: dict[str, bytes] = {}  # by transaction
+        self._unacknowledged: dict[str, asyncio.Event] = {}  # refusals and answers within calls
         self._starting: dict[str, asyncio.Task[SipCall]] = {}  # by Call-ID
         self._tasks = Tasks()
         self.calls: dict[str, SipCall] = {}
@@ -115,6 +126,17 @@ class SipServer(asyncio.DatagramProtocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(data, to)
 
+    async def repeat(self, answer: bytes, to: Address, acknowledged: asyncio.Event) -> None:
+        """Send a final answer again until it is acknowledged, or 32 s (RFC 3261 13.3.1.4, 17.2.1)."""
+        wait_s, waited_s = _T1_S, 0.0
+        while not acknowledged.is_set() and waited_s < 64 * _T1_S:
+            if waited_s:
+                self.send(answer, to)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(acknowledged.wait(), wait_s)
+            waited_s += wait_s
+            wait_s = min(2 * wait_s, _T2_S)
+
     def host_towards(self, addr: Address) -> str:
         """Our address for the other side: of all those we listen on, the one its route begins at."""
         if self.host != _EVERYWHERE:
@@ -128,10 +150,16 @@ class SipServer(asyncio.DatagramProtocol):
 
     async def _handle(self, request: SipMessage, addr: Address) -> None:
         call = self.calls.get(request.get("call-id"))
+        known = self._answers.get(_transaction(request))
         match request.method:
+            case "INVITE" | "INFO" if known is not None:  # a retransmission
+                self.send(known, addr)
             case "INVITE":
                 await self._invite(request, addr, call)
             case "ACK":
+                waiting = self._unacknowledged.pop(_invite_of(request), None)
+                if waiting is not None:
+                    waiting.set()
                 if call is not None:
                     call.acknowledge(request.body)
             case "BYE":
@@ -139,12 +167,22 @@ class SipServer(asyncio.DatagramProtocol):
                 if call is not None:
                     await call.hear_goodbye()
             case "CANCEL":
-                starting = self._starting.pop(request.get("call-id"), None)
-                self._reply(request, addr, 200 if call or starting else 481)
-                if starting is not None:
-                    starting.cancel()
-                elif call is not None and not call.acknowledged.is_set():
-                    await call.hear_goodbye()
+                self._reply(request, addr, 200 if known else 481)
+                if known is not None:
+                    await self._cancel(request.get("call-id"))
+            case "INFO":
+                key = read_key(request)
+                understood = 200 if key or not request.body.strip() else 415
+                self._remember(request, self._reply(request, addr, understood if call else 481))
+                if call is not None and key:
+                    call.press(key)
+            case "OPTIONS" if call is None:  # RFC 3261 11.2: as an INVITE would be answered now
+                try:
+                    self._admit()
+                except EngineFull as full:
+                    self._turn_away(request, addr, full)
+                else:
+                    self._reply(request, addr, 200)
             case "OPTIONS":
                 self._reply(request, addr, 200)
             case _:
@@ -152,21 +190,36 @@ class SipServer(asyncio.DatagramProtocol):
 
     async def _invite(self, request: SipMessage, addr: Address, call: SipCall | None) -> None:
         call_id = request.get("call-id")
-        key = call_id + request.get("cseq")
-        if key in self._answers:  # a retransmission
-            self.send(self._answers[key], addr)
-            return
-        self._answers[key] = self._reply(request, addr, 100)
+        within = ";tag=" in request.get("to")
         offer = read_offer(request.body)
-        if offer is None and request.body.strip():
-            self._answers[key] = self._reply(request, addr, 488)
+        if within and call is None:  # of a call that is over, or from before we were started
+            answer = self._reply(request, addr, 481)
+        elif not within and (call or call_id in self._starting):  # it came by two ways, 8.2.2.2
+            answer = self._reply(request, addr, 482)
+        elif offer is None and request.body.strip():
+            answer = self._reply(request, addr, 488)
         elif call is not None:  # hold, resume, another codec or place, or a session timer
-            self._answers[key] = self._reply(request, addr, 200, call.describe(offer))
-        elif call_id in self._starting:  # RFC 3261 14.2
-            wait = ("retry-after", f"{random.randint(0, 10)}")
-            self._answers[key] = self._reply(request, addr, 500, extra=[wait])
+            answer = self._reply(request, addr, 200, call.describe(offer))
         else:
-            self._answers[key] = await self._take_call(request, addr, offer)
+            self._remember(request, self._reply(request, addr, 100))
+            answer = await self._take_call(request, addr, offer)
+        self._remember(request, answer)
+        if call_id not in self.calls or within:  # a new call repeats its answer itself
+            acknowledged = self._unacknowledged[_invite_of(request)] = asyncio.Event()
+            await self.repeat(answer, addr, acknowledged)
+            self._unacknowledged.pop(_invite_of(request), None)
+
+    async def _cancel(self, call_id: str) -> None:
+        """Give up a call that is not set up or not acknowledged yet; afterwards it is too late."""
+        starting, call = self._starting.pop(call_id, None), self.calls.get(call_id)
+        if starting is not None:
+            starting.cancel()
+        elif call is not None and not call.acknowledged.is_set():
+            await call.hear_goodbye()
+
+    def _remember(self, request: SipMessage, answer: bytes) -> None:
+        """Remember what a retransmission of the request is answered with."""
+        self._answers[_transaction(request)] = answer
         if len(self._answers) > 1000:
             self._answers.pop(next(iter(self._answers)))
 
@@ -209,10 +262,12 @@ class SipServer(asyncio.DatagramProtocol):
     def _refuse(self, request: SipMessage, addr: Address, error: ParleyError) -> bytes:
         logger.warning("a phone call was refused: {}", error)
         if isinstance(error, EngineFull):
-            return self._reply(
-                request, addr, 503, extra=[("retry-after", f"{error.retry_after_s:.0f}")]
-            )
+            return self._turn_away(request, addr, error)
         return self._reply(request, addr, 404 if isinstance(error, ConfigError) else 500)
+
+    def _turn_away(self, request: SipMessage, addr: Address, full: EngineFull) -> bytes:
+        wait = "retry-after", f"{full.retry_after_s:.0f}"
+        return self._reply(request, addr, 503, extra=[wait])
 
     def _reply(
         self,
@@ -251,12 +306,25 @@ _REASONS = {
     200: "OK",
     404: "Not Found",
     405: "Method Not Allowed",
+    415: "Unsupported Media Type",
     481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
     487: "Request Terminated",
     488: "Not Acceptable Here",
     500: "Server Internal Error",
     503: "Service Unavailable",
 }
+
+
+def _transaction(request: SipMessage) -> str:
+    """What an INVITE, its repetitions and its CANCEL have in common (RFC 3261 17.2.3)."""
+    branch = re.search(r"branch=([^;,\s]+)", request.get("via"))
+    return f"{_invite_of(request)} {branch[1] if branch else ''}"
+
+
+def _invite_of(request: SipMessage) -> str:
+    """What an INVITE and its ACK have in common."""
+    return f"{request.get('call-id')} {request.get('cseq').split()[0]}"
 
 
 class SipCall:
@@ -285,6 +353,7 @@ class SipCall:
         self._host = server.host_towards(addr)
         self._conversation = conversation
         self._rtp = RtpSession()
+        self._line = PhoneLine(conversation)
         self._tasks = Tasks()
 
     async def open(self, offer: MediaOffer | None) -> None:
@@ -318,6 +387,10 @@ class SipCall:
         self._agreed = offer
         self._rtp.send_to(offer)
 
+    def press(self, keys: str) -> None:
+        """The caller pressed keys, and tells so beside the sound (RFC 6086)."""
+        self._line.key(keys)
+
     async def hear_goodbye(self) -> None:
         """The other side hung up; it waits for no answer any more, acknowledged or not."""
         self.goodbye_heard.set()
@@ -326,17 +399,9 @@ class SipCall:
 
     async def run(self, answer: bytes) -> None:
         """Repeat the answer until it is acknowledged, talk, and say goodbye."""
-        wait_s = waited_s = _T1_S
-        while not self.acknowledged.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.acknowledged.wait(), wait_s)
-                break
-            if waited_s >= 64 * _T1_S:  # RFC 3261 13.3.1.4
-                self._conversation.end("the answer was never acknowledged")
-                break
-            self._server.send(answer, self._addr)
-            wait_s = min(2 * wait_s, _T2_S)
-            waited_s += wait_s
+        await self._server.repeat(answer, self._addr, self.acknowledged)
+        if not self.acknowledged.is_set():
+            self._conversation.end("the answer was never acknowledged")
         if not self._conversation.ended.is_set():
             await self._talk()
         await self._say_bye()
@@ -353,8 +418,8 @@ class SipCall:
     async def _talk(self) -> None:
         conversation = self._conversation
         conversation.set_downstream_ms(_LINE_DELAY_MS)
-        line = self._tasks.start(self._rtp.talk(PhoneLine(conversation)), "phone line")
-        line.add_done_callback(lambda _: conversation.end("the line was lost"))
+        talk = self._tasks.start(self._rtp.talk(self._line), "phone line")
+        talk.add_done_callback(lambda _: conversation.end("the line was lost"))
         conversation.greet()
         await conversation.ended.wait()
 
@@ -362,15 +427,18 @@ class SipCall:
         """Tell the other side, repeating until it answers (RFC 3261 15.1.1)."""
         if self.goodbye_heard.is_set():
             return
+        routes, hop = self._invite.all("record-route"), self._addr
         contact = self._invite.get("contact")
         target = contact[contact.find("<") + 1 : contact.find(">")] if "<" in contact else contact
+        if not routes and len(self._invite.all("via")) > 1:  # a proxy that is for INVITEs alone
+            hop = address_of(target) or hop
         headers = [
             (
                 "via",
                 f"SIP/2.0/UDP {self._host}:{self._server.port};branch=z9hG4bK{self.tag}",
             ),
             ("max-forwards", "70"),
-            *(("route", route) for route in self._invite.all("record-route")),
+            *(("route", route) for route in routes),
             ("from", f"{self._invite.get('to')};tag={self.tag}"),
             ("to", self._invite.get("from")),
             ("call-id", self._invite.get("call-id")),
@@ -379,7 +447,7 @@ class SipCall:
         bye = SipMessage(f"BYE {target} SIP/2.0", headers).encode()
         wait_s = _T1_S
         while not self.goodbye_heard.is_set() and wait_s <= _T2_S:
-            self._server.send(bye, self._addr)
+            self._server.send(bye, hop)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.goodbye_heard.wait(), wait_s)
             wait_s *= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from urllib.parse import unquote
 
 _COMPACT = {
     "c": "content-type",
@@ -17,6 +18,7 @@ _COMPACT = {
 }
 _LAWS = {0: "PCMU", 8: "PCMA"}
 _OUR_DTMF_TYPE = 101
+_SIP_PORT = 5060
 _MOST_PAYLOAD_TYPE = 127  # RFC 3550 5.1: seven bits
 # What an answer says to each direction (RFC 3264 6.1).
 _MIRRORED = {
@@ -93,8 +95,21 @@ def parse(datagram: bytes) -> SipMessage | None:
 
 
 def user_of(address: str) -> str:
-    """The user part of a SIP address: `"Ann" <sip:+4930@host>;tag=1` → `+4930`."""
-    found = re.search(r"sips?:([^@;>]+)@", address)
+    """The user or number of an address, bare: `<sip:%2B4930;npdi@host>` and `tel:+4930` → `+4930`."""
+    found = re.search(r"\bsips?:([^@;:>\s]+)[^@>\s]*@|\btel:([^;>\s]+)", address)
+    return unquote(found[1] or found[2]) if found else ""
+
+
+def address_of(uri: str) -> tuple[str, int] | None:
+    """Host and port of a SIP address; None for a name that would have to be looked up."""
+    found = re.match(r"sip:(?:[^@;>]*@)?(\d+\.\d+\.\d+\.\d+)(?::(\d+))?", uri)
+    port = int(found[2] or _SIP_PORT) if found else 0
+    return (found[1], port) if found and _is_reachable(found[1], port) else None
+
+
+def read_key(info: SipMessage) -> str:
+    """The key of a telephone that an INFO tells of; empty when it tells of none."""
+    found = re.search(r"^(?:Signal\s*=\s*)?([0-9*#A-D])\s*$", info.body, re.M)
     return found[1] if found else ""
 
 

@@ -19,6 +19,8 @@ def split(text: str, size: int = 3) -> list[str]:
     ("text", "clauses"),
     [
         ("Hello there. How are you?", ["Hello there. ", "How are you?"]),
+        ("मैं ठीक हूँ। आप कैसे हैं?", ["मैं ठीक हूँ। ", "आप कैसे हैं?"]),
+        ("مرحبا بك، كيف حالك؟ شكرا.", ["مرحبا بك، ", "كيف حالك؟ ", "شكرا."]),
         (
             "Of course, I can help. It costs 3.50 euros, tax included.",
             ["Of course, ", "I can help. ", "It costs 3.50 euros, tax included."],

@@ -50,6 +50,10 @@ def test_numbers_and_pages_find_their_persona(deploy):
         ("INVITE sip:anna-b@192.168.1.10 SIP/2.0", "listener"),
         ("INVITE sip:annab@192.168.1.10 SIP/2.0", "parley"),
         ("INVITE sip:+33123456789@192.168.1.10 SIP/2.0", "quizmaster"),
+        ("INVITE sip:33123456789@192.168.1.10 SIP/2.0", "quizmaster"),
+        ("INVITE sip:+33123456789;npdi;rn=+3314@192.168.1.10;user=phone SIP/2.0", "quizmaster"),
+        ("INVITE sip:%2B33123456789:secret@192.168.1.10 SIP/2.0", "quizmaster"),
+        ("INVITE tel:+33-1-23-45-67-89;phone-context=x SIP/2.0", "quizmaster"),
         ("INVITE sip:192.168.1.10 SIP/2.0", "parley"),
     ],
 )

@@ -9,12 +9,15 @@ from pathlib import Path
 from agent.deployment import Deployment
 from agent.persona import Persona
 from agent.script import Dialogue, ScriptPlayer
+from agent.scriptbook import Form, Rule, Script, Slot
 from agent.tools import as_tool
 from common.yamlfile import parse_yaml
 
+DOCS = Path(__file__).parents[2] / "docs"
+
 
 def shown(document: str, language: str) -> str:
-    text = (Path(__file__).parents[2] / "docs" / document).read_text(encoding="utf-8")
+    text = (DOCS / document).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[0]
 
 
@@ -24,6 +27,12 @@ def test_the_bakery_takes_an_order():
     for heard in ("can i order some bread", "to", "on tuesday", "my name is jo", "yes please"):
         state, said = player.reply(state, heard, datetime(2026, 11, 21, 9))
     assert said == "Done, Jo. See you Tuesday."
+
+
+def test_every_key_of_a_persona_is_told_of():
+    text = (DOCS / "personas.md").read_text(encoding="utf-8")
+    keys = {key for model in (Persona, Script, Form, Rule, Slot) for key in model.model_fields}
+    assert {key for key in keys if not re.search(rf"\b{key}(`|:)", text)} == set()
 
 
 def test_the_deployment_loads():

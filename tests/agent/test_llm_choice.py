@@ -8,6 +8,7 @@ from agent.discovery import find_local_server
 from agent.llm import FallbackModel, LlmError, LlmOptions, TextDelta
 from agent.llm_choice import choose_llm
 from agent.persona import load_persona
+from cli.doctor import check_llm
 from common.errors import ParleyError, RemoteError
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -57,6 +58,22 @@ async def test_a_key_means_mistral():
     assert choice.servers[0].where == "api.mistral.ai"
     assert "secret" not in choice.why + repr(choice)
     await choice.close()
+
+
+async def test_a_key_is_sent_without_the_end_of_its_line_and_refused_in_words(chat_server):
+    chat_server.say("Hello.")
+    spec = f"{chat_server.url}#tiny"
+    choice = await choose_llm(spec, environ={"PARLEY_LLM_API_KEY": "abc\n"})
+    await text_of(choice.open(load_persona("parley")))
+    await choice.close()
+    assert chat_server.headers[-1]["Authorization"] == "Bearer abc"
+    with pytest.raises(ParleyError, match="PARLEY_LLM_API_KEY holds"):
+        await choose_llm(spec, environ={"PARLEY_LLM_API_KEY": "schlüssel"})
+
+
+async def test_a_server_without_tls_is_told_apart(chat_server):
+    with pytest.raises(RemoteError, match="SSL"):
+        await choose_llm(chat_server.url.replace("http", "https"), environ={})
 
 
 async def test_an_address_takes_its_first_model_or_the_one_named(chat_server):
@@ -126,3 +143,11 @@ async def test_a_model_that_has_spoken_is_not_replaced(chat_server, chat_event):
     with pytest.raises(LlmError, match="broke off"):
         await text_of(model)
     await choice.close()
+
+
+async def test_the_doctor_finds_a_brain_without_tools(chat_server):
+    chat_server.replies = [[400, {"error": {"message": "gemma3:4b does not support tools"}}]]
+    chat_server.say("Hello!")
+    found = await check_llm(chat_server.url)
+    assert (found.state, "Hello!" in found.says) == ("poor", True)
+    assert (await check_llm("script")).state == "good"

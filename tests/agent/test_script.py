@@ -51,6 +51,7 @@ class Talk:
         ("tell us a story", "lighthouse"),
         ("what's the weather like", "cannot look outside"),
         ("who won the game last night", "cannot look things up"),
+        ("hi can i speak to a human please", "cannot transfer you"),
     ],
 )
 def test_what_was_meant_lands_even_when_misheard(heard, answer):
@@ -141,6 +142,14 @@ def test_repeat_says_the_same_again_and_changes_nothing():
     joke = talk.say("tell me a joke")
     assert talk.say("pardon what did you say") == joke
     assert "packet loss" in talk.say("yes")  # the follow-up question is still open
+
+
+def test_what_was_heard_wins_over_what_only_sounds_like_it():
+    tours = {"hear": ["tour"], "say": ["At eleven."]}
+    closing = {"hear": ["when do you close"], "say": ["At six."]}
+    player = ScriptPlayer(Script.model_validate({"rules": [tours, closing]}), small_talk())
+    for said, answer in (("is there a tour", "At eleven."), ("what time do you close", "At six.")):
+        assert player.reply(Dialogue(), said, NOW)[1] == answer
 
 
 def test_variants_take_turns():

@@ -47,6 +47,7 @@ from agent.slots import parse, yes_or_no
         ("day", "not friday saturday", "Saturday"),
         ("digits", "oh one seven double", "0 1 7"),
         ("digits", "555 0 1 2", "5 5 5 0 1 2"),
+        ("digits", "oh double seven triple four", "0 7 7 4 4 4"),
         ("name", "my name is anna smith", "Anna Smith"),
         ("name", "uh john", "John"),
         ("name", "this is mister brown and i am late", "Brown"),
@@ -55,6 +56,7 @@ from agent.slots import parse, yes_or_no
         ("name", "this is for anna", "Anna"),
         ("name", "put it under miller", "Miller"),
         ("name", "call me on the phone", None),
+        ("name", "i don't want to say", None),
         ("text", "the blue one.", "the blue one"),
         ("text", "my blue one", "your blue one"),
         ("yes_no", "yeah sure", "yes"),
@@ -122,6 +124,7 @@ def test_what_sounds_the_same(a, b):
         ("recognise speech", "wreck a nice beach"),
         ("book a table", "i would like to book the table"),
         ("opening hours", "what are your open in ours"),
+        ("can i bring my dog", "can we bring our dog"),
     ],
 )
 def test_close_enough(pattern, heard):
@@ -136,6 +139,8 @@ def test_close_enough(pattern, heard):
         ("no", "now"),
         ("eight", "wait"),
         ("what", "white"),
+        ("what", "eat"),
+        ("yeah", "hawaii"),
         ("book a table", "i do not want to book a table"),
         ("tell me a joke", "tell me the truth"),
     ],

@@ -209,6 +209,7 @@ async def test_a_stream_of_an_engine_that_has_just_failed_closes_quietly():
     stream.feed(np.zeros(16000, np.float32))
     engine._stepper._thread.join(5)  # before the loop has heard of it
     assert "ZeroDivisionError" in engine.refusal
+    assert engine.failure == engine.refusal
     stream.commit(0)
     await stream.close()
     await engine.close()

@@ -7,6 +7,8 @@ from asr.checkpoint import published_name
 from asr.config import AsrConfig
 from asr.frontend import LogMel
 from asr.model import VoxtralRealtime
+from asr.steps import Steps
+from asr.words import StreamingIds
 from tests.asr.reference import generate, reference
 from tests.asr.tiny import params, published_params, random_model, speechlike
 
@@ -71,6 +73,32 @@ def test_greedy_tokens_of_transformers(size, seconds, delay):
     ours = greedy(model, mel, delay)
     assert len(ours) == -(-round(seconds * 16000) // 1280) + 10
     assert ours == generate(reference(model), mel, delay, len(ours))
+
+
+@torch.no_grad()
+def test_steps_in_bfloat16_are_as_exact_as_in_transformers():
+    """What a GPU computes: fused, step by step, with what is small kept in float32."""
+    sizes = params(dim=128, layers=4, heads=(4, 2, 32), encoder_dim=96, encoder_heads=(3, 32))
+    exact, delay = random_model(sizes), 6
+    mel = offline(exact, speechlike(2.0), delay)
+    positions = mel.shape[-1] // 8
+    tokens = torch.randint(200, (1, positions), generator=torch.Generator().manual_seed(3))
+    expected = exact(mel, tokens, torch.tensor([delay]))[0]
+    theirs = reference(exact).bfloat16()(
+        input_ids=tokens, input_features=mel.bfloat16(), num_delay_tokens=delay
+    )
+    model = random_model(sizes).bfloat16()
+    state = Steps(model, StreamingIds(1, 32, 33), 1).state
+    scale = model.delay_scale(torch.tensor([delay]))
+    ours = [
+        model.decode(model.encode(eight, state.encoder), token, scale, state.decoder)[0]
+        for eight, token in zip(mel.split(8, -1), tokens.split(1, -1), strict=True)
+    ]
+
+    def error(logits: torch.Tensor) -> float:
+        return float((logits.float() - expected).norm() / expected.norm())
+
+    assert error(torch.cat(ours)) < 1.2 * error(theirs.logits[0]) < 0.1
 
 
 def test_the_published_size_has_the_published_tensors():

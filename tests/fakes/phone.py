@@ -28,6 +28,8 @@ class Phone:
         self.answer = None
         self.heard = []
         self.hung_up = asyncio.Event()
+        self.acknowledges_refusals = True
+        self.contact = self.behind = ""  # for a proxy: the phone's address, the phone's Via
         self._final = asyncio.Event()
         self._to = f"<sip:agent@{server[0]}:{server[1]}>"
         self._speech = np.zeros(0, np.float32)
@@ -88,7 +90,7 @@ class Phone:
 
     def give_up(self):
         """Hang up before anybody answered."""
-        self._send("CANCEL")
+        self._send("CANCEL", branch="INVITE")
 
     def junk(self):
         """Send what is neither SIP nor RTP."""
@@ -97,17 +99,21 @@ class Phone:
             if getattr(self, "_media", None):
                 self._rtp.sendto(data, self._media)
 
-    def _send(self, method, body="", cseq=1):
+    def _send(self, method, body="", cseq=1, branch=""):
         host, port = self._sip.get_extra_info("sockname")
         message = SipMessage(
             f"{method} sip:agent@{self.server[0]} SIP/2.0",
             [
-                ("via", f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{method}-{cseq};rport"),
+                (
+                    "via",
+                    f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{branch or method}-{cseq};rport",
+                ),
                 ("from", f"<sip:+4930555@{host}:{port}>;tag=phone"),
                 ("to", self._to),
                 ("call-id", f"call-{port}"),
                 ("cseq", f"{cseq} {method}"),
-                ("contact", f"<sip:phone@{host}:{port}>"),
+                ("contact", self.contact or f"<sip:phone@{host}:{port}>"),
+                *(("via", via) for via in [self.behind] if via),
             ],
             body,
         )
@@ -124,10 +130,13 @@ class Phone:
         self.answers.append(status)
         if status >= 200 and "INVITE" in message.get("cseq"):
             self.answer = message
-            self._to = message.get("to")
+            if status == 200:
+                self._to = message.get("to")
             found = re.search(r"c=IN IP4 (\S+)[^$]*m=audio (\d+)", message.body)
             if found:
                 self._media = (found[1], int(found[2]))
+            if status >= 300 and self.acknowledges_refusals:
+                self._send("ACK", cseq=message.get("cseq").split()[0], branch="INVITE")
             self._final.set()
 
     def _on_rtp(self, data):

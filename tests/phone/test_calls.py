@@ -134,11 +134,15 @@ async def test_keys_are_typed_and_a_repeated_invite_does_not_call_twice(exchange
         await until(lambda: not exchange.calls)
 
 
-async def test_a_second_invite_while_the_call_is_set_up_opens_no_other(exchange, office):
+async def test_an_invite_that_comes_by_two_ways_is_one_call(exchange, office):
+    """A proxy that tried both drops one of them; that must not end the other."""
     async with Phone((exchange.host, exchange.port)) as phone:
-        phone.invite(cseq=1)
-        phone.invite(cseq=2)
-        await until(lambda: {200, 500} <= set(phone.answers))
+        phone.invite()
+        phone._send("INVITE", branch="way-2")
+        await until(lambda: {200, 482} <= set(phone.answers))
+        phone._send("CANCEL", branch="way-3")
+        await until(lambda: phone.answers[-1] == 481)
+        assert exchange.calls
         assert len(office.conversations) == 1
         phone.hang_up()
         await until(lambda: not exchange.calls)
@@ -161,8 +165,6 @@ async def test_a_caller_who_hangs_up_while_it_rings_leaves_nothing_behind(
         phone.give_up()
         await until(lambda: 487 in phone.answers)
         assert phone.answers == [100, 200, 487]
-        phone.give_up()
-        await until(lambda: phone.answers[-1] == 481)
     assert office.conversations[0].ended.is_set()
     assert not exchange.calls
 
@@ -176,6 +178,68 @@ async def test_a_call_that_cannot_be_set_up_is_given_up_whole(exchange, office, 
         assert await phone.dial() == 500
     assert office.conversations[0].ended.is_set()
     assert not exchange.calls
+
+
+@pytest.mark.parametrize(
+    ("body", "understood"),
+    [("Signal=5\r\nDuration=160\r\n", 200), ("5", 200), ("", 200), ("<sdp/>", 415)],
+)
+async def test_keys_may_be_told_of_beside_the_sound(exchange, office, body, understood):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial()
+        count = len(phone.answers)
+        phone._send("INFO", body, cseq=2)
+        await until(lambda: len(phone.answers) > count)
+        assert phone.answers[-1] == understood
+        phone._send("INFO", body, cseq=2)  # a retransmission is no second key
+        if "5" in body:
+            await until(lambda: "5" in office.turns("user"))
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+
+
+async def test_an_invite_within_a_call_that_is_over_opens_no_other(exchange, office):
+    async with Phone((exchange.host, exchange.port)) as phone:
+        await phone.dial()
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+        phone.invite(cseq=3)
+        await until(lambda: phone.answers[-1] == 481)
+    assert len(office.conversations) == 1
+
+
+async def test_refusals_and_answers_within_a_call_are_repeated_until_acknowledged(
+    exchange, monkeypatch
+):
+    monkeypatch.setattr("pipelines.phone.sip._T1_S", 0.05)
+    async with Phone((exchange.host, exchange.port), codecs="18") as phone:
+        phone.acknowledges_refusals = False
+        phone.invite()
+        await until(lambda: phone.answers.count(488) > 2)
+        phone._send("ACK", branch="INVITE")
+        phone.codecs = "8"
+        phone.invite(cseq=2)
+        await until(lambda: 200 in phone.answers)
+        phone._send("ACK", cseq=2)
+        refused = phone.answers.count(488)
+        phone.invite(cseq=3)
+        heard = phone.answers.count(200)
+        await until(lambda: phone.answers.count(200) > heard + 2)
+        phone.hang_up()
+        await until(lambda: not exchange.calls)
+        assert phone.answers.count(488) <= refused + 1
+
+
+async def test_a_proxy_that_left_no_route_is_left_out_of_the_goodbye(exchange, office):
+    address = exchange.host, exchange.port
+    async with Phone(address) as phone, Phone(address) as proxy:
+        host, port = phone._sip.get_extra_info("sockname")
+        proxy.contact = f"<sip:phone@{host}:{port}>"
+        proxy.behind = f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-phone"
+        await proxy.dial()
+        office.conversations[0].end("done")
+        await asyncio.wait_for(phone.hung_up.wait(), 3)
+        assert not proxy.hung_up.is_set()
 
 
 async def test_a_new_invite_moves_the_sound(exchange, office):
@@ -283,6 +347,23 @@ async def test_refusals_have_their_own_status(exchange, office, refusal, status)
     assert not exchange.calls
 
 
+async def test_a_proxy_that_asks_first_is_told_whether_a_call_would_be_taken(office):
+    full = [EngineFull("full")]
+
+    def admit():
+        for refusal in full:
+            raise refusal
+
+    server = SipServer(office.answer, admit=admit)
+    await server.listen(take_port("127.0.0.1", 0))
+    async with Phone((server.host, server.port)) as phone:
+        for status in (503, 200):
+            phone._send("OPTIONS")
+            await until(lambda status=status: phone.answers and phone.answers[-1] == status)
+            full.clear()
+    await server.close()
+
+
 async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
     async with Phone((exchange.host, exchange.port), codecs="18") as phone:
         assert await phone.dial() == 488
@@ -344,7 +425,7 @@ STARTS = {
         "stream_id": "S1",
         "start": {"to": "+1555", "media_format": {"encoding": "PCMU"}},
     },
-    "plivo": {"event": "start", "start": {"streamId": "P1", "to": "+1555"}},
+    "plivo": {"event": "start", "start": {"streamId": "P1", "callId": "C1"}},
 }
 
 
@@ -352,7 +433,8 @@ STARTS = {
 async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, question, carrier):
     socket = FakeSocket(STARTS[carrier])
 
-    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer))
+    told = {"plivo": "+1555"}.get(carrier, "")  # its start message does not say the number
+    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer, told))
     await until(lambda: any(m["event"] in ("media", "playAudio") for m in socket.sent))
     await asyncio.sleep(1.0)  # the greeting is being said
     socket.say(question)
@@ -375,7 +457,22 @@ async def test_keys_that_a_carrier_tells_of_are_one_message(office):
     await asyncio.wait_for(call, 5)
 
 
+async def test_a_carrier_is_answered_in_the_law_that_the_webhook_asked_for(office):
+    start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "PCMA"}}  # as in Europe
+    socket = FakeSocket(STARTS["telnyx"] | {"start": start})
+    call = asyncio.create_task(take_carrier_call("telnyx", socket, office.answer))
+    silence = base64.b64encode(g711.encode(np.zeros(160, np.float32), "PCMU")).decode()
+    await until(lambda: any(m["media"]["payload"] == silence for m in socket.sent))
+    socket.stopped = True
+    await asyncio.wait_for(call, 5)
+
+
 async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):
+    start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "G722"}}
+    with pytest.raises(ParleyError, match="G722"):
+        await take_carrier_call(
+            "telnyx", FakeSocket(STARTS["telnyx"] | {"start": start}), office.answer
+        )
     with pytest.raises(ParleyError, match="streamSid"):
         await take_carrier_call(
             "twilio", FakeSocket({"event": "start", "start": {}}), office.answer

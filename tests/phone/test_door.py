@@ -41,7 +41,7 @@ def test_a_token_that_an_address_cannot_carry_is_refused_and_not_shown(token):
 
 
 async def test_a_carrier_that_hangs_up_first_leaves_quietly():
-    async def hold(_carrier, socket):
+    async def hold(_carrier, socket, _called):
         assert await socket.receive() is None
 
     async def receive():
@@ -82,10 +82,13 @@ async def test_serve_answers_a_phone_and_tells_carriers_where_to_stream(monkeypa
                         await asyncio.sleep(0.02)
         async with httpx.AsyncClient(base_url=url) as client:
             reply = await client.post("/phone/twilio/tok", data={"To": "+1555&<"})
+            plivo = await client.post("/phone/plivo/tok", data={"To": "1555&<"})
             wrong = await client.post("/phone/twilio/other")
             unknown = await client.post("/phone/acme/tok")
     stream = ET.fromstring(reply.text).find("Connect/Stream")
     assert stream.get("url") == f"ws{url.removeprefix('http')}/phone/twilio/tok/stream"
     assert {p.get("name"): p.get("value") for p in stream} == {"to": "+1555&<"}
+    stream = ET.fromstring(plivo.text).find("Stream")
+    assert stream.text.endswith("/phone/plivo/tok/stream?to=1555%26%3C")
     assert wrong.status_code == 403
     assert unknown.status_code == 404

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -214,6 +215,27 @@ async def test_a_second_offer_on_the_same_id_goes_on_with_the_same_conversation(
         assert desk.calls.active == 1
         await type_text(caller, "hello")
         assert await caller.wait_audible(True, for_s=0.1, timeout_s=5)
+
+
+async def test_loss_is_told_while_it_lasts_and_no_longer(desk, until):
+    async with desk.caller() as caller:
+        transport = caller._pc.getSenders()[0].transport
+        send, count = transport._send_rtp, itertools.count()
+
+        async def every_other(packet: bytes) -> None:
+            if next(count) % 2:
+                await send(packet)
+
+        transport._send_rtp = every_other
+        await until(lambda: any(e["loss_percent"] > 20 for e in events(caller, "network")))
+        transport._send_rtp = send
+        await until(lambda: events(caller, "network")[-1]["loss_percent"] == 0)
+
+
+async def test_a_lost_message_is_sent_again_within_a_second(desk, until):
+    async with desk.caller():
+        peer = desk.calls._calls[desk.pc_id].peer
+        await until(lambda: peer._pc.sctp._rto < 1.0)
 
 
 async def test_a_browser_that_lost_its_connection_comes_back_to_its_conversation(desk):

@@ -51,6 +51,17 @@ def test_a_jump_of_seconds_starts_afresh_in_either_direction():
     assert run([40_000, 40_001, 5, 6])[0] == [40_000, 40_001, 5, 6]
 
 
+def test_a_shorter_jump_back_starts_afresh_when_nothing_returns_from_it():
+    released, buffer = run([*range(100, 120), *range(50, 70)])
+    assert released == [*range(100, 120), *range(55, 70)]
+    assert buffer.late == 5
+
+
+def test_a_burst_of_stragglers_among_newer_packets_is_no_jump_back():
+    stragglers = itertools.chain.from_iterable(zip(range(50, 60), range(120, 130), strict=True))
+    assert run([*range(100, 120), *stragglers])[0] == [*range(100, 130)]
+
+
 def test_whatever_the_network_does_output_is_in_order_bounded_and_complete_but_for_losses():
     rng = random.Random(7)
     for _ in range(200):

@@ -137,6 +137,14 @@ def test_concealment_continues_a_voice_and_then_fades_to_silence():
     assert np.abs(filled[1000:]).max() == 0.0
 
 
+def test_concealment_in_pieces_fades_as_in_one():
+    whole, pieces = Concealer(16_000), Concealer(16_000)
+    for concealer in (whole, pieces):
+        concealer.heard(tone(1600, 16_000))
+    filled = np.concatenate([pieces.fill(320) for _ in range(5)])
+    np.testing.assert_allclose(filled, whole.fill(1600), atol=0.02)
+
+
 def test_a_silent_packet_decodes_to_silence():
     decoder = OpusDecoder()
     pcm = np.concatenate(

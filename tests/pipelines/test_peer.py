@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +11,17 @@ import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.sdp import SessionDescription
 
+import web
 from agent.llm_choice import choose_llm
 from agent.persona import Persona
 from common.errors import ParleyError
+from pipelines import peer as peer_module
 from pipelines.browser import BrowserCall
 from pipelines.conversation import Conversation
 from pipelines.engines import Engines
 from pipelines.peer import Peer
 
+_UNNOTICED_MS = 9_500  # the longest that a browser (Firefox) took to tell that a line was dead
 NOBODY: Any = SimpleNamespace(hear=None, pull=None, on_lost=lambda reason: None)
 
 
@@ -84,3 +88,10 @@ async def test_a_line_that_fails_frees_the_ears_all_the_same(
         await call.run()
     assert call.conversation._listener._stream is None
     assert call.conversation.ended.is_set()
+
+
+def test_a_page_has_given_up_before_the_server_does() -> None:
+    page = Path(web.__file__).with_name("static") / "js/call.js"
+    wait_ms = dict(re.findall(r"const (\w+_MS) = ([\d_]+);", page.read_text()))
+    tries_ms = int(wait_ms["LOST_AFTER_MS"]) + int(wait_ms["RECONNECT_WITHIN_MS"])
+    assert _UNNOTICED_MS + tries_ms < 1000 * peer_module._GONE_S

@@ -19,7 +19,7 @@ from asr.offline import transcribe
 from asr.steps import Steps
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
-from common.errors import ParleyError
+from common.errors import ConfigError, ParleyError
 from tests.training.ears import RECIPE, RECIPES, shard, tokenizer
 from training.ears.batches import Batch, Corpus
 from training.ears.corpus import MEL_BINS
@@ -43,6 +43,13 @@ def test_every_stage_of_a_recipe_takes_a_step(name: str, tmp_path: Path) -> None
     run.train()
     assert run.log.steps == len(recipe.stages)
     assert all(torch.isfinite(weight).all() for weight in run.ears.parameters())
+
+
+def test_a_mistake_in_a_recipe_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text((RECIPES / "nano.yaml").read_text().replace("batch:", "bach:"))
+    with pytest.raises(ConfigError, match="line 3: unknown key 'bach'"):
+        EarsRecipe.load(path)
 
 
 def test_an_average_lies_between_its_ends(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_a_shipped_voice_follows_its_own_reference():
 
 
 def test_orthogonalised_updates_have_singular_values_near_one():
-    from training.voice.optimise import orthogonalised
+    from training.optimise import orthogonalised
 
     torch.manual_seed(0)
     for shape in ((2, 40, 96), (1, 96, 40)):
@@ -229,7 +229,7 @@ def test_orthogonalised_updates_have_singular_values_near_one():
 
 
 def test_a_run_that_goes_on_learns_as_fast_as_a_new_one():
-    from training.voice.optimise import Rates, Schedule, optimisers
+    from training.optimise import Rates, Schedule, optimisers
 
     def new():
         return optimisers(torch.nn.Linear(40, 40), 0.1, 0.01, 0.001, ())
@@ -247,7 +247,7 @@ def test_a_run_that_goes_on_learns_as_fast_as_a_new_one():
 
 def run_of(folder, *, inputs=40, minutes=0.001, start_from=None):
     """A run of some steps, each of which is logged."""
-    from training.voice.optimise import Schedule, optimisers
+    from training.optimise import Schedule, optimisers
     from training.voice.timed_run import TimedRun
 
     module = torch.nn.Linear(inputs, 40)
@@ -308,7 +308,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     from tts.config import TtsConfig
     from tts.engine import VoxtralTtsEngine
 
-    for minutes in (0.03, 0.06):
+    for minutes in (0.015, 0.03):
         settings, run = codec.read_config(config_file(tmp_path, minutes))
         codec.train(tmp_path / "codec", settings, run, corpus, corpus)
     first, *_, second = logged(tmp_path / "codec")
@@ -318,14 +318,14 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     trained, codec_args = export.load_codec(tmp_path / "codec" / "state.pt")
     assert not codec_args["semantic_norm"]
     encoded = aligned.encode_corpus(trained, corpus, front_end)
-    aligned.save(tmp_path / "encoded.npz", encoded)
-    again = aligned.load(tmp_path / "encoded.npz")
+    aligned.save(tmp_path / "encoded.npz", encoded, trained)
+    again = aligned.load(tmp_path / "encoded.npz", trained)
     assert len(again) == len(encoded)
     np.testing.assert_array_equal(again[-1].codes, encoded[-1].codes)
     np.testing.assert_array_equal(again[0].ids, encoded[0].ids)
 
     monkeypatch.setattr(speech, "VALIDATION_BATCH", 4)
-    for minutes in (0.03, 0.06):
+    for minutes in (0.015, 0.03):
         run = speech.SpeechRun(core_minutes=minutes, batch=2, guided_layers=(1,))
         params = export.published_params(SPEECH, codec_args)
         speech.train(tmp_path / "speech", params, run, again, again, {})
@@ -365,6 +365,21 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     begun = tmp_path / "again" / "before" / "state.pt"
     speech.train(tmp_path / "further", params, run, again, again, {}, start_from=begun)
     assert logged(tmp_path / "further")[0]["val_semantic"] < first["val_semantic"]
+
+
+def test_codes_of_another_codec_are_refused(tmp_path):
+    from training.voice import aligned
+    from tts.codec import Codec
+    from tts.config import CodecConfig
+
+    one = np.zeros((1, 2), np.float32)
+    said = aligned.Aligned(np.array([64]), one, one, one, speaker=0)
+    codec = Codec(CodecConfig(**CODEC))
+    aligned.save(tmp_path / "train.npz", [said], codec)
+    assert aligned.load(tmp_path / "train.npz", codec)[0].speaker == 0
+    codec.quantizer.semantic_codebook.embedding_sum += 1  # it was trained on
+    with pytest.raises(ParleyError, match="another codec"):
+        aligned.load(tmp_path / "train.npz", codec)
 
 
 def test_a_missing_word_list_names_its_package(tmp_path):

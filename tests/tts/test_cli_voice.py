@@ -111,6 +111,10 @@ def test_a_voice_comes_and_goes(
     assert code == 0
     code, _, _ = parley(capsys, "voice", "add", "maria", wav, *at)
     assert code == 2  # no consent given
+    given = ("--consent", "demo", "--language", "english", *at)
+    code, _, error = parley(capsys, "voice", "add", "maria", wav, *given)
+    assert code == 1
+    assert "'english' is no language" in error
 
 
 def test_words_that_no_one_can_say_are_named(

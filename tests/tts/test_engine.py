@@ -270,6 +270,8 @@ async def test_a_failing_model_tells_its_callers(engine: VoxtralTtsEngine) -> No
     with pytest.raises(ParleyError, match="out of memory"):
         await collect(stream)
     assert "out of memory" in engine.refusal
+    assert engine.failure == engine.refusal
+    assert (await engine.metrics()).speakers == 0  # monitoring goes on
     with pytest.raises(ParleyError):
         await engine.open()
 
@@ -285,7 +287,8 @@ async def test_what_is_said_in_one_breath_is_one_text(
     first, second = starts
     tekken = Tekken.load(checkpoint / "tekken.json")
     assert tekken.decode(first.ids) == "Hello there."
-    assert tekken.decode([*second.said.ids, *second.ids]) == "Hello there. How are you?"
+    # " How" is other pieces than " " and "How", which no text ever holds.
+    assert [*second.said.ids, *second.ids] == tekken.encode("Hello there. How are you?")
 
 
 def test_a_voice_that_cannot_be_prepared_leaves_no_thread(tmp_path: Path) -> None:

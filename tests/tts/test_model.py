@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from tts.checkpoint import load_model
 from tts.config import TtsConfig
 from tts.model import TtsModel
 from tts.prompt import prompt_ids, rope_positions
+
+CPU = torch.device("cpu")
 
 
 def make_model(**audio: object) -> TtsModel:
@@ -96,6 +99,21 @@ def test_a_missing_number_is_named() -> None:
         TtsConfig.from_params(params)
 
 
+def test_null_is_as_if_left_out() -> None:
+    params = toy()
+    multimodal = params["multimodal"]
+    multimodal["audio_model_args"]["acoustic_transformer_args"]["n_decoding_steps"] = None
+    multimodal["audio_model_args"]["alignment_heads"] = None
+    multimodal["audio_tokenizer_args"] |= {"voice": None, "encoder_convs_strides_str": None}
+    assert TtsConfig.from_params(params).acoustic.n_decoding_steps == 7
+    del params["dim"]
+    params["multimodal"]["audio_tokenizer_args"]["semantic_dim"] = None
+    with pytest.raises(CheckpointError, match="lacks dim"):
+        TtsConfig.from_params(params)
+    with pytest.raises(CheckpointError, match="semantic_dim"):
+        TtsConfig.from_params(params | {"dim": 32})
+
+
 def test_prompt_layout() -> None:
     config = TtsConfig.from_params(PUBLISHED)
     text = [42572, 1395, 1261, 15568, 5970, 1033]
@@ -103,6 +121,19 @@ def test_prompt_layout() -> None:
     assert ids == [1, 25, *[24] * 147, 36, *text, 35, 25]
     assert len(ids) == 158
     assert rope_positions(config, 147, len(text), 2).tolist() == list(range(160))
+
+
+def test_special_tokens_are_those_that_the_tokenizer_names(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    for name in ("params.json", "consolidated.safetensors"):
+        shutil.copy(checkpoint / name, tmp_path)
+    tekken = json.loads((checkpoint / "tekken.json").read_bytes())
+    names = ["[AUDIO]", "[BEGIN_AUDIO]", "[REPEAT_AUDIO_TEXT]", "[NEXT_AUDIO_TEXT]"]
+    tekken["special_tokens"] = [{"rank": 40 + n, "token_str": name} for n, name in enumerate(names)]
+    (tmp_path / "tekken.json").write_text(json.dumps(tekken))
+    ids = [prompt_ids(load_model(folder, CPU).sizes, 2, [7]) for folder in (checkpoint, tmp_path)]
+    assert ids == [[1, 25, 24, 24, 36, 7, 35, 25], [1, 41, 40, 40, 43, 7, 42, 41]]
 
 
 def test_positions_may_restart_at_the_audio() -> None:
@@ -226,11 +257,12 @@ def test_training_reaches_every_parameter() -> None:
 
 @pytest.mark.parametrize("kept", [0, 100, -500])
 def test_damaged_weights_are_told(checkpoint: Path, tmp_path: Path, kept: int) -> None:
-    shutil.copy(checkpoint / "params.json", tmp_path)
+    for name in ("params.json", "tekken.json"):
+        shutil.copy(checkpoint / name, tmp_path)
     weights = (checkpoint / "consolidated.safetensors").read_bytes()
     (tmp_path / "consolidated.safetensors").write_bytes(weights[:kept])
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_model(tmp_path, torch.device("cpu"))
+        load_model(tmp_path, CPU)
 
 
 def test_loading_a_model_does_not_import_torchs_compiler() -> None:

@@ -65,6 +65,19 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("US$45, CA$1", "forty-five US dollars, one Canadian dollar"),
         ("US$45 million, -$5 million", "forty-five million US dollars, minus five million dollars"),
         ("\\$5", "five dollars"),
+        ("1.000 Euro, €1.250, 1.250,50 € or 24,50 €.", "one thousand Euro, one thousand two hundred "
+         "and fifty euros, one thousand two hundred and fifty fifty euros or twenty-four fifty euros."),
+        ("EUR 7.50 or 6,05 EUR", "seven fifty euros or six oh five euros"),
+        ("a £20 note, a 250g steak, an 8 oz one", "a twenty pound note, a two hundred and fifty gram "
+         "steak, an eight ounce one"),
+        ("€85 p.p., at 7.30 this evening or at 22.50.", "eighty-five euros p p, at seven thirty this "
+         "evening or at twenty-two fifty."),
+        ("one 500mg tablet, $0.50/1K tokens", "one five hundred milligram tablet, fifty cents per one "
+         "thousand tokens"),
+        ("Under-18s and over-60s", "Under eighteens and over sixties"),
+        ("St Mary's, St. James St", "Saint Mary's, Saint James Street"),
+        ("+49 30 1234567", "plus four nine three zero one two three four five six seven"),
+        ("1,5 hours, 2,5 km", "one point five hours, two point five kilometres"),
         # signs
         ("<5, ≤5, <=5", "less than five, at most five, at most five"),
         (">10, ≥10, ±3%, ~$5", "more than ten, at least ten, plus or minus three percent, about five "
@@ -92,6 +105,13 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("1-800-555-0199", "one eight zero zero five five five zero one nine nine"),
         ("the U.S. Navy", "the U S Navy"),
         ("1500 people", "one thousand five hundred people"),
+        ("12 Mar – 30 Sep 2026, Jan 1st", "the twelfth of March to the thirtieth of September twenty "
+         "twenty-six, January first"),
+        ("Wed., 3 Dec., 7 p.m.", "Wednesday, the third of December, seven P M"),
+        ("noon-2pm, 10am–noon, 00:00 and 24:00", "noon to two P M, ten A M to noon, midnight and "
+         "midnight"),
+        ("c. 1500, ca. 1650, Lilies (1906), oil", "circa fifteen hundred, circa sixteen fifty, Lilies "
+         "(nineteen oh-six), oil"),
         # phones
         ("call +33 1 23 45 67 89", "call plus three three one two three four five six seven eight "
          "nine"),
@@ -128,7 +148,13 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("card ending in 4242", "card ending in four two four two"),
         ("ticket 5567, order AB-1234-XY", "ticket five five six seven, order AB one two three four "
          "XY"),
+        ("flight BA 2490, Flight U2 8412", "flight BA two four nine zero, Flight U two eight four "
+         "one two"),
+        ("Call 999 or 111.", "Call nine nine nine or one one one."),
+        ("Washington, DC 20500", "Washington, DC two zero five zero zero"),
+        ("192.168.1.10", "one nine two dot one six eight dot one dot ten"),
         # with a hyphen
+        ("a 10-min walk, 1980s-style", "a ten minute walk, nineteen eighties style"),
         ("a 5-star hotel, COVID-19", "a five star hotel, COVID nineteen"),
         ("the 2nd-floor, $5-a-day", "the second floor, five dollars a-day"),
         # opening hours
@@ -139,14 +165,19 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("8:00 AM – 5:00 PM", "eight A M to five P M"),
         ("July 4-6", "July fourth to sixth"),
         ("2 - 3 days, 5 - 3 = 2", "two to three days, five – three equals two"),
+        ("Sat 10–2, Sat and Sun", "Saturday ten to two, Saturday and Sunday"),
         # sizes, ratios, inches
+        ("20x30x15cm, 20×30×15 cm", "twenty by thirty by fifteen centimetres, twenty by thirty by "
+         "fifteen centimetres"),
+        ("4.5/5 stars, 85/100, 120/80 mmHg", "four point five out of five stars, eighty-five out of "
+         "one hundred, one hundred and twenty over eighty millimetres of mercury"),
         ("3x daily, 4x4, 2:1", "three times daily, four by four, two to one"),
         ("he's 5'10\", on a 27\" screen", "he's five foot ten, on a twenty-seven inch screen"),
         ("say \"buy 5\" or \"6\"", "say \"buy five\" or \"six\""),
         ("1h 30m, 10–15 min, 500 mL", "one hour thirty minutes, ten to fifteen minutes, five hundred "
          "millilitres"),
         ("max. 5, min. 3", "maximum five, minimum three"),
-        ("6 ft. tall, Ft. Myers", "six feet. tall, Fort Myers"),
+        ("6 ft. tall, Ft. Myers", "six feet tall, Fort Myers"),
         (".5, $.99, 50p", "zero point five, ninety-nine cents, fifty pence"),
         ("$5–10 or 50 EUR", "five to ten dollars or fifty euros"),
         ("x² and E=mc²", "x squared and E equals mc squared"),
@@ -160,10 +191,12 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("1-1½ or ¾", "one to one and a half or three quarters"),
         ("1, 1/2", "one, one half"),
         # units and abbreviations
+        ("10 min. by bus, 180°C/350°F", "ten minutes by bus, one hundred and eighty degrees Celsius, "
+         "three hundred and fifty degrees Fahrenheit"),
         ("5 mg/day", "five milligrams per day"),
         ("-5 °C, 20 ℃, 70 °F.", "minus five degrees Celsius, twenty degrees Celsius, seventy degrees "
          "Fahrenheit."),
-        ("a 60 W lamp", "a sixty watts lamp"),
+        ("a 60 W lamp", "a sixty watt lamp"),
         ("It draws 60 W. The lamp", "It draws sixty watts. The lamp"),
         ("123 W Main St", "one hundred and twenty-three West Main Street"),
         ("12 V Battery", "twelve V Battery"),

@@ -69,6 +69,8 @@ def test_cutting_prefers_sentences_then_commas_then_words() -> None:
     assert pieces_of(text, 24) == ["First one.", "Second, with a comma,", "goes on. Third"]
     assert pieces_of("no marks at all here", 9) == ["no marks", "at all", "here"]
     assert pieces_of("Wow! 🎉 What now?", 12) == ["Wow!", "What now?"]
+    assert pieces_of("मैं ठीक हूँ। आप कैसे हैं?", 20) == ["मैं ठीक हूँ।", "आप कैसे हैं?"]
+    assert pieces_of("مرحبا، كيف حالك اليوم", 20) == ["مرحبا،", "كيف حالك اليوم"]
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,8 @@ class StandInCall:
 class StandInCalls:
     """`web.calls.Calls` over aiortc."""
 
+    failure = ""
+
     def __init__(self, most: int = 4) -> None:
         self.most = most
         lines = [GREETING, *(reply for _, reply in EXCHANGES)]

@@ -19,6 +19,7 @@ class Switchboard:
 
     def __init__(self, *, most: int = 4, slow_s: float = 0.0, error: Exception | None = None):
         self.active = 0
+        self.failure = ""
         self.asked: list[dict[str, Any]] = []
         self.candidates: list[dict[str, Any]] = []
         self._most, self._slow_s, self._error = most, slow_s, error

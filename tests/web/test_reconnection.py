@@ -113,6 +113,7 @@ def test_a_reconnection_goes_on_showing_what_the_agent_does(
     page = new_page()
     page.add_init_script(LOSABLE + PHASES)
     live(page, url)
+    page.get_by_role("button", name="Mute").click()  # Chromium's microphone beeps: the agent pauses
     expect(page.locator("body")).to_have_attribute("data-state", "speaking")
     page.evaluate(LOSE)
     expect(page.locator("body")).to_have_attribute("data-phase", "live")
@@ -136,3 +137,15 @@ def test_a_call_that_the_server_gave_up_is_not_continued_on_the_page(
     expect(page.get_by_role("alert")).to_contain_text("A new one has begun.")
     expect(page.locator('[data-turn="0"] .reply')).to_contain_text(GREETING)
     expect(page.locator('[data-turn="1"]')).to_have_count(0)
+
+
+def test_a_line_on_which_nothing_comes_is_not_shown_as_good(
+    losable: tuple[Page, StandInCalls],
+) -> None:
+    page, _ = losable
+    network = page.locator("#network")
+    expect(network).to_have_attribute("data-bars", "4")
+    page.evaluate(
+        "async () => { const last = await pcs[0].getStats(); pcs[0].getStats = async () => last; }"
+    )
+    expect(network).to_have_attribute("data-bars", "1")

@@ -37,6 +37,7 @@ async def test_a_bug_leaves_a_mark_and_no_detail(offer: dict[str, str]) -> None:
     refusal = await visitor.post("/api/offer", json=offer)
     assert refusal.status_code == 500
     assert "secret" not in refusal.text
+    assert "default-src 'none'" in refusal.headers["content-security-policy"]
     assert 'parley_errors_total{where="server"} 1.0' in (await visitor.get("/metrics")).text
 
 
@@ -47,6 +48,17 @@ async def test_readiness_is_whether_one_more_call_would_be_served() -> None:
         refusal = await path
         assert refusal.status_code == 503
         assert refusal.json()["error"] == "All 0 lines are busy."
+
+
+async def test_health_is_lost_when_only_a_restart_helps() -> None:
+    calls = Switchboard()
+    visitor = client(calls)
+    assert (await visitor.get("/healthz")).status_code == 200
+    calls.failure = "The voice has stopped."
+    answer = await visitor.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "The voice has stopped.", "cure": "Restart Parley."}
+    assert (await visitor.head("/healthz")).status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz"])

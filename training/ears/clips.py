@@ -30,9 +30,9 @@ import typer
 from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
+from cli.output import run_program
 from common.audiofile import read_audio
 from common.errors import ParleyError
-from training.command import run
 from training.speech import CURE, strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
@@ -164,7 +164,7 @@ def _clip(family: str, text: str, pcm: np.ndarray) -> TestClip:
     loud = np.flatnonzero(np.abs(pcm) > 0.02 * np.abs(pcm).max())
     pcm = 0.4 * pcm[: loud[-1] + 800] / np.abs(pcm).max()
     padded = np.concatenate([silence, pcm, silence]).astype(np.float32)
-    said_s = (_SILENCE_SAMPLES + loud[-1]) / 16_000
+    said_s = (_SILENCE_SAMPLES + loud[-1]) / SAMPLE_RATE_HZ
     return TestClip(family, " ".join(spoken(text)), padded, said_s)
 
 
@@ -202,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

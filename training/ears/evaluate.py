@@ -25,10 +25,17 @@ from pydantic import BaseModel
 from rapidfuzz.distance import Levenshtein
 from rich.progress import track
 
+from asr import sphinx_listener
+from asr.checkpoint import load_model
 from asr.config import TOKEN_SAMPLES, delay_tokens
-from asr.interface import Hypothesis
+from asr.interface import SAMPLE_RATE_HZ, Hypothesis
+from asr.offline import step
+from asr.steps import Steps
+from asr.stream import Listener
+from asr.words import StreamingIds
+from backbone.tekken import Tekken
+from cli.output import run_program
 from common.pcm import to_pcm16
-from training.command import run
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
 from training.ears.corpus import finished_shards
 from training.text.conversation import spoken
@@ -64,9 +71,8 @@ class SphinxEar:
     """
 
     def __init__(self, lm: str) -> None:
-        from asr.sphinx_listener import Listener, ListenerOptions
-
-        self._listener = Listener(ListenerOptions(lm=lm))  # type: ignore[arg-type]
+        options = sphinx_listener.ListenerOptions(lm=lm)  # type: ignore[arg-type]
+        self._listener = sphinx_listener.Listener(options)
 
     def hear(self, pcm: np.ndarray) -> Heard:
         """Recognise one clip as a stream."""
@@ -91,18 +97,11 @@ class VoxtralEar:
     """
 
     def __init__(self, folder: Path, delay_ms: int) -> None:
-        from asr.checkpoint import load_model
-        from asr.offline import step
-        from asr.steps import Steps
-        from asr.stream import Listener
-        from asr.words import StreamingIds
-        from backbone.tekken import Tekken
-
         tekken = Tekken.load(folder / "tekken.json")
         ids = StreamingIds.of(tekken)
         left = int(tekken.audio["streaming_n_left_pad_tokens"])
         model = load_model(folder, dtype=torch.float32)
-        self._steps, self._step = Steps(model, ids, 1, left), step
+        self._steps = Steps(model, ids, 1, left)
         self._delay = delay_tokens(delay_ms)
         self._new = lambda: Listener(tekken, ids, self._delay, left=left)
 
@@ -116,12 +115,12 @@ class VoxtralEar:
             listener.feed(pcm[start : start + TOKEN_SAMPLES].astype(np.float32))
             began = time.thread_time()
             while listener.ready_tokens():
-                self._step(self._steps, [listener])
+                step(self._steps, [listener])
             chunk_s.append(time.thread_time() - began)
         began = time.thread_time()
         listener.finish()
         while listener.ready_tokens():
-            self._step(self._steps, [listener])
+            step(self._steps, [listener])
         return _heard(listener.hypothesis(final=True), chunk_s, time.thread_time() - began)
 
 
@@ -152,7 +151,7 @@ def judge(ear: Ear, clips: Sequence[TestClip], condition: str) -> dict[str, floa
         pairs.append((Levenshtein.distance(reference, heard.words), len(reference)))
         chunks += heard.chunk_s
         flushes.append(heard.flush_s)
-        audio_s += len(clip.pcm) / 16_000
+        audio_s += len(clip.pcm) / SAMPLE_RATE_HZ
     rate, low, high = error_rate(pairs)
     return {
         "wer": round(rate, 1),
@@ -273,4 +272,4 @@ def table(figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

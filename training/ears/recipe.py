@@ -5,18 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict
-
+from common.yamlfile import StrictModel, load_yaml
 from training.ears.corpus import MEL_BINS
 from training.ears.tokens import SPECIALS
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Size(_Strict):
+class Size(StrictModel):
     """One transformer."""
 
     dim: int
@@ -26,7 +20,7 @@ class Size(_Strict):
     sliding_window: int
 
 
-class Stage(_Strict):
+class Stage(StrictModel):
     """One stretch of training.
 
     Attributes:
@@ -52,7 +46,7 @@ class Stage(_Strict):
     frozen_encoder: bool = False
 
 
-class EarsRecipe(_Strict):
+class EarsRecipe(StrictModel):
     """Everything that decides a training run; see `nano.yaml` for the fields' meaning."""
 
     seed: int
@@ -73,8 +67,12 @@ class EarsRecipe(_Strict):
 
     @classmethod
     def load(cls, path: Path) -> EarsRecipe:
-        """Read a recipe; unknown keys are errors."""
-        return cls.model_validate(yaml.safe_load(path.read_text()))
+        """Read a recipe.
+
+        Raises:
+            ConfigError: It does not fit; names file, line and key.
+        """
+        return load_yaml(path, cls)
 
     def lasting(self, minutes: float) -> EarsRecipe:
         """The same recipe with its stages made longer or shorter, to last so long altogether."""

@@ -31,9 +31,8 @@ def like(pcm: NDArray[np.float32], model: Utterance) -> Utterance:
         `pcm` with the model's words and phones, at its own times.
     """
     own, theirs = _cepstra(pcm), _cepstra(model.pcm)
-    stretch = np.linspace(
-        0, len(theirs) - 1, len(own)
-    )  # to one length: then both mostly step alike
+    # To one length: then both mostly step alike.
+    stretch = np.linspace(0, len(theirs) - 1, len(own))
     path = _warp(own, theirs[stretch.round().astype(int)])
     theirs_s = stretch[path] * _FRAME_S
     own_s = np.arange(len(own)) * _FRAME_S

@@ -49,7 +49,4 @@ def say(text: str, voice: str) -> np.ndarray:
             subprocess.run(command, input=text, text=True, check=True, capture_output=True)
             return read_audio(path, SAMPLE_RATE_HZ)
         except (OSError, AudioError, subprocess.CalledProcessError) as error:
-            raise ParleyError(
-                f"The voice {voice} cannot be spoken with: {error}.",
-                CURE,
-            ) from error
+            raise ParleyError(f"The voice {voice} cannot be spoken with: {error}.", CURE) from error

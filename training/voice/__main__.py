@@ -23,7 +23,7 @@ import torch
 import typer
 import yaml
 
-from training.command import run
+from cli.output import run_program
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
@@ -36,10 +36,13 @@ from training.voice.export import unpack as unpack_checkpoint
 from training.voice.lexicon import letter_rules, save_front_end, words_and_phones
 from training.voice.picture import losses
 from training.voice.speakers import SHIPPED
+from tts.config import CodecConfig
 from tts.phonemes import Phonemes
 
 _HERE = Path(__file__).parent
 Work = Annotated[Path, typer.Option(help="Where everything is kept.")]
+Config = Annotated[Path, typer.Option(help="Sizes and runs.", exists=True, dir_okay=False)]
+Checkpoint = Annotated[Path, typer.Argument(help="Folder of the checkpoint.")]
 Threads = Annotated[int, typer.Option(help="Processor threads to train with.")]
 Minutes = Annotated[float | None, typer.Option(help="Budget instead of the config's core minutes.")]
 Weights = Annotated[Path | None, typer.Option(help="Begin with the weights of this state.pt.")]
@@ -47,11 +50,28 @@ BUILD = Path("build/voice")
 
 _Run = TypeVar("_Run", codec_training.CodecRun, speech_training.SpeechRun)
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown"
+)
 
 
 def _lasting(run: _Run, minutes: float | None) -> _Run:
     return run if minutes is None else replace(run, core_minutes=minutes)
+
+
+def _train_codec(
+    work: Path,
+    name: str,
+    how: tuple[CodecConfig, codec_training.CodecRun],
+    start_from: Path | None,
+    minutes: float | None,
+    threads: int,
+) -> None:
+    torch.set_num_threads(threads)
+    config, run = how
+    run = _lasting(run, minutes)
+    corpora = work / "train", work / "unseen"
+    codec_training.train(work / name, config, run, *corpora, start_from=start_from)
 
 
 @app.command()
@@ -60,7 +80,7 @@ def corpus(
     utterances: Annotated[
         int, typer.Option(help="In whole shards of 250.")
     ] = CorpusOptions().utterances,
-    processes: int = 2,
+    processes: Annotated[int, typer.Option(help="That speak at a time.")] = 2,
 ) -> None:
     """Speak the training and validation corpora with flite."""
     build(work / "train", CorpusOptions(utterances=utterances), processes)
@@ -80,26 +100,17 @@ def front_end(work: Work = BUILD) -> None:
 @app.command()
 def codec(
     work: Work = BUILD,
-    config: Path = _HERE / "codec.yaml",
+    config: Config = _HERE / "codec.yaml",
     start_from: Weights = None,
     minutes: Minutes = None,
     threads: Threads = 1,
 ) -> None:
     """Train the codec."""
-    torch.set_num_threads(threads)
-    settings, run = codec_training.read_config(config)
-    codec_training.train(
-        work / "codec",
-        settings,
-        _lasting(run, minutes),
-        work / "train",
-        work / "unseen",
-        start_from=start_from,
-    )
+    _train_codec(work, "codec", codec_training.read_config(config), start_from, minutes, threads)
 
 
 @app.command()
-def unpack(folder: Path, work: Work = BUILD) -> None:
+def unpack(folder: Checkpoint, work: Work = BUILD) -> None:
     """Take the codec, the front end and the speech model (`before/state.pt`) out of FOLDER."""
     unpack_checkpoint(folder, work)
 
@@ -112,14 +123,14 @@ def encode(work: Work = BUILD, threads: Threads = 1) -> None:
     units = Phonemes.load(work / "front-end")
     for name in ("train", "unseen"):
         part = work / f"{name}.part.npz"
-        save(part, encode_corpus(trained, work / name, units))
+        save(part, encode_corpus(trained, work / name, units), trained)
         part.replace(work / f"{name}.npz")
 
 
 @app.command()
 def speech(
     work: Work = BUILD,
-    config: Path = _HERE / "speech.yaml",
+    config: Config = _HERE / "speech.yaml",
     start_from: Weights = None,
     minutes: Minutes = None,
     threads: Threads = 1,
@@ -128,7 +139,7 @@ def speech(
     torch.set_num_threads(threads)
     trained, codec_args = load_codec(work / "codec" / "state.pt")
     params, run = speech_training.read_config(config, codec_args)
-    examples, unseen = (load(work / f"{name}.npz") for name in ("train", "unseen"))
+    examples, unseen = (load(work / f"{name}.npz", trained) for name in ("train", "unseen"))
     references = {i: reference(trained, voice).numpy() for i, voice in enumerate(SHIPPED)}
     speech_training.train(
         work / "speech",
@@ -144,29 +155,21 @@ def speech(
 @app.command()
 def decoder(
     work: Work = BUILD,
-    config: Path = _HERE / "codec.yaml",
+    config: Config = _HERE / "codec.yaml",
     minutes: Minutes = None,
     threads: Threads = 1,
 ) -> None:
     """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
-    torch.set_num_threads(threads)
-    settings, run = codec_training.read_config(config, "decoder")
     begun = work / "codec" / "state.pt"
-    codec_training.train(
-        work / "decoder",
-        settings,
-        _lasting(run, minutes),
-        work / "train",
-        work / "unseen",
-        start_from=begun,
-    )
+    how = codec_training.read_config(config, "decoder")
+    _train_codec(work, "decoder", how, begun, minutes, threads)
 
 
 @app.command()
 def export(
-    folder: Path,
+    folder: Checkpoint,
     work: Work = BUILD,
-    config: Path = _HERE / "speech.yaml",
+    config: Config = _HERE / "speech.yaml",
     mean_with: Annotated[
         list[Path] | None, typer.Option(help="Another state.pt to take the mean of weights with.")
     ] = None,
@@ -181,7 +184,11 @@ def export(
 
 
 @app.command()
-def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
+def evaluate(
+    folder: Checkpoint,
+    per_voice: Annotated[int, typer.Option(help="Sentences of each voice.")] = 8,
+    ends: Annotated[int, typer.Option(help="More sentences, only to see that they end.")] = 200,
+) -> None:
     """Measure the checkpoint in FOLDER and leave `evaluation.json` there."""
     report = asyncio.run(evaluate_checkpoint(folder, per_voice=per_voice, ends=ends))
     text = json.dumps(report, indent=1)
@@ -191,10 +198,10 @@ def evaluate(folder: Path, per_voice: int = 8, ends: int = 200) -> None:
 
 @app.command()
 def card(
-    folder: Path,
+    folder: Checkpoint,
     work: Work = BUILD,
-    flite: str = "2.2",
-    notes: str = "",
+    flite: Annotated[str, typer.Option(help="Version of the teacher.")] = "2.2",
+    notes: Annotated[str, typer.Option(help="What the logs cannot know.")] = "",
     before: Annotated[
         Path | None, typer.Option(help="evaluation.json of the one replaced.")
     ] = None,
@@ -207,4 +214,4 @@ def card(
 
 
 if __name__ == "__main__":
-    run(app)
+    run_program(app)

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from common.errors import ParleyError
 from training.voice.corpus import Utterance
 from training.voice.data import SpokenCorpus
 from training.voice.flite import Segment
 from training.voice.lexicon import FIRST_ID, UNITS, VOWELS
 from tts.codec import Codec
 from tts.phonemes import CLOSING_GAPS, GAP, MARKS, Phonemes
+from tts.schedule import FRAME_S
+from tts.voices import fingerprint
 
-FRAME_S = 0.08
 _MARKS = {GAP, *CLOSING_GAPS.values(), *MARKS}
 
 
@@ -169,10 +171,11 @@ def encode_corpus(
     return done
 
 
-def save(path: Path, utterances: list[Aligned]) -> None:
-    """Write encoded utterances as one NumPy archive."""
+def save(path: Path, utterances: list[Aligned], codec: Codec) -> None:
+    """Write utterances encoded by `codec` as one NumPy archive."""
     np.savez(
         path,
+        codec=np.array(fingerprint(codec)),
         lengths=np.array([(len(u.ids), len(u.codes), u.speaker) for u in utterances]),
         ids=np.concatenate([u.ids for u in utterances]),
         times_s=np.concatenate([u.times_s for u in utterances]),
@@ -181,9 +184,18 @@ def save(path: Path, utterances: list[Aligned]) -> None:
     )
 
 
-def load(path: Path) -> list[Aligned]:
-    """Read what `save` wrote."""
+def load(path: Path, codec: Codec) -> list[Aligned]:
+    """Read what `save` wrote.
+
+    Raises:
+        ParleyError: Another codec encoded it: its codes mean other sounds.
+    """
     with np.load(path) as held:
+        if "codec" not in held or str(held["codec"]) != fingerprint(codec):
+            raise ParleyError(
+                f"{path} was encoded by another codec than the one to learn for.",
+                "Run `python -m training.voice encode` again.",
+            )
         lengths = held["lengths"]
         units, frames = np.cumsum(lengths[:-1, :2], axis=0).T
         ids, times_s = (np.split(held[name], units) for name in ("ids", "times_s"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.voice.speakers import SHIPPED
+from tts.schedule import FRAME_S
 
 _LICENCES = """\
 The weights are under this project's licence (Apache-2.0). They were trained on nothing but speech that
@@ -53,7 +54,7 @@ def write(
     shards = sorted(corpus.glob("*.jsonl"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in shards)).hexdigest()
     lines = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
-    hours = sum(line["n_frames"] for line in lines) * 0.08 / 3600
+    hours = sum(line["n_frames"] for line in lines) * FRAME_S / 3600
     speakers = {line["speaker"] for line in lines}
     shipped = speakers.intersection(range(len(SHIPPED)))
     text = [

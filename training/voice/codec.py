@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.learner import best_device
+from training.optimise import Schedule, optimisers
 from training.voice.data import LABELS_PER_FRAME, PHONES, SpokenCorpus
 from training.voice.losses import RESOLUTIONS, mel_bands, periodicity, spectral_distance
-from training.voice.optimise import Schedule, optimisers
 from training.voice.timed_run import TimedRun, mean_terms
 from tts.codec import Codec
 from tts.codec.convs import CausalConv, CausalConvTranspose

@@ -27,9 +27,7 @@ from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 LEAD_S = 0.04
 TAIL_S = {",": 0.08, "": 0.14}
-LEVEL_RMS = (
-    0.1  # of the speech, about -22 dBFS over an utterance: room for the peaks of every voice
-)
+LEVEL_RMS = 0.1  # of speech, about -22 dBFS over an utterance: room for every voice's peaks
 PEAK = 0.9
 # What the teacher would spell letter by letter, as it can say it.
 _RESPELLED = {"mm-hm": "umhum", "mhm": "umhum", "hmm": "hum", "mm": "um"}

@@ -23,14 +23,15 @@ from torch.nn import functional
 
 from backbone.rope import rotate
 from training.learner import best_device
-from training.voice.aligned import FRAME_S, Aligned
+from training.optimise import Schedule, optimisers
+from training.voice.aligned import Aligned
 from training.voice.lexicon import FIRST_ID, UNITS
-from training.voice.optimise import Schedule, optimisers
 from training.voice.timed_run import TimedRun, mean_terms
 from tts.config import END_AUDIO, N_SPECIAL_CODES, TtsConfig
 from tts.model import TtsModel
 from tts.phonemes import MARKS
 from tts.prompt import prompt_ids, rope_positions
+from tts.schedule import FRAME_S
 
 _PLAIN = ("semantic_codebook_output", "acoustic_codebook_output", "input_projection")
 _MARKS = [FIRST_ID + UNITS.index(mark) for mark in MARKS]

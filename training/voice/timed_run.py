@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from common.errors import ParleyError
 from training.learner import Learner, work_s
-from training.voice.optimise import Schedule
+from training.optimise import Schedule
 
 _SAVE_EVERY_S = 120
 

@@ -22,7 +22,7 @@ _TIMEOUT_MS = 15_000
 class MistralTtsEngine:
     """See `tts.interface.TtsEngine`. What the agent says leaves this machine as text."""
 
-    refusal = ""  # that is the server's to say
+    refusal = failure = ""  # that is the server's to say
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ _RAW = "application/octet-stream"
 class VllmTtsEngine:
     """See `tts.interface.TtsEngine`. Open one with `connect`."""
 
-    refusal = ""  # that is the server's to say
+    refusal = failure = ""  # that is the server's to say
 
     def __init__(self, client: httpx.AsyncClient, model: str, voices: tuple[VoiceInfo, ...]):
         self._client = client

@@ -4,9 +4,9 @@ import { clientReady, interrupt, parse, sendText } from './rtvi.js';
 import { connectionTrouble, lostTrouble, Trouble } from './trouble.js';
 
 const CONNECT_WITHIN_MS = 10_000;
-const LOST_AFTER_MS = 3_000;
+const LOST_AFTER_MS = 1_000; // after what the browser took to notice: up to nine seconds
 const CANDIDATE_BATCH_MS = 50;
-const RECONNECT_WITHIN_MS = 9_000; // the server waits ten seconds for a caller who vanished
+const RECONNECT_WITHIN_MS = 9_000; // by then the server takes the caller for gone
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 2_000;
 

@@ -4,7 +4,7 @@ const EVERY_MS = 1000;
 const WORDS = ['not connected', 'poor', 'fair', 'good', 'excellent'];
 
 export class Network {
-  #element; #pc; #timer; #before = { lost: 0, received: 0 }; #server = {};
+  #element; #pc; #timer; #before = {}; #server = {};
 
   constructor(element) {
     this.#element = element;
@@ -13,7 +13,7 @@ export class Network {
   watch(pc) {
     this.stop();
     this.#pc = pc;
-    this.#before = { lost: 0, received: 0 };
+    this.#before = {};
     this.#timer = setInterval(() => this.#measure(), EVERY_MS);
   }
 
@@ -34,11 +34,14 @@ export class Network {
     for (const report of (await this.#pc.getStats()).values()) {
       if (report.type === 'candidate-pair' && report.nominated) rtt_ms = 1000 * (report.currentRoundTripTime ?? 0);
       if (report.type !== 'inbound-rtp' || report.kind !== 'audio') continue;
-      const lost = report.packetsLost - this.#before.lost;
-      const received = report.packetsReceived - this.#before.received;
-      this.#before = { lost: report.packetsLost, received: report.packetsReceived };
-      if (received > 0) loss_percent = Math.max(loss_percent, (100 * Math.max(0, lost)) / (received + Math.max(0, lost)));
-      if (report.jitterBufferEmittedCount) buffer_ms = (1000 * report.jitterBufferDelay) / report.jitterBufferEmittedCount;
+      const since = (name) => (report[name] ?? 0) - (this.#before[name] ?? 0);
+      const lost = Math.max(0, since('packetsLost'));
+      const received = since('packetsReceived');
+      // The server sends even while nobody speaks: when nothing came, everything was lost.
+      loss_percent = Math.max(loss_percent, received ? (100 * lost) / (received + lost) : 100);
+      const emitted = since('jitterBufferEmittedCount');
+      if (emitted) buffer_ms = (1000 * since('jitterBufferDelay')) / emitted;
+      this.#before = report;
     }
     this.#show(bars(rtt_ms, loss_percent),
       `round trip ${Math.round(rtt_ms)} ms, loss ${loss_percent.toFixed(1)} %, browser buffer ${Math.round(buffer_ms)} ms`);

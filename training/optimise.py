@@ -1,4 +1,4 @@
-"""Muon for matrices, AdamW for the rest: what trains the nano voice fastest per core-second.
+"""Muon for matrices, AdamW for the rest: what trained the nano models fastest per core-second.
 
 Muon (Jordan et al. 2024) steps along the orthogonalised momentum of each weight matrix. Matrices of
 one shape are orthogonalised as one batch, in bf16: on a CPU the launches cost more than the sums.
