@@ -382,6 +382,34 @@ def test_codes_of_another_codec_are_refused(tmp_path):
         aligned.load(tmp_path / "train.npz", codec)
 
 
+def codec_trainer(**run):
+    from training.voice.codec import CodecRun, CodecTrainer
+    from tts.config import CodecConfig
+
+    return CodecTrainer(CodecConfig(**CODEC), CodecRun(**run)).train()
+
+
+def test_a_decoder_that_learns_alone_leaves_the_encoder_as_it_is():
+    trainer = codec_trainer(decoder_only=True)
+    learning = {n.split(".")[1] for n, p in trainer.named_parameters() if p.requires_grad}
+    assert learning == {"decoder_blocks", "output_proj", "output_head"}
+    assert not trainer.codec.quantizer.training
+
+
+def test_jitter_moves_acoustic_codes_by_whole_levels():
+    codec = (trainer := codec_trainer(jitter_levels=0.5)).codec
+    codes = torch.cat([torch.randint(16, (2, 50, 1)), torch.randint(21, (2, 50, 4))], dim=-1)
+    latent = codec.quantizer.decode(codes)
+    moved = trainer.jittered(latent)
+    torch.testing.assert_close(moved[..., :8], latent[..., :8], rtol=0, atol=0)
+    levels = (moved[..., 8:] + 1) * 10
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+    assert levels.min() >= 0
+    assert levels.max() <= 20
+    off = (levels.round() - codes[..., 1:]).abs()
+    assert 0.2 < (off > 0).float().mean() < 0.45  # beyond half a level of a normal distribution: 0.32
+
+
 def test_a_missing_word_list_names_its_package(tmp_path):
     with pytest.raises(ParleyError, match="wamerican"):
         words_of_the_language(tmp_path / "words")

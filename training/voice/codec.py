@@ -148,7 +148,7 @@ class CodecTrainer(nn.Module):
             quantised = codec.quantizer(latents)
             hidden = quantised.latent
             if self.training and self.run.jitter_levels:
-                hidden = self._jittered(hidden)
+                hidden = self.jittered(hidden)
             for block in codec.decoder_blocks:
                 hidden = block(hidden)
             channels = codec.output_proj(hidden)
@@ -200,7 +200,7 @@ class CodecTrainer(nn.Module):
         }
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
-    def _jittered(self, latent: Tensor) -> Tensor:
+    def jittered(self, latent: Tensor) -> Tensor:
         """[B, T, latent] with its acoustic values moved by whole levels, no further than the ends."""
         semantic, acoustic = latent.split(self.codec.quantizer.split, dim=-1)
         level = 2 / self.codec.quantizer.top_level
