@@ -246,6 +246,19 @@ async def test_a_slow_tool_runs_under_a_few_spoken_words(chat_server, chat_event
     assert fillers[0].append_to_context is False
 
 
+async def test_tools_side_by_side_ask_for_patience_once(chat_server, chat_event, turn):
+    ran: list[str] = []
+    call = {"name": "book", "arguments": '{"name": "Ann"}'}
+    both = [{"index": n, "id": f"c{n}", "function": call} for n in range(2)]
+    chat_server.replies = [[chat_event({"tool_calls": both}, "tool_calls"), "[DONE]"]]
+    down, _ = await run_test(
+        turn,
+        frames_to_send=[LLMContextFrame(context(tools=[booking(ran)])), SleepFrame(sleep=1.3)],
+    )
+    assert ran == ["Ann", "Ann"]
+    assert len([frame for frame in down if isinstance(frame, TTSSpeakFrame)]) == 1
+
+
 async def test_no_tool_runs_before_the_turn_is_committed(chat_server, chat_event, turn):
     ran: list[str] = []
     chat_server.replies = [asks_to_book(chat_event)]
