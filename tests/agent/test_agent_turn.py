@@ -125,8 +125,9 @@ async def test_a_bug_in_a_model_is_no_blank_stare_either():
     assert spoken(down) == "Well, My head is empty, sorry."
 
 
-async def test_an_empty_reply_is_not_a_blank_stare(chat_server, chat_event, turn):
-    chat_server.replies = [[chat_event({"content": " \n"}, "stop"), "[DONE]"]]
+@pytest.mark.parametrize("nothing", [" \n", "👍🎉"])
+async def test_an_empty_reply_is_not_a_blank_stare(chat_server, chat_event, turn, nothing):
+    chat_server.replies = [[chat_event({"content": nothing}, "stop"), "[DONE]"]]
     down, _ = await run_test(turn, frames_to_send=[LLMContextFrame(context())])
     assert "My head is empty" in spoken(down)
 
