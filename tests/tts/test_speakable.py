@@ -151,7 +151,8 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("flight BA 2490, Flight U2 8412", "flight BA two four nine zero, Flight U two eight four "
          "one two"),
         ("Call 999 or 111.", "Call nine nine nine or one one one."),
-        ("Washington, DC 20500", "Washington, DC two zero five zero zero"),
+        ("Washington, DC 20500; EU 12345 tonnes", "Washington, DC two zero five zero zero; EU twelve "
+         "thousand three hundred and forty-five tonnes"),
         ("192.168.1.10", "one nine two dot one six eight dot one dot ten"),
         # with a hyphen
         ("a 10-min walk, 1980s-style", "a ten minute walk, nineteen eighties style"),
