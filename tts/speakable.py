@@ -49,6 +49,7 @@ _ONLY_BEFORE_NAMES = frozenset(_TITLES.split())
 _BEFORE_NUMBERS = "no. nr. ext. ext ref. max. min. fig. vol. p. pp. nos. apt. sat. sun."
 _ONLY_BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
 _KEYS = {"*": "star", "#": "hash"}
+_ELISIONS = frozenset(["em", "til", "tis", "twas", "cause", "bout", "cuz"])
 _LONGEST_QUOTE = 40
 _DASHES = frozenset("-–—")
 _PARTS = re.compile(r"\d+/\d+|\d+(?:st|nd|rd|th)\b|[$€£]?\d+(?:[.,]\d+)*|[^\d]+")
@@ -199,7 +200,17 @@ def _split(word: str) -> Word:
     before, core, after = _EDGES.match(word).groups()  # type: ignore[union-attr]
     if before.endswith("'") and re.fullmatch(r"\d0s", core):
         before, core = before[:-1], f"'{core}"  # the '90s
-    return Word(before, core, after)
+    return _without_single_quotes(Word(before, core, after))
+
+
+def _without_single_quotes(word: Word) -> Word:
+    """Voxtral TTS has been heard to say something for single quotes; apostrophes stay."""
+    before, core, after = word
+    if len(core) == 1 or core.lower() in _ELISIONS:  # 'n', 'em
+        return word
+    unquoted = re.sub("['‘]", "", before)
+    kept = int(unquoted == before and core[-1:] in "sn0123456789")  # dogs', runnin', 6'
+    return Word(unquoted, core, after[:kept] + re.sub("['’]", "", after[kept:]))
 
 
 def _quiet(edge: str) -> str:
