@@ -17,6 +17,9 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
+        # single quotes
+        ("'Nothing', he said, ‘at all.’", "Nothing, he said, at all."),
+        ("The dogs' bowls, 'em all, rock 'n' roll.", "The dogs' bowls, 'em all, rock 'n' roll."),
         # markdown
         ("This is **very** _important_!", "This is very important!"),
         ("# Title\n\n- one\n* two\n> three", "Title one two three"),
@@ -241,7 +244,8 @@ def test_each_word_keeps_its_original():
         ("これは*テスト*です。", "ja", "これはテストです。"),
         ("Das kostet 3,50 € – [hier](http://x.de)", "de-DE", "Das kostet 3,50 € hier"),
         ("مرحبا", "ar", "مرحبا"),
-        ("हिन्दी", "hi", "हिन्दी"),
+        ("मैं ठीक हूँ। आप?", "hi", "मैं ठीक हूँ। आप?"),
+        ("'s avonds zei hij 'ja'.", "nl", "'s avonds zei hij ja."),
         ("Drücken Sie * oder #.", "de", "Drücken Sie oder"),
     ],
 )
