@@ -186,8 +186,8 @@ class _CarrierCall:
     def on_event(self, message: Any) -> None:
         """The agent was cut off: what the carrier still holds must not be heard."""
         data = message.get("data") if isinstance(message, dict) else None
-        cut = isinstance(data, dict) and data.get("event") == "agent_cut"
-        if cut and data.get("by") == "caller":
+        data = data if isinstance(data, dict) else {}
+        if (data.get("event"), data.get("by")) == ("agent_cut", "caller"):
             clear = json.dumps(self._dialect.clear(self._details.stream))
             self._tasks.start(self._socket.send(clear), "carrier clear")
 
