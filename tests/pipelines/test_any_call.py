@@ -302,12 +302,12 @@ def unanswered(call: Call) -> None:
     assert waits is None or not call.complete, f"nobody answered {waits}"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 3, 8, 13, 34, 39])
 def test_any_call(seed: int, play, errors) -> None:
     check(play(seed), errors)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8, 400))
+@pytest.mark.parametrize("seed", range(400))
 def test_many_calls(seed: int, play, errors) -> None:
     check(play(seed), errors)
