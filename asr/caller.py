@@ -12,7 +12,6 @@ import numpy as np
 from asr.batch import ListeningBatch, Seat
 from asr.interface import Hypothesis
 from asr.stream import Listener
-from asr.words import middle_samples
 from backbone.stepper import Stepper, deliver
 from common.errors import ParleyError
 
@@ -144,6 +143,6 @@ class VoxtralRealtimeStream:
 
     def _uncommitted(self, hypothesis: Hypothesis) -> Hypothesis:
         upto = self._upto_samples
-        words = tuple(word for word in hypothesis.words if middle_samples(word) >= upto)
+        words = tuple(word for word in hypothesis.words if word.middle_samples >= upto)
         stable = max(hypothesis.stable - (len(hypothesis.words) - len(words)), 0)
         return replace(hypothesis, words=words, stable=stable)

@@ -31,6 +31,11 @@ class Word:
     end_samples: int
     confidence: float = 1.0
 
+    @property
+    def middle_samples(self) -> int:
+        """Where it counts as being."""
+        return (self.start_samples + self.end_samples) // 2
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:

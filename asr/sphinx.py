@@ -97,9 +97,7 @@ class SphinxStream:
 
     def _uncommitted(self, hypothesis: Hypothesis) -> Hypothesis:
         """Drop words committed while this hypothesis was on its way."""
-        words = tuple(
-            w for w in hypothesis.words if (w.start_samples + w.end_samples) // 2 >= self._committed
-        )
+        words = tuple(w for w in hypothesis.words if w.middle_samples >= self._committed)
         forgotten = len(hypothesis.words) - len(words)
         return replace(hypothesis, words=words, stable=max(0, hypothesis.stable - forgotten))
 

@@ -284,7 +284,7 @@ class Listener:
     # ------------------------------------------------------------------ what is told
 
     def _counts(self, word: Word) -> bool:
-        return (word.start_samples + word.end_samples) // 2 >= self._committed
+        return word.middle_samples >= self._committed
 
     def _said(
         self, settled: tuple[Word, ...], others: tuple[Word, ...], *, final: bool

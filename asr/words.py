@@ -156,7 +156,7 @@ class Transcript:
 
     def forget(self, upto_samples: int) -> None:
         """Drop finished words whose middle lies before `upto_samples`."""
-        while self._words and middle_samples(self._words[0]) < upto_samples:
+        while self._words and self._words[0].middle_samples < upto_samples:
             self._words.popleft()
 
     @property
@@ -183,11 +183,6 @@ class Transcript:
             words[index] = Word(word.text, start, heard_samples, word.confidence)
         stable = len(words) if final else len(self._words)
         return Hypothesis(tuple(words), stable, heard_samples, final, round(self.pause, 3))
-
-
-def middle_samples(word: Word) -> int:
-    """Where a word counts as being."""
-    return (word.start_samples + word.end_samples) // 2
 
 
 def aligned_samples(position: int, delay: int, left: int) -> int:

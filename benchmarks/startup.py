@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.output import run_program
 from evals.caller import Caller
 from evals.run import offer_over_http
 from evals.server import serving
@@ -69,4 +70,4 @@ def run(
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_program(run)

@@ -14,8 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from cli.log import set_up_log
-from cli.output import show_error
-from common.errors import ParleyError
+from cli.output import run_program
 
 # name → module, attribute, one line for the overview (the command's own docstring says the rest)
 _COMMANDS = {
@@ -107,9 +106,6 @@ def main() -> None:
     """
     set_up_log()
     try:
-        app()
-    except ParleyError as error:
-        show_error(error)
-        sys.exit(1)
+        run_program(app)
     except KeyboardInterrupt:
         sys.exit(130)

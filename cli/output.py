@@ -1,10 +1,13 @@
-"""Where commands write their results."""
+"""Where commands write their results, and how their mistakes are told."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,6 +20,18 @@ def show_error(error: ParleyError) -> None:
     console.print(f"[bold red]parley:[/bold red] {escape(error.cause)}")
     if error.cure:
         console.print(f"        {escape(error.cure)}")
+
+
+def run_program(program: Callable[..., None]) -> None:
+    """Run a function or a `typer.Typer` as a program: a mistake ends in one line and exit code 1."""
+    try:
+        if isinstance(program, typer.Typer):
+            program()
+        else:
+            typer.run(program)
+    except ParleyError as error:
+        show_error(error)
+        sys.exit(1)
 
 
 def check_writable(path: Path) -> None:

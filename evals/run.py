@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from fnmatch import fnmatch
@@ -26,6 +25,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from cli.output import run_program
 from common.audiofile import write_wav
 from common.errors import ParleyError, RemoteError
 from evals.conduct import Recording, conduct
@@ -165,7 +165,4 @@ def _keep(recording: Recording, measured: list[Measurement], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(run)
-    except ParleyError as error:
-        sys.exit(str(error))
+    run_program(run)

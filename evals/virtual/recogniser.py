@@ -37,7 +37,7 @@ class Recogniser:
         words = tuple(
             w if due + tries <= now else replace(w, text=_MISHEARD[len(w.text) % len(_MISHEARD)])
             for due, w in self._words
-            if due <= now and _middle(w) >= self._committed
+            if due <= now and w.middle_samples >= self._committed
         )
         if words == self._shown:
             return None
@@ -47,13 +47,13 @@ class Recogniser:
     def flush(self, now: int, said: list[tuple[int, Utterance]]) -> Hypothesis:
         """The final words for all audio before `now`."""
         self._listen(said)
-        words = tuple(w for _, w in self._words if self._committed <= _middle(w) <= now)
+        words = tuple(w for _, w in self._words if self._committed <= w.middle_samples <= now)
         return Hypothesis(words, len(words), now, final=True)
 
     def commit(self, upto: int) -> None:
         """Forget words before `upto`."""
         self._committed = max(self._committed, upto)
-        self._shown = tuple(w for w in self._shown if _middle(w) >= self._committed)
+        self._shown = tuple(w for w in self._shown if w.middle_samples >= self._committed)
 
     def echo(self, text: str, begins: int, played: int) -> None:
         """The agent's voice begins to leak in; `played` of this text were said before."""
@@ -102,7 +102,3 @@ class Recogniser:
 
 def _moved(word: Word, by: int) -> Word:
     return replace(word, start_samples=word.start_samples + by, end_samples=word.end_samples + by)
-
-
-def _middle(word: Word) -> int:
-    return (word.start_samples + word.end_samples) // 2

@@ -56,7 +56,7 @@ def spoken(text: str, role: str, rng: random.Random) -> Utterance:
         for i in range(word.start_samples // FRAME_SAMPLES, -(-word.end_samples // FRAME_SAMPLES)):
             voiced[i] = True
         if word.end_samples - word.start_samples > 350 * SAMPLES_PER_MS:  # a stop consonant inside
-            middle = (word.start_samples + word.end_samples) // 2 // FRAME_SAMPLES
+            middle = word.middle_samples // FRAME_SAMPLES
             voiced[middle : middle + 3] = [False] * 3
     return Utterance(tuple(words), tuple(voiced), 0.95, LEVEL_DB.get(role, 0.0), role)
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from asr.checkpoint import load_model
+from cli.output import run_program
 from common.errors import ParleyError
-from training.command import run
 from training.ears.evaluate import WEIGHTS, Evaluation, sha256, table
 from training.ears.recipe import EarsRecipe
 
@@ -133,4 +133,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

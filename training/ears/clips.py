@@ -30,9 +30,9 @@ import typer
 from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
+from cli.output import run_program
 from common.audiofile import read_audio
 from common.errors import ParleyError
-from training.command import run
 from training.speech import CURE, strangers
 from training.speech.augment import add_at, coloured_noise, phone_band, room
 from training.speech.espeak import Espeak, random_manner
@@ -202,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

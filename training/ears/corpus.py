@@ -19,7 +19,7 @@ import typer
 
 from asr.frontend import LogMel
 from asr.interface import SAMPLE_RATE_HZ
-from training.command import run
+from cli.output import run_program
 from training.ears.arpa import BackoffModel
 from training.processes import side_by_side
 from training.speech.augment import spoil
@@ -332,4 +332,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -34,8 +34,8 @@ from asr.steps import Steps
 from asr.stream import Listener
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
+from cli.output import run_program
 from common.pcm import to_pcm16
-from training.command import run
 from training.ears.clips import CONDITIONS, FAMILIES, TestClip, read, spoiled
 from training.ears.corpus import finished_shards
 from training.text.conversation import spoken
@@ -272,4 +272,4 @@ def table(figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

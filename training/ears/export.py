@@ -18,7 +18,7 @@ import typer
 from asr.checkpoint import save_model
 from asr.config import AsrConfig
 from asr.model import VoxtralRealtime
-from training.command import run
+from cli.output import run_program
 from training.ears.recipe import EarsRecipe
 from training.ears.train import Ears
 
@@ -110,4 +110,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -23,7 +23,7 @@ import pocketsphinx
 import typer
 from rich.progress import track
 
-from training.command import run
+from cli.output import run_program
 from training.ears.arpa import BackoffModel
 from training.text.conversation import Conversation, spoken
 
@@ -239,4 +239,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -19,8 +19,8 @@ from rapidfuzz.distance import Levenshtein
 from rich.progress import track
 
 from asr.interface import SAMPLE_RATE_HZ
+from cli.output import run_program
 from common.resample import resample
-from training.command import run
 from training.ears.clips import grammar_sentences
 from training.ears.evaluate import error_rate, never_said, open_ear
 from training.text.conversation import spoken
@@ -81,4 +81,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

@@ -23,8 +23,8 @@ import torch
 import typer
 import yaml
 
+from cli.output import run_program
 from common.errors import ParleyError
-from training.command import run
 from training.ears import language_model
 from training.ears.corpus import finished_shards
 from training.ears.recipe import EarsRecipe
@@ -114,4 +114,4 @@ def pack(folder: Path, out: Path, most_bytes: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

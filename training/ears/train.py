@@ -15,7 +15,7 @@ import random
 import re
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,8 +31,8 @@ from asr.checkpoint import load_model, save_model
 from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
+from cli.output import run_program
 from common.errors import ParleyError
-from training.command import run
 from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
 from training.ears.recipe import EarsRecipe, Stage
@@ -263,7 +263,7 @@ class Run:
         if self._workers.rank:
             return
         self._average.eval()
-        recipe, sums = self.recipe, Counter[str]()
+        recipe, sums = self.recipe, defaultdict[str, float](float)
         everything = stage.model_copy(
             update={"phones": 1.0, "characters": 1.0, "text": 1.0, "frozen_encoder": False}
         )
@@ -275,7 +275,7 @@ class Run:
             batch = self.corpus.batch(chosen, delays, self.tekken, quiet, 1_000_000 + start)
             with torch.autocast(self._device.type, torch.bfloat16):
                 for name, loss in self._average.losses(batch, everything).items():
-                    sums[name] += loss.item() * len(chosen) / len(indices)  # type: ignore[assignment]
+                    sums[name] += loss.item() * len(chosen) / len(indices)
         point = {
             "step": self.log.steps,
             "minutes": round(self.log.seconds / 60, 2),
@@ -363,4 +363,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

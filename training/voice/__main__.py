@@ -23,7 +23,7 @@ import torch
 import typer
 import yaml
 
-from training.command import run
+from cli.output import run_program
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
@@ -36,6 +36,7 @@ from training.voice.export import unpack as unpack_checkpoint
 from training.voice.lexicon import letter_rules, save_front_end, words_and_phones
 from training.voice.picture import losses
 from training.voice.speakers import SHIPPED
+from tts.config import CodecConfig
 from tts.phonemes import Phonemes
 
 _HERE = Path(__file__).parent
@@ -49,11 +50,28 @@ BUILD = Path("build/voice")
 
 _Run = TypeVar("_Run", codec_training.CodecRun, speech_training.SpeechRun)
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown"
+)
 
 
 def _lasting(run: _Run, minutes: float | None) -> _Run:
     return run if minutes is None else replace(run, core_minutes=minutes)
+
+
+def _train_codec(
+    work: Path,
+    name: str,
+    how: tuple[CodecConfig, codec_training.CodecRun],
+    start_from: Path | None,
+    minutes: float | None,
+    threads: int,
+) -> None:
+    torch.set_num_threads(threads)
+    config, run = how
+    run = _lasting(run, minutes)
+    corpora = work / "train", work / "unseen"
+    codec_training.train(work / name, config, run, *corpora, start_from=start_from)
 
 
 @app.command()
@@ -88,16 +106,7 @@ def codec(
     threads: Threads = 1,
 ) -> None:
     """Train the codec."""
-    torch.set_num_threads(threads)
-    settings, run = codec_training.read_config(config)
-    codec_training.train(
-        work / "codec",
-        settings,
-        _lasting(run, minutes),
-        work / "train",
-        work / "unseen",
-        start_from=start_from,
-    )
+    _train_codec(work, "codec", codec_training.read_config(config), start_from, minutes, threads)
 
 
 @app.command()
@@ -151,17 +160,9 @@ def decoder(
     threads: Threads = 1,
 ) -> None:
     """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
-    torch.set_num_threads(threads)
-    settings, run = codec_training.read_config(config, "decoder")
     begun = work / "codec" / "state.pt"
-    codec_training.train(
-        work / "decoder",
-        settings,
-        _lasting(run, minutes),
-        work / "train",
-        work / "unseen",
-        start_from=begun,
-    )
+    how = codec_training.read_config(config, "decoder")
+    _train_codec(work, "decoder", how, begun, minutes, threads)
 
 
 @app.command()
@@ -213,4 +214,4 @@ def card(
 
 
 if __name__ == "__main__":
-    run(app)
+    run_program(app)
