@@ -21,8 +21,8 @@ class ChatServer:
     """Each request gets the next of `replies`, the last one again and again.
 
     A reply is a list of steps: a dict is sent as an event, a str as an event's data, bytes as they
-    are, a number is a pause in seconds, `ChatServer.DIE` cuts the connection. An int ≥ 400 as first
-    step is the status.
+    are, a number is a pause in seconds, an `asyncio.Event` one until it is set, `ChatServer.DIE` cuts
+    the connection. An int ≥ 400 as first step is the status.
     """
 
     DIE = object()
@@ -58,6 +58,8 @@ class ChatServer:
                     request.transport.abort()  # type: ignore[union-attr]
                 elif isinstance(step, int | float):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 elif isinstance(step, bytes):
                     await response.write(step)
                 else:
