@@ -308,7 +308,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     from tts.config import TtsConfig
     from tts.engine import VoxtralTtsEngine
 
-    for minutes in (0.03, 0.06):
+    for minutes in (0.015, 0.03):
         settings, run = codec.read_config(config_file(tmp_path, minutes))
         codec.train(tmp_path / "codec", settings, run, corpus, corpus)
     first, *_, second = logged(tmp_path / "codec")
@@ -325,7 +325,7 @@ def test_training_resumes_and_its_checkpoint_speaks(corpus, front_end, tmp_path,
     np.testing.assert_array_equal(again[0].ids, encoded[0].ids)
 
     monkeypatch.setattr(speech, "VALIDATION_BATCH", 4)
-    for minutes in (0.03, 0.06):
+    for minutes in (0.015, 0.03):
         run = speech.SpeechRun(core_minutes=minutes, batch=2, guided_layers=(1,))
         params = export.published_params(SPEECH, codec_args)
         speech.train(tmp_path / "speech", params, run, again, again, {})
