@@ -302,7 +302,7 @@ def unanswered(call: Call) -> None:
     assert waits is None or not call.complete, f"nobody answered {waits}"
 
 
-@pytest.mark.parametrize("seed", [0, 3, 8, 13, 34, 39])
+@pytest.mark.parametrize("seed", [0, 3, 8, 10, 13, 34])
 def test_any_call(seed: int, play, errors) -> None:
     check(play(seed), errors)
 
