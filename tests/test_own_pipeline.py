@@ -48,14 +48,19 @@ class Parrot(FrameProcessor):
             await self.push_frame(frame, direction)
 
 
-@pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite (apt install flite)")
-async def test_the_pipeline_of_the_page_hears_and_speaks(tmp_path: Path) -> None:
+@pytest.fixture
+def question(tmp_path: Path) -> np.ndarray:
+    """float32 at 16 kHz, silence around it."""
     spoken = tmp_path / "question.wav"
     subprocess.run(
         ["flite", "-voice", "rms", "-t", "what time is it", "-o", str(spoken)], check=True
     )
     quiet = np.zeros(SAMPLE_RATE_HZ // 2, np.float32)
-    pcm = np.concatenate([quiet, read_audio(spoken, SAMPLE_RATE_HZ), quiet])
+    return np.concatenate([quiet, read_audio(spoken, SAMPLE_RATE_HZ), quiet])
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite (apt install flite)")
+async def test_the_pipeline_of_the_page_hears_and_speaks(question: np.ndarray) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     names: dict[str, Any] = {
         "transport": SimpleNamespace(input=IdentityFilter, output=IdentityFilter),
@@ -64,8 +69,8 @@ async def test_the_pipeline_of_the_page_hears_and_speaks(tmp_path: Path) -> None
     }
     exec(program, names)
     heard = [
-        InputAudioRawFrame(to_pcm16(pcm[i : i + 320]), SAMPLE_RATE_HZ, 1)
-        for i in range(0, len(pcm), 320)
+        InputAudioRawFrame(to_pcm16(question[i : i + 320]), SAMPLE_RATE_HZ, 1)
+        for i in range(0, len(question), 320)
     ]
     try:
         down, _ = await run_test(
