@@ -84,16 +84,16 @@ def stop_pressed(floor: Floor) -> None:
 
 def typed(floor: Floor) -> None:
     """A typed message needs no waiting: it is finished by being sent."""
-    if floor.state in (State.THINKING, State.SPEAKING, State.HELD) and not floor.unheard:
-        if not floor.interruptible:
-            return
-        floor.decide(d.Interrupt, "the caller typed")
-        floor.audible = False
-    elif floor.state in (State.THINKING, State.HELD):
+    if floor.state not in (State.THINKING, State.SPEAKING, State.HELD):
+        floor.drop_speculation("the caller typed")
+    elif floor.unheard:
         floor.decide(d.DropSpeculation, "the caller typed before the reply")
         floor.carried = floor.committed
+    elif not floor.interruptible:
+        return
     else:
-        floor.drop_speculation("the caller typed")
+        floor.decide(d.Interrupt, "the caller typed")
+        floor.audible = False
     text, floor.typed = f"{floor.turn_text} {floor.typed}".strip(), ""
     floor.commit(text, "typed")
 

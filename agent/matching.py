@@ -57,6 +57,7 @@ _CONFUSED = word_set(  # alike in sound, not in meaning
     """no now know not nor on eight ate eat wait what white quiz guess live leave love living leaving
     loving kill call killing calling pills bills hits hates shoot shut"""
 )
+_PLURAL = 0.97  # how alike a word and its plural are
 _SAME_SPEAKER = frozenset(map(frozenset, (("i", "we"), ("me", "us"), ("my", "our"))))
 _WISHES = word_set("want need like tell")  # a "not" before them turns round what follows
 
@@ -93,6 +94,8 @@ def alike(a: str, b: str) -> float:
         return 1.0
     if a in _CONFUSED and b in _CONFUSED:
         return 0.0
+    if min(len(a), len(b)) > 3 and (f"{a}s" == b or f"{b}s" == a):
+        return _PLURAL
     letters = Levenshtein.normalized_similarity(a, b)
     same_sound = sound(a) == sound(b) and len(sound(a)) > 1  # of vowels alone nothing is left
     # Short words differ in one letter and mean something else: "no", "now", "know".

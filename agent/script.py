@@ -218,14 +218,15 @@ class ScriptPlayer:
             return self._close(state, form.cancelled, now)
         if heard is not None and self._is_aside(heard):
             return self._aside(state, heard, text, now)
-        understood = replace(state, misses=0)
         if state.asking in self._slots:
             if (known := self._answered(state, form, text)) != state.slots:
-                return self._go_on(replace(understood, slots=known), text, now)
-        elif (revised := self._revise(understood, form, text, now)) is not None:
+                # What is volunteered is kept, but is no answer: who is asked in vain is let go.
+                misses = 0 if state.asking in known else state.misses
+                return self._go_on(replace(state, slots=known, misses=misses), text, now)
+        elif (revised := self._revise(replace(state, misses=0), form, text, now)) is not None:
             return revised
-        # What the form has no use for is answered as it would be outside of one.
-        if heard is not None and not self._rules[heard.key].form and yes_or_no(text) is None:
+        # What the form has no use for is answered as it would be outside of one, if it was clear.
+        if heard is not None and self._is_clear(heard) and yes_or_no(text) is None:
             return self._aside(state, heard, text, now)
         if state.misses >= _PATIENCE:
             return self._close(state, form.cancelled, now)
@@ -284,6 +285,10 @@ class ScriptPlayer:
         # A word alone may be an answer that sounds like it: "Sara" like "sorry".
         aside = sentence or (rule.keep and heard.exact)
         return heard.rank[0] >= 0.9 and not rule.form and aside
+
+    def _is_clear(self, heard: _Heard) -> bool:
+        """Whether it is no single word that was heard as another: "sour" as "sure"."""
+        return not self._rules[heard.key].form and (heard.exact or heard.rank[1] > 1.0)
 
     def _volunteered(
         self, state: Dialogue, form: Form, text: str, *, over: bool = False

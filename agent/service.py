@@ -140,7 +140,7 @@ class AgentTurn(LLMService):
                 await self.stop_ttfb_metrics()
                 match piece:
                     case TextDelta(text):
-                        said = said or bool(text.strip())
+                        said = said or any(map(str.isalnum, text))  # no emoji is heard
                         await self._push_llm_text(text)
                     case ToolCall():
                         calls.append(

@@ -32,6 +32,7 @@ class ToolBox:
     def __init__(self, tools: Sequence[Tool], on_end: Callable[[], Awaitable[None]] | None = None):
         self._tools = tuple(tools)
         self._on_end = on_end
+        self._filling = False  # tools that run side by side ask for patience once
 
     @classmethod
     def of(
@@ -59,13 +60,16 @@ class ToolBox:
         )
 
     async def _handle(self, tool: Tool, params: FunctionCallParams) -> None:
-        filler = asyncio.create_task(_say_after_a_moment(tool.options.filler, params))
+        filler = "" if self._filling else tool.options.filler
+        self._filling = self._filling or bool(filler)
+        saying = asyncio.create_task(_say_after_a_moment(filler, params))
         try:
             told, done = await tool.run(dict(params.arguments))
         finally:
-            filler.cancel()
+            self._filling = self._filling and not filler
+            saying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await filler
+                await saying
         follows = None if tool.options.answer_follows or not done else False
         await params.result_callback(told, properties=FunctionCallResultProperties(run_llm=follows))
         if done and tool.name == "end_call" and self._on_end is not None:

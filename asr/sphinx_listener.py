@@ -30,7 +30,9 @@ from asr.sphinx_noise import DELAY_SAMPLES, NoiseFilter
 
 LanguageModel = Literal["ours", "bundled"]
 
-_OURS = Path(__file__).with_name("sphinx")
+_FOLDER = Path(__file__).with_name("sphinx")
+OUR_MODEL = {"lm": str(_FOLDER / "conversation.lm.bin"), "dict": str(_FOLDER / "conversation.dict")}
+"""What pocketsphinx is told, to hear with the language model and the dictionary that are ours."""
 _FRAME_SAMPLES = 160  # pocketsphinx counts time in 10 ms frames
 _GATE_SAMPLES = 480  # the voice gate looks at 30 ms at a time
 _SLICE_BYTES = 2560  # 80 ms: what the decoder is given at once, so a flush never waits for more
@@ -71,10 +73,7 @@ def _decoder(options: ListenerOptions) -> pocketsphinx.Decoder:
         "fwdflat": options.second_pass,
         "bestpath": True,  # its lattice gives each word a posterior: the confidence
     }
-    if options.lm == "ours":
-        settings["lm"] = str(_OURS / "conversation.lm.bin")
-        settings["dict"] = str(_OURS / "conversation.dict")
-    return pocketsphinx.Decoder(**settings)
+    return pocketsphinx.Decoder(**settings, **(OUR_MODEL if options.lm == "ours" else {}))
 
 
 class Listener:

@@ -14,11 +14,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from pocketsphinx import Decoder
 
-from common.pcm import to_pcm16
-from common.resample import resample
 from pipelines.engines import open_tts
+from training.voice.judge import word_ends
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord, TtsEngine
 
 SENTENCES = (
@@ -31,8 +29,6 @@ SENTENCES = (
     "please tell me your name and the number of your booking",
     "the weather will be cold and wet tomorrow so take a coat with you",
 )
-_JUDGE_HZ = 16_000
-_FRAMES_PER_S = 100
 
 
 def run(
@@ -51,14 +47,16 @@ async def _measure(spec: str, seeds: int) -> dict[str, float]:
             for seed in range(seeds):
                 pcm, words = await _speak(engine, sentence, seed)
                 own = np.array([word.end_samples for word in words])
-                judged = _aligned_ends(pcm, sentence)
-                if judged is None or len(judged) != len(own):
+                ends_s = word_ends(pcm, sentence.split())
+                if ends_s is None or len(ends_s) != len(own):
                     failed += 1
                     continue
+                judged = np.array(ends_s) * SAMPLE_RATE_HZ
                 frames = np.arange(FRAME_SAMPLES, len(pcm) + 1, FRAME_SAMPLES)
                 over = [(ends[None] <= frames[:, None]).sum(1) for ends in (own, judged)]
                 counts.append(over[0] - over[1])
-                ends_ms.append(np.abs(own - judged) * 1000 / SAMPLE_RATE_HZ)
+                # The last word ends with the audio; there is nothing to get wrong.
+                ends_ms.append(np.abs(own - judged)[:-1] * 1000 / SAMPLE_RATE_HZ)
     finally:
         await engine.close()
     off, late_ms = np.abs(np.concatenate(counts)), np.concatenate(ends_ms)
@@ -83,20 +81,6 @@ async def _speak(
         pieces.append(frame.pcm)
         words += frame.words
     return np.concatenate(pieces), words
-
-
-def _aligned_ends(pcm: np.ndarray, sentence: str) -> np.ndarray | None:
-    """Last sample of each word by forced alignment; None when the aligner gives up."""
-    decoder = Decoder(lm=None, loglevel="FATAL")
-    decoder.set_align_text(sentence)
-    decoder.start_utt()
-    heard = resample(pcm, SAMPLE_RATE_HZ, _JUDGE_HZ)
-    decoder.process_raw(to_pcm16(heard), full_utt=True)
-    decoder.end_utt()
-    if decoder.hyp() is None:
-        return None
-    segments = [s for s in decoder.seg() if s.word.split("(")[0] in sentence.split()]
-    return np.array([(s.end_frame + 1) * SAMPLE_RATE_HZ // _FRAMES_PER_S for s in segments])
 
 
 if __name__ == "__main__":

@@ -146,8 +146,9 @@ def _line(entry: dict[str, Any]) -> str:
             return f"caller  {text}"
         case {"kind": "agent_text", "text": text}:
             return f"agent   {text.strip()}"
-        case {"kind": "agent_cut", "heard": heard}:
-            return f"        interrupted after: {heard or '(nothing)'}"
+        case {"kind": "agent_cut", "heard": heard, "by": by}:
+            how = "interrupted" if by == "caller" else "the voice broke off"
+            return f"        {how} after: {heard or '(nothing)'}"
         case {"kind": "latency", "total_ms": total, "parts": parts}:
             named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
             return f"        answered after {total:.0f} ms ({named})"

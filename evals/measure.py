@@ -7,7 +7,9 @@ for 400 ms or more within 1 s; a pause is taken for the end when the agent becom
 before the turn is over (Full-Duplex-Bench, arXiv 2503.04721; τ-voice, arXiv 2603.13686).
 
 Sound alone cannot tell the pauses of an agent that goes on from an answer: after an interruption, an
-answer is what is heard when the agent reports that a reply has begun.
+answer is what is heard when the agent reports that a reply has begun. Nor can it tell them from the end
+of a reply: words into a pause are an interruption when the agent had not reported that it listens. If it
+stays silent it has yielded, and there was nothing to be stopped, so no time is counted.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class Measurement:
         llm_ms: From the decision that the turn is over to the reply's first word, by the agent's account.
         prepared: The reply had been prepared before that decision.
         thrown_away: Replies that were prepared for it and dropped.
-        stop_ms: From the first sample of an interruption to the last sample of the agent's speech.
+        stop_ms: From the first sample of an interruption to the last sample of the agent's speech; None
+            for words into a pause of it.
         stop_for_good_ms: The same, where the agent fell silent, went on and stopped again, to the last
             sample of what it went on with.
         yielded: The agent stopped for an interruption within 2 s.
@@ -112,7 +115,7 @@ def _measure_one(
                 if s.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
             )
         return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
-    if utterance.role == "interruption" and speaking is not None:
+    if utterance.role == "interruption" and (speaking or _amid_reply(recording, utterance.on_s)):
         begun_s = next((at_s for at_s, _ in _told(recording, "latency", utterance.on_s)), until_s)
         after = next((s for s in speech if begun_s - _REPORT_LATE_S < s.on_s < until_s), None)
         old = [s for s in speech if s.on_s < (after.on_s if after else until_s)]
@@ -124,8 +127,8 @@ def _measure_one(
             scenario.family,
             utterance.role,
             voice_to_voice_ms=waited_ms,
-            stop_ms=_ms(speaking.off_s - utterance.on_s) if yielded else None,
-            stop_for_good_ms=_ms(for_good_s) if yielded else None,
+            stop_ms=_ms(speaking.off_s - utterance.on_s) if yielded and speaking else None,
+            stop_for_good_ms=_ms(for_good_s) if yielded and for_good_s > 0 else None,
             yielded=yielded,
             cut_in=after is not None and after.on_s < utterance.off_s,
             answered=answered,
@@ -165,6 +168,12 @@ def _waited(
     if waited_s > ANSWER_LIMIT_S:
         return False, None
     return True, _ms(waited_s) if waited_s >= 0 else None
+
+
+def _amid_reply(recording: Recording, at_s: float) -> bool:
+    """Whether the agent, silent at this moment, had reported no end of what it was saying."""
+    states = [data["state"] for _, data in _told(recording, "state", 0.0, at_s)]
+    return states[-1:] in (["speaking"], ["ducked"])
 
 
 def _is_speech(heard: np.ndarray, segment: Segment) -> bool:

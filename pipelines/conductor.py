@@ -275,17 +275,25 @@ class Conductor:
 
     def on_clause(self, reply: Reply, clause: str) -> None:
         """A clause was handed to the voice."""
-        self._report.clause(reply, clause)
-        if self.mouth.playout.audible and self.mouth.playout.current is reply:
-            self._observe_audio(reply, audible=True)
+        self._report.step(Step.CLAUSE)
+        if self.mouth.playout.current is reply and not reply.held:
+            self._report.show(reply)
+            if self.mouth.playout.audible:
+                self._observe_audio(reply, audible=True)
 
     def on_frame(self, reply: Reply) -> None:
         """One more frame of a reply's audio exists."""
         self._report.step(Step.FRAME)
 
     def on_voice_failure(self, reply: Reply, error: ParleyError) -> None:
-        """The voice cannot speak."""
+        """The voice cannot speak (any more): what the model still writes would be for nothing."""
         self._report.error(error)
+        if reply.held:
+            self._drop_held()
+            self.head.put(sure(EagerEndOfTurnCancelFrame()))  # the commit asks again
+        elif reply is self.mouth.writing:
+            self.mouth.writing = None
+            self.head.interrupt()
 
     def on_audible(self, audible: bool) -> None:
         """The agent has begun to be heard, or has finished."""

@@ -221,10 +221,10 @@ class Conversation:
         """End the call and free everything. Idempotent."""
         self.end("closed")
         self._conductor.withdraw()
-        await self._mouth.close()
         await self._listener.close()
         await self._worker.cancel(reason=self.end_reason)
         await self._tasks.cancel()
+        await self._mouth.close()  # last: until then the model may begin a reply
         self.log.close()
 
     def tell(self, event: str, **fields: Any) -> None:

@@ -10,11 +10,15 @@ from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     Frame,
+    LLMMessagesTransformFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
     StartFrame,
+    SystemFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+
+from pipelines.memory import Messages, sure
 
 
 class Head(FrameProcessor):
@@ -60,10 +64,23 @@ class Head(FrameProcessor):
     async def _send(self) -> None:
         while True:
             frame = await self._outbox.get()
+            if frame is None or isinstance(frame, SystemFrame):
+                await self._arrival()
             if frame is None:
                 await self.broadcast_interruption()
             else:
                 await self.push_frame(frame)
+
+    async def _arrival(self) -> None:
+        """Wait until the user aggregator has dealt with what was put before: a system frame overtakes."""
+        arrived = asyncio.Event()
+
+        def note(messages: Messages) -> Messages:
+            arrived.set()
+            return messages
+
+        await self.push_frame(sure(LLMMessagesTransformFrame(note)))
+        await arrived.wait()
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

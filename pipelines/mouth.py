@@ -26,6 +26,7 @@ class Reply(Utterance):
         remembered: Whether it belongs into the conversation's memory (an "mm-hm" does not).
         tool_calls: How many tools the model had called for its turn; None if no model wrote it.
         clauses: What was handed to the voice so far.
+        shown: How many of them people were told of.
         broken: The voice failed before it had spoken all of it.
     """
 
@@ -43,6 +44,7 @@ class Reply(Utterance):
         self.remembered = remembered
         self.tool_calls = tool_calls
         self.clauses: list[str] = []
+        self.shown = 0
         self.ledger = HeardLedger()
         self.splitter = ClauseSplitter()
         self.stream: SpeechStream | None = None
@@ -58,6 +60,11 @@ class Reply(Utterance):
     def text(self) -> str:
         """All that was handed to the voice."""
         return "".join(self.clauses).strip()
+
+    @property
+    def mute(self) -> bool:
+        """The voice has made no sound yet of words that are to be heard."""
+        return not self._begun and any(word.spoken for word in self._words)
 
     def on_gone(self, n_samples: int) -> None:
         """As `Utterance.on_gone`, noted in the ledger."""
@@ -158,7 +165,7 @@ class Mouth:
 
     def write(self, reply: Reply, text: str) -> None:
         """Add text as it is written; whole clauses are spoken at once."""
-        if reply.cancelled:
+        if reply.cancelled or reply.broken:
             return
         if not reply.clauses and text.strip():
             self._watcher.on_text(reply)
@@ -167,7 +174,7 @@ class Mouth:
 
     def end(self, reply: Reply) -> None:
         """The reply's text is complete."""
-        if reply.cancelled:
+        if reply.cancelled or reply.broken:
             return
         for clause in reply.splitter.flush():
             self._say_clause(reply, clause)
@@ -246,6 +253,8 @@ class Mouth:
                 for word in frame.words:
                     reply.spoke(word)
                 self._watcher.on_frame(reply)
+            if reply.mute and not reply.cancelled:
+                raise ParleyError("The voice made no sound.", "See the log, or try another voice.")
         except ParleyError as error:
             self._fail(reply, error)
         except Exception:

@@ -39,6 +39,7 @@ _LONGEST_MESSAGE = 64_000
 _MOST_MESSAGES_PER_S = 100
 _CONNECT_S = 30.0
 _GONE_S = 20.0  # browsers notice a dead line within ten, and a page tries again for as long
+_STALLED_S = 1.5  # a live line brings sound every 20 ms, or at least the page's ping every second
 
 # One lost message holds up all that follow: aiortc would send it again after three seconds at first,
 # later after one. These are RFC 9260's first guess, and the least that Chromium waits for.
@@ -185,7 +186,7 @@ class Peer:
         self._channel = None
         self._counted = (0, 0)
         # Before the offer is read: what is agreed on then is what stays.
-        audio = pc.addTransceiver(Speaker(self._user.pull, self._on_tick))
+        audio = pc.addTransceiver(Speaker(self._pull, self._on_tick))
         audio.setCodecPreferences(_opus())
         self.microphone = install(audio.receiver, self._user.hear)
         pc.on("datachannel", self._on_channel)
@@ -194,12 +195,21 @@ class Peer:
             _CONNECT_S, self._user.on_lost, "the connection was never made"
         )
 
-    def _on_tick(self) -> None:
+    @property
+    def _silent_s(self) -> float:
+        """How long nothing at all has come from the caller."""
         assert self.microphone is not None
-        self.microphone.tick()
-        quiet_s = min(self._loop.time() - self._last_message_s, self.microphone.quiet_s)
-        if quiet_s > _GONE_S:
+        return min(self._loop.time() - self._last_message_s, self.microphone.quiet_s)
+
+    def _on_tick(self) -> None:
+        if self._silent_s > _GONE_S:
             self._user.on_lost("the caller vanished")
+        elif self._silent_s <= _STALLED_S and self.microphone is not None:
+            self.microphone.tick()
+
+    def _pull(self, n_samples: int) -> np.ndarray | None:
+        """What the caller is to hear. On a dead line the conversation stands still: nobody would."""
+        return self._user.pull(n_samples) if self._silent_s <= _STALLED_S else None
 
     def _on_state(self, pc: RTCPeerConnection) -> None:
         if pc is not self._pc:

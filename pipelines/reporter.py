@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 
 from agent.heard import Cut
 from asr.interface import Hypothesis
@@ -12,6 +15,21 @@ from pipelines.waterfall import Step, Waterfall
 from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
 Tell = Callable[..., None]
+
+
+@dataclass(slots=True)
+class _Text:
+    """What the page shows of a turn as one text.
+
+    Attributes:
+        told: How many words it has.
+        spoken: How many of them were told to have been heard.
+        said: Those that were heard of its earlier replies.
+    """
+
+    told: int = 0
+    spoken: int = 0
+    said: list[str] = field(default_factory=list)
 
 
 class Reporter:
@@ -34,22 +52,22 @@ class Reporter:
         self._state = ""
         self._caller_text = ""
         self._taken_samples = 0
-        self._said: list[
-            str
-        ] = []  # by earlier replies of this turn since the agent was last silent
-        self._said_turn = 0
-        self._spoken_told = (0, 0)
+        self._texts: defaultdict[int, _Text] = defaultdict(_Text)  # by turn
         self._waterfall = Waterfall()
 
     def state(self, state: str, reason: str = "") -> None:
         """What the agent does now: listening, thinking, speaking or ducked."""
         if state != self._state:
             self._state = state
+            if (
+                state == "listening"
+            ):  # what was heard to its end is over; more would be another text
+                for turn in [n for n, text in self._texts.items() if text.spoken >= text.told]:
+                    del self._texts[turn]
             self._tell("state", state=state, reason=reason)
 
     def finished_speaking(self) -> None:
         """The agent fell silent; unless it thinks already, it listens."""
-        self._said.clear()
         if self._state != "thinking":
             self.state("listening")
 
@@ -75,43 +93,49 @@ class Reporter:
 
     # ---- the agent's words ------------------------------------------------------------------------
 
-    def clause(self, reply: Reply, clause: str) -> None:
-        """A clause will be spoken; of a held reply that is told when it is let go."""
-        self.step(Step.CLAUSE)
-        if not reply.held:
+    def show(self, reply: Reply) -> None:
+        """Tell what was handed to the voice of a reply whose time has come."""
+        for clause in reply.clauses[reply.shown :]:
+            self._texts[reply.turn].told += len(clause.split())
             self._tell("agent_text", turn=reply.turn, text=clause)
+        reply.shown = len(reply.clauses)
 
     def let_go(self, reply: Reply) -> None:
         """A speculative reply turned out right."""
         self._tell("speculation", kept=True, characters=len(reply.text))
-        for clause in reply.clauses:
-            self._tell("agent_text", turn=reply.turn, text=clause)
 
     def thrown_away(self, reply: Reply) -> None:
         """A speculative reply turned out wrong."""
         self._tell("speculation", kept=False, characters=len(reply.text))
 
     def spoken(self, reply: Reply, downstream_samples: int) -> None:
-        """How many words of its turn's text have been heard by now, since the agent began to speak."""
-        count = len(self._before(reply)) + reply.words_heard(downstream_samples)
-        if count and (reply.turn, count) != self._spoken_told:
-            self._spoken_told = (reply.turn, count)
+        """How many words of its turn's text have been heard by now."""
+        self.show(reply)
+        text = self._texts[reply.turn]
+        count = len(text.said) + reply.words_heard(downstream_samples)
+        if count != text.spoken:
+            text.spoken = count
             self._tell("agent_words", turn=reply.turn, spoken=count)
 
     def done(self, reply: Reply) -> None:
-        """All of a reply has been written."""
+        """All of a reply has been written; what its voice did not say will not be heard."""
         self.spoken(reply, 0)
-        self._said = self._before(reply) + reply.cut(0).heard.split()
-        self._said_turn = reply.turn
-        self._starved(reply)
+        cut = reply.cut(0)
+        if cut.unheard:
+            self.cut([(reply, cut)], by="voice")
+        else:
+            self._texts[reply.turn].said += cut.heard.split()
+            self._starved(reply)
 
-    def cut(self, replies: Sequence[tuple[Reply, Cut]]) -> None:
+    def cut(self, replies: Sequence[tuple[Reply, Cut]], *, by: str = "caller") -> None:
         """What was being said, and what would have followed, was cut off."""
-        if replies:
-            first = replies[0][0]
-            heard = " ".join([*self._before(first), *(cut.heard for _, cut in replies)]).strip()
-            unheard = " ".join(cut.unheard for _, cut in replies).strip()
-            self._tell("agent_cut", turn=first.turn, heard=heard, unheard=unheard)
+        shown = [(reply, cut) for reply, cut in replies if reply.shown]
+        for turn, cuts in groupby(shown, lambda one: one[0].turn):
+            found = [cut for _, cut in cuts]
+            said = self._texts.pop(turn, _Text()).said
+            heard = " ".join([*said, *(cut.heard for cut in found)]).strip()
+            unheard = " ".join(cut.unheard for cut in found).strip()
+            self._tell("agent_cut", turn=turn, heard=heard, unheard=unheard, by=by)
         for reply, _ in replies:
             self._starved(reply)
 
@@ -119,9 +143,6 @@ class Reporter:
         if reply.starved_samples:
             starved_ms = 1000 * reply.starved_samples // SAID_HZ
             self._tell("underrun", turn=reply.turn, ms=starved_ms)
-
-    def _before(self, reply: Reply) -> list[str]:
-        return self._said if self._said_turn == reply.turn else []
 
     def error(self, error: ParleyError) -> None:
         """Something failed that people should know of."""

@@ -52,6 +52,7 @@ _BEFORE_NUMBERS = (
 )
 _ONLY_BEFORE_NUMBERS = frozenset(_BEFORE_NUMBERS.split())
 _KEYS = {"*": "star", "#": "hash"}
+_ELISIONS = frozenset(["em", "til", "tis", "twas", "cause", "bout", "cuz"])
 _LONGEST_QUOTE = 40
 _DASHES = frozenset("-–—")
 _PARTS = re.compile(
@@ -93,7 +94,8 @@ def speakable(
     written = [(w, n == 0) for line in text.splitlines() for n, w in enumerate(line.split())]
     words = [_split(without_markdown(word, first_in_line=first)) for word, first in written]
     return [
-        Spoken(word, _say(Place(words, at), said, english)) for at, (word, _) in enumerate(written)
+        Spoken(word, _without_single_quotes(_say(Place(words, at), said, english)))
+        for at, (word, _) in enumerate(written)
     ]
 
 
@@ -207,6 +209,20 @@ def _split(word: str) -> Word:
     if before.endswith("'") and re.fullmatch(r"\d0s", core):
         before, core = before[:-1], f"'{core}"  # the '90s
     return Word(before, core, after)
+
+
+def _without_single_quotes(spoken: str) -> str:
+    """Voxtral TTS has been heard to say something for single quotes; apostrophes stay."""
+    return " ".join(filter(None, map(_unquoted, spoken.split())))
+
+
+def _unquoted(word: str) -> str:
+    before, core, after = _EDGES.match(word).groups()  # type: ignore[union-attr]
+    if (len(core) == 1 and core.isalpha()) or core.lower() in _ELISIONS:  # 'n', 'em
+        return word
+    bare = re.sub("['‘]", "", before)
+    kept = int(bare == before and core[-1:] in ("s", "n"))  # dogs', runnin'
+    return bare + core + after[:kept] + re.sub("['’]", "", after[kept:])
 
 
 def _quiet(edge: str) -> str:

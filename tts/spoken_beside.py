@@ -269,7 +269,7 @@ def _is_code(place: Place) -> bool:
     if len(core) < 3 or not _CODE.fullmatch(core):
         return False
     if len(core) == 5 and core.isdigit() and re.fullmatch("[A-Z]{2}", place.last):
-        return True  # Washington, DC 20500
+        return not _counts_things(place)  # Washington, DC 20500
     for at in range(place.at - 1, max(-1, place.at - 1 - _CODE_IS_AT_MOST), -1):
         word = place.words[at]
         lead = word.core.lower()

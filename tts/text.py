@@ -24,6 +24,8 @@ _BREAKS = tuple(
 )
 """How a word ends after which text is best cut, and second best."""
 _CLOSED = ".!?…,;:—。！？؟।॥،؛"
+_AROUND = "'\")]”’"
+"""What may stand behind a closing mark."""
 _LONGEST_WORD_CHARS = 40
 """Longer runs without a space are cut: no voice says them in one breath."""
 
@@ -188,7 +190,7 @@ class ClausePlanner:
         if not any(c.isalnum() for c in spoken):
             return None
         # Without a closing mark the model tends to go on after the last word.
-        closed = spoken if spoken[-1] in _CLOSED else f"{spoken}."
+        closed = spoken if spoken.rstrip(_AROUND)[-1] in _CLOSED else f"{spoken}."
         ids, spans = self._units.encode(closed)
         if not ids:
             return None  # a script the front end cannot read

@@ -60,7 +60,7 @@ class Metrics:
                 self.turn_s.observe(total_ms / 1000)
                 for part in parts:
                     self.turn_part_s.labels(part["name"]).observe(part["ms"] / 1000)
-            case {"event": "agent_cut", "heard": heard} if heard:  # else taken back unheard
+            case {"event": "agent_cut", "by": "caller", "heard": heard} if heard:
                 self.interruptions.inc()
             case {"event": "underrun"}:
                 self.underruns.inc()

@@ -26,6 +26,7 @@ _STREAM = {
     "plivo": '<Stream bidirectional="true" keepCallAlive="true" '
     'contentType="audio/x-mulaw;rate=8000">{plain_url}?{query}</Stream>',
 }
+_OVER = 1000
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
 
@@ -99,11 +100,13 @@ def phone_routes(take_call: TakeCall, token: str, settings: WebSettings) -> APIR
             await socket.close(_POLICY_VIOLATION)
             return
         await socket.accept()
+        code = _OVER
         try:
             await take_call(carrier, CarrierSocket(socket), socket.query_params.get("to", ""))
         except (ParleyError, TimeoutError) as error:
             logger.warning("a carrier's call was refused: {}", error)
+            code = _TRY_LATER
         with suppress(RuntimeError, WebSocketDisconnect):  # hung up before we could
-            await socket.close(_TRY_LATER)
+            await socket.close(code)
 
     return router

@@ -18,10 +18,12 @@ class Pace:
     def __init__(self) -> None:
         self._due_s: float | None = None
 
-    async def turn(self) -> None:
-        """Wait until the next turn is due."""
+    async def turn(self) -> int:
+        """Wait until the next turn is due; returns how many were skipped before it."""
         now_s = asyncio.get_running_loop().time()
-        if self._due_s is None or now_s - self._due_s > _LATEST_S:
-            self._due_s = now_s
-        await asyncio.sleep(max(0.0, self._due_s - now_s))
-        self._due_s += FRAME_S
+        due_s = now_s if self._due_s is None else self._due_s
+        skipped = round((now_s - due_s) / FRAME_S) if now_s - due_s > _LATEST_S else 0
+        due_s += skipped * FRAME_S
+        await asyncio.sleep(max(0.0, due_s - now_s))
+        self._due_s = due_s + FRAME_S
+        return skipped

@@ -193,7 +193,8 @@ class _CarrierCall:
     def on_event(self, message: Any) -> None:
         """The agent was cut off: what the carrier still holds must not be heard."""
         data = message.get("data") if isinstance(message, dict) else None
-        if isinstance(data, dict) and data.get("event") == "agent_cut":
+        data = data if isinstance(data, dict) else {}
+        if (data.get("event"), data.get("by")) == ("agent_cut", "caller"):
             clear = json.dumps(self._dialect.clear(self._details.stream))
             self._tasks.start(self._socket.send(clear), "carrier clear")
 

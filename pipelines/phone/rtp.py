@@ -160,8 +160,10 @@ class RtpSession(asyncio.DatagramProtocol):
         source, marker, pace = random.randrange(1 << 32), _MARKER, Pace()
         self._heard_s = self._sound_s = loop.time()
         while loop.time() - self._heard_s <= self._patience_s:
-            await pace.turn()
-            timestamp = timestamp + PACKET_SAMPLES & 0xFFFFFFFF
+            skipped = await pace.turn()
+            timestamp = timestamp + (1 + skipped) * PACKET_SAMPLES & 0xFFFFFFFF
+            if skipped:  # or the other side would take all that follows for late
+                marker = _MARKER
             if not self._offer.listens:
                 marker = _MARKER
                 continue

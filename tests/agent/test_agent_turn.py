@@ -125,8 +125,9 @@ async def test_a_bug_in_a_model_is_no_blank_stare_either():
     assert spoken(down) == "Well, My head is empty, sorry."
 
 
-async def test_an_empty_reply_is_not_a_blank_stare(chat_server, chat_event, turn):
-    chat_server.replies = [[chat_event({"content": " \n"}, "stop"), "[DONE]"]]
+@pytest.mark.parametrize("nothing", [" \n", "👍🎉"])
+async def test_an_empty_reply_is_not_a_blank_stare(chat_server, chat_event, turn, nothing):
+    chat_server.replies = [[chat_event({"content": nothing}, "stop"), "[DONE]"]]
     down, _ = await run_test(turn, frames_to_send=[LLMContextFrame(context())])
     assert "My head is empty" in spoken(down)
 
@@ -244,6 +245,19 @@ async def test_a_slow_tool_runs_under_a_few_spoken_words(chat_server, chat_event
     fillers = [frame for frame in down if isinstance(frame, TTSSpeakFrame)]
     assert [frame.text for frame in fillers] == ["One moment, I am looking."]
     assert fillers[0].append_to_context is False
+
+
+async def test_tools_side_by_side_ask_for_patience_once(chat_server, chat_event, turn):
+    ran: list[str] = []
+    call = {"name": "book", "arguments": '{"name": "Ann"}'}
+    both = [{"index": n, "id": f"c{n}", "function": call} for n in range(2)]
+    chat_server.replies = [[chat_event({"tool_calls": both}, "tool_calls"), "[DONE]"]]
+    down, _ = await run_test(
+        turn,
+        frames_to_send=[LLMContextFrame(context(tools=[booking(ran)])), SleepFrame(sleep=1.3)],
+    )
+    assert ran == ["Ann", "Ann"]
+    assert len([frame for frame in down if isinstance(frame, TTSSpeakFrame)]) == 1
 
 
 async def test_no_tool_runs_before_the_turn_is_committed(chat_server, chat_event, turn):

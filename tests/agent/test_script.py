@@ -219,6 +219,14 @@ def test_mumbling_does_not_trap_the_caller_in_a_form():
     assert "not booked anything" in reply
 
 
+def test_a_question_that_is_never_answered_does_not_trap_the_caller_either():
+    talk = Talk("restaurant")
+    talk.say("book a table")
+    for heard in ("some of us", "i have a sour threat", "on friday"):
+        assert talk.say(heard).endswith(("For how many people?", "How many of you will there be?"))
+    assert "not booked anything" in talk.say("many of us")
+
+
 def test_a_party_too_large_is_not_written_down():
     talk = Talk("restaurant")
     talk.say("book a table")

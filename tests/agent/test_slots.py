@@ -125,6 +125,7 @@ def test_what_sounds_the_same(a, b):
         ("book a table", "i would like to book the table"),
         ("opening hours", "what are your open in ours"),
         ("can i bring my dog", "can we bring our dog"),
+        ("margherita", "i would like two large margheritas please"),
     ],
 )
 def test_close_enough(pattern, heard):

@@ -150,6 +150,36 @@ def test_who_goes_on_after_an_interruption_has_not_yielded(speech_s) -> None:
 
 
 @needs_flite
+@pytest.mark.parametrize(
+    ("speech_s", "answer_s", "yielded"),
+    [
+        (((1.0, 1.8), (3.0, 5.0)), 2.99, True),
+        (((1.0, 1.8), (2.2, 2.3), (3.0, 5.0)), 2.99, True),  # it went on, and gave way at once
+        (((1.0, 1.8), (2.2, 7.0)), None, False),  # it goes on with what it was saying
+    ],
+)
+def test_an_interruption_that_begins_in_a_pause_of_the_agent_is_one(
+    speech_s, answer_s: float | None, yielded: bool
+) -> None:
+    played = recording(*speech_s, said=STOP, family="I", voice=speech)
+    tell(played, 1.0, "state", state="speaking")
+    if answer_s is not None:
+        tell(played, answer_s, "latency")
+    (found,) = measure(played)
+    assert found.yielded is yielded
+    assert found.answered is yielded
+    assert found.stop_ms is None
+
+
+def test_words_after_the_agent_has_finished_interrupt_nobody() -> None:
+    played = recording((1.0, 1.8), said=STOP, family="I")
+    tell(played, 1.0, "state", state="speaking")
+    tell(played, 1.9, "state", state="listening")
+    (found,) = measure(played)
+    assert found.yielded is None
+
+
+@needs_flite
 def test_who_falls_silent_for_ever_has_yielded_and_not_answered() -> None:
     (found,) = measure(recording((1.0, 2.1), said=STOP, family="I", voice=speech))
     assert found.yielded

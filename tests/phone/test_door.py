@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from cli.phones import PhonePlan
-from common.errors import ConfigError
+from common.errors import ConfigError, EngineFull
 from evals.server import serving
 from tests.fakes.phone import Phone
 from web.phone import phone_routes
@@ -59,6 +59,27 @@ async def test_a_carrier_that_hangs_up_first_leaves_quietly():
         {"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send
     )
     assert not list(told)
+
+
+@pytest.mark.parametrize(("refusal", "code"), [(None, 1000), (EngineFull("full"), 1013)])
+async def test_a_carrier_is_told_whether_the_call_was_over_or_refused(refusal, code):
+    async def hold(_carrier, _socket, _called):
+        if refusal:
+            raise refusal
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        told.append(message)
+
+    app, told = FastAPI(), []
+    app.include_router(phone_routes(hold, "tok", WebSettings()))
+    path = "/phone/twilio/tok/stream"
+    await app(
+        {"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send
+    )
+    assert told[-1]["code"] == code
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng (apt install espeak-ng)")

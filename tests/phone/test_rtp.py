@@ -1,7 +1,9 @@
 """Whose packets an RTP session takes, and where it sends its own."""
 
 import asyncio
+import itertools
 import struct
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +38,7 @@ class Ear(asyncio.DatagramProtocol):
     def __init__(self):
         self.packets = 0
         self.kinds = []
+        self.timestamps = []  # (marked, timestamp)
 
     @classmethod
     async def at(cls, host):
@@ -48,6 +51,7 @@ class Ear(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr):
         self.packets += 1
         self.kinds.append(data[1] & 0x7F)
+        self.timestamps.append((data[1] > 0x7F, int.from_bytes(data[4:8], "big")))
 
     def send(self, session, kind, payload=b"\xd5" * 160, timestamp=1, sequence=1, source=1):
         packet = struct.pack("!BBHII", 0x80, kind, sequence, timestamp, source) + payload
@@ -162,6 +166,16 @@ async def test_a_new_description_may_change_the_codec(call):
     await asyncio.sleep(0.1)
     assert caller.kinds[-1] == 0
     assert line.heard_samples == 160
+
+
+async def test_after_a_stall_the_timestamps_tell_of_the_gap(call):
+    _, _, caller, _ = call
+    time.sleep(0.3)  # noqa: ASYNC251 the stall
+    await asyncio.sleep(0.1)
+    pairs = itertools.pairwise(caller.timestamps)
+    steps = [(marked, (now - before) % (1 << 32)) for (_, before), (marked, now) in pairs]
+    assert all(marked == (step > 160) for marked, step in steps)
+    assert sum(step - 160 for _, step in steps) >= 0.2 * 8_000
 
 
 async def test_another_stream_counts_for_itself(call, monkeypatch):

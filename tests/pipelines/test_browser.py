@@ -282,6 +282,26 @@ async def test_why_the_caller_is_gone_is_told(desk, state, reason, monkeypatch):
         assert call.conversation.end_reason == reason
 
 
+async def test_while_the_line_is_dead_the_conversation_stands_still(desk, monkeypatch):
+    async with desk.caller() as caller:
+        await greeted(caller)
+        await type_text(caller, "what can you do?")
+        assert await caller.wait_audible(True, for_s=0.1, timeout_s=8)
+        transport = caller._pc.getSenders()[0].transport
+        with monkeypatch.context() as network:
+            network.setattr(transport, "_send_rtp", lose)
+            network.setattr(transport, "_send_data", lose)
+            assert await caller.wait_audible(False, for_s=1.0, timeout_s=3)
+            assert events(caller, "state")[-1]["state"] == "speaking"
+        assert await caller.wait_audible(True, for_s=0.1, timeout_s=1)  # the rest of that answer
+        assert await caller.wait_audible(False, for_s=0.6, timeout_s=15)
+        assert len(events(caller, "latency")) == 1
+
+
+async def lose(packet: bytes) -> None:
+    """As a network does that is gone."""
+
+
 async def test_a_client_that_vanishes_frees_its_line(desk, until, monkeypatch):
     async with desk.caller() as caller:
         await greeted(caller)

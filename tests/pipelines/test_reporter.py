@@ -64,13 +64,36 @@ def test_two_replies_in_one_breath_are_counted_and_cut_as_one_text():
     report, told = reporter()
     notice, greeting = reply(0, "This call is recorded."), reply(0, "Hello, how are you?")
     notice.ledger.wrote(400)
+    report.show(notice)
+    report.show(greeting)
     report.done(notice)
     greeting.ledger.wrote(200)
     report.spoken(greeting, 0)
     assert told[-1] == {"event": "agent_words", "turn": 0, "spoken": 6}
+    report.finished_speaking()  # the cut silences the agent before it is told
     report.cut([(greeting, greeting.cut(0)), (reply(0, "Bye."), Cut("", "Bye."))])
     assert told[-1]["heard"] == "This call is recorded. Hello, how"
-    assert told[-1]["unheard"] == "are you? Bye."
+    assert told[-1]["unheard"] == "are you?"  # of the rest nobody has been told
+
+
+def test_each_turns_text_is_cut_by_itself():
+    report, told = reporter()
+    replies = [reply(0, "Hello."), reply(1, "Two o'clock.")]
+    for one in replies:
+        report.show(one)
+    report.cut([(one, one.cut(0)) for one in replies])
+    cuts = [(e["turn"], e["unheard"]) for e in told if e["event"] == "agent_cut"]
+    assert cuts == [(0, "Hello."), (1, "Two o'clock.")]
+
+
+def test_what_a_broken_voice_did_not_say_is_struck_and_no_interruption():
+    report, told = reporter()
+    broken = reply(1, "It is late.")
+    broken.ledger.wrote(200)
+    report.done(broken)
+    assert told[-1] == {
+        "event": "agent_cut", "turn": 1, "heard": "It is", "unheard": "late.", "by": "voice",
+    }  # fmt: skip
 
 
 def test_after_silence_counting_begins_anew():
@@ -84,13 +107,13 @@ def test_after_silence_counting_begins_anew():
     assert told[-1] == {"event": "agent_words", "turn": 1, "spoken": 1}
 
 
-def test_a_held_reply_is_shown_when_it_is_let_go():
+def test_a_held_reply_is_shown_once_when_it_is_let_go():
     report, told = reporter()
     held = Reply(1, held=True)
     held.expect("Maybe. ", [])
-    report.clause(held, "Maybe. ")
-    assert told == []
     report.let_go(held)
+    report.show(held)
+    report.show(held)
     assert [event["event"] for event in told] == ["speculation", "agent_text"]
 
 

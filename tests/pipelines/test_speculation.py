@@ -16,6 +16,7 @@ from agent.evidence import Sound
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
 from agent.tools import Tool, ToolOptions
 from agent.turns import State
+from common.errors import ParleyError
 from pipelines.assembly import Asked
 from pipelines.conversation import Conversation
 
@@ -150,6 +151,23 @@ async def test_a_call_that_catches_up_is_answered_once(talk, guesses):
     assert memory(talk) == [
         ("user", "hello"),
         ("assistant", "You said hello. And that is that."),
+    ]
+
+
+@pytest.mark.parametrize("guesses", [True, False])
+async def test_a_turn_taken_back_while_a_call_catches_up_is_answered_once(talk, guesses):
+    for text in ("hello", "hello there"):
+        talk.decide(d.TurnStarted(0, "voice"))
+        if guesses:
+            talk.decide(d.Speculate(0, "sounds finished", text=text))
+        talk.decide(d.Commit(0, "finished", text=text))
+        if text == "hello":
+            talk.decide(d.DropSpeculation(0, "the caller goes on before the reply"))
+    await asyncio.sleep(0.3)
+    await play_out(talk)
+    assert memory(talk) == [
+        ("user", "hello there"),
+        ("assistant", "You said hello there. And that is that."),
     ]
 
 
@@ -340,3 +358,35 @@ async def test_who_is_cut_by_its_own_first_sound_is_told_in_that_order(talk, unt
     kinds = [e.get("state", e["kind"]) for e in talk.events]
     assert kinds.index("speaking") < kinds.index("agent_cut")
     assert kinds[-1] != "speaking"
+
+
+async def test_who_hangs_up_while_the_model_begins_leaves_no_voice_open(talk):
+    talk.decide(d.TurnStarted(0, "voice"))
+    talk.decide(d.Commit(0, "finished", text="hello"))
+    await talk.close()
+    assert "speech" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_a_model_whose_voice_broke_does_not_hold_up_the_next_turn(talk, until):
+    """It would write for a minute; nobody could hear any of it."""
+    answer, told = talk.model.reply, talk.events
+
+    async def at_length(messages, tools):
+        talk.model.asked.append([])
+        for _ in range(600):
+            yield TextDelta("And so on, and so forth. ")
+            await asyncio.sleep(0.1)
+
+    async def breaks(**given):
+        raise ParleyError("The voice is gone.")
+
+    voice = talk._engines.tts.open
+    talk.model.reply, talk._engines.tts.open = at_length, breaks
+    talk.typed("hello")
+    await until(lambda: [e for e in told if e["kind"] == "error"])
+    talk.model.reply, talk._engines.tts.open = answer, voice
+    talk.pull(480)
+    talk.typed("hello again")
+    await until(lambda: talk.model.asked[1:])
+    assert await play_out(talk) > 0.1
+    assert memory(talk)[-1] == ("assistant", "You said hello again. And that is that.")

@@ -17,6 +17,9 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
+        # single quotes
+        ("'Nothing', he said, ‘at all.’", "Nothing, he said, at all."),
+        ("The dogs' bowls, 'em all, rock 'n' roll.", "The dogs' bowls, 'em all, rock 'n' roll."),
         # markdown
         ("This is **very** _important_!", "This is very important!"),
         ("# Title\n\n- one\n* two\n> three", "Title one two three"),
@@ -151,7 +154,8 @@ def say(text: str, lexicon: dict[str, str] | None = None, language: str = "en") 
         ("flight BA 2490, Flight U2 8412", "flight BA two four nine zero, Flight U two eight four "
          "one two"),
         ("Call 999 or 111.", "Call nine nine nine or one one one."),
-        ("Washington, DC 20500", "Washington, DC two zero five zero zero"),
+        ("Washington, DC 20500; EU 12345 tonnes", "Washington, DC two zero five zero zero; EU twelve "
+         "thousand three hundred and forty-five tonnes"),
         ("192.168.1.10", "one nine two dot one six eight dot one dot ten"),
         # with a hyphen
         ("a 10-min walk, 1980s-style", "a ten minute walk, nineteen eighties style"),
@@ -240,7 +244,8 @@ def test_each_word_keeps_its_original():
         ("これは*テスト*です。", "ja", "これはテストです。"),
         ("Das kostet 3,50 € – [hier](http://x.de)", "de-DE", "Das kostet 3,50 € hier"),
         ("مرحبا", "ar", "مرحبا"),
-        ("हिन्दी", "hi", "हिन्दी"),
+        ("मैं ठीक हूँ। आप?", "hi", "मैं ठीक हूँ। आप?"),
+        ("'s avonds zei hij 'ja'.", "nl", "'s avonds zei hij ja."),
         ("Drücken Sie * oder #.", "de", "Drücken Sie oder"),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_is_spoken_may_differ_from_what_is_written(units: TekkenUnits) -> N
 
 
 def test_an_open_clause_is_not_closed_twice(units: TekkenUnits) -> None:
-    for text in ("And then,", "Really?", "Yes."):
+    for text in ("And then,", "Really?", "Yes.", "“Yes.”", "(Or no!)"):
         clause = planned(units, text)
         assert clause is not None
         assert b"".join(units._tekken.piece(i) for i in clause.ids).decode() == text

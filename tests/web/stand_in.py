@@ -147,7 +147,8 @@ class StandInCall:
         n_heard = int(len(words) * self.mouth.played / len(self.mouth.pcm))
         self.mouth.pcm = self.mouth.pcm[: self.mouth.played]
         heard, unheard = " ".join(words[:n_heard]), " ".join(words[n_heard:])
-        self.tell(event="agent_cut", turn=self.turn, heard=heard, unheard=unheard)
+        cut = {"turn": self.turn, "heard": heard, "unheard": unheard, "by": "caller"}
+        self.tell(event="agent_cut", **cut)
         self.tell(event="state", state="listening", reason=reason)
 
     async def _say(self, text: str, turn: int) -> None:

@@ -174,6 +174,20 @@ def test_words_of_any_length_and_direction_are_shown_whole(
     expect(page.locator('[data-turn="0"] .reply')).to_have_css("direction", "ltr")
 
 
+def test_a_long_conversation_makes_the_page_no_longer(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.add_init_script(CHANNEL)
+    live(page, url)
+    for turn in range(2, 22):
+        page.evaluate(TELL, {"event": "agent_text", "turn": turn, "text": "One thing more."})
+    expect(page.locator('[data-turn="21"] .reply')).to_be_visible()
+    shape = page.evaluate("(all => [all.scrollHeight, all.clientHeight])(document.documentElement)")
+    assert shape[0] == shape[1]
+
+
 def test_a_conversation_is_shown_as_it_happens(
     stand_in: StandIn, new_page: Callable[..., Page], caller_wav: Path
 ) -> None:
@@ -325,6 +339,18 @@ def test_a_key_meant_for_a_call_that_ends_places_no_other(
     page.keyboard.type(" and thanks")
     page.keyboard.press("Enter")
     assert page.locator("body").get_attribute("data-phase") == "ended"
+
+
+def test_a_page_outlives_its_server(flite_installed: None, new_page: Callable[..., Page]) -> None:
+    port = free_port()
+    settings = WebSettings(port=port, secret="open sesame")
+    with serving(create_app(StandInCalls(), CATALOGUE, settings), port) as url:
+        page = new_page()
+        page.goto(f"{url}#key=open%20sesame")
+        expect(page.get_by_label("Harbour office")).to_be_checked()
+    with serving(create_app(StandInCalls(), CATALOGUE, settings), port):
+        page.get_by_role("button", name="Talk").click()
+        expect(page.locator("body")).to_have_attribute("data-phase", "live")
 
 
 def test_a_key_is_asked_for_or_taken_from_the_link(

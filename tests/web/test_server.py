@@ -105,8 +105,9 @@ async def test_page_events_become_metrics() -> None:
     app = create_app(calls, CATALOGUE, WebSettings())
     for event in (
         {"event": "latency", "turn": 1, "total_ms": 450, "parts": [{"name": "brain", "ms": 90}]},
-        {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b"},
-        {"event": "agent_cut", "turn": 2, "heard": "", "unheard": "taken back"},
+        {"event": "agent_cut", "turn": 1, "heard": "a", "unheard": "b", "by": "caller"},
+        {"event": "agent_cut", "turn": 2, "heard": "", "unheard": "taken back", "by": "caller"},
+        {"event": "agent_cut", "turn": 3, "heard": "a", "unheard": "b", "by": "voice"},
         {"event": "underrun"},
         {"event": "error", "message": "m", "cure": ""},
         {"event": "something new"},

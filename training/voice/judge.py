@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pocketsphinx
@@ -18,24 +17,24 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from scipy.signal import resample_poly
 
+from asr.interface import SAMPLE_RATE_HZ as EAR_RATE_HZ
+from asr.sphinx_listener import OUR_MODEL
 from training.voice.losses import log_mel
 from tts.interface import SAMPLE_RATE_HZ
 
-_OURS = Path(__file__).parents[2] / "asr" / "sphinx"
-_EAR_RATE_HZ = 16_000
 _EAR_FRAME_S = 0.01
 _QUIET_S = 0.2
 
 
 @cache
 def _decoder(ours: bool) -> pocketsphinx.Decoder:
-    own = {"lm": str(_OURS / "conversation.lm.bin"), "dict": str(_OURS / "conversation.dict")}
-    return pocketsphinx.Decoder(samprate=_EAR_RATE_HZ, loglevel="FATAL", **(own if ours else {}))
+    own = OUR_MODEL if ours else {}
+    return pocketsphinx.Decoder(samprate=EAR_RATE_HZ, loglevel="FATAL", **own)
 
 
 @cache
 def _aligner() -> pocketsphinx.Decoder:
-    return pocketsphinx.Decoder(samprate=_EAR_RATE_HZ, loglevel="FATAL", lm=None)
+    return pocketsphinx.Decoder(samprate=EAR_RATE_HZ, loglevel="FATAL", lm=None)
 
 
 def hear(pcm: np.ndarray, *, ours: bool) -> list[str]:
@@ -66,7 +65,7 @@ def word_ends(pcm: np.ndarray, words: list[str]) -> list[float] | None:
 def _listen(decoder: pocketsphinx.Decoder, pcm: np.ndarray) -> None:
     """Have a decoder hear float32 24 kHz audio between two short silences."""
     narrow = resample_poly(pcm, 2, 3)
-    quiet = np.zeros(round(_QUIET_S * _EAR_RATE_HZ))
+    quiet = np.zeros(round(_QUIET_S * EAR_RATE_HZ))
     narrow = np.concatenate([quiet, narrow / (np.abs(narrow).max() + 1e-9) * 0.6, quiet])
     # Digital silence upsets its noise estimate; -80 dBFS of hiss does not disturb anyone.
     narrow += np.random.default_rng(0).normal(0, 1e-4, len(narrow))

@@ -8,7 +8,6 @@ const session = keeper(() => sessionStorage);
 export class Door {
   #key = session.get('key') ?? '';
   #token = '';
-  #tokenAt = 0;
   #path = location.pathname; // the server decides who answers there
 
   constructor() {
@@ -29,15 +28,20 @@ export class Door {
   async page() {
     const page = await this.#ask('GET', `/api/page?path=${encodeURIComponent(this.#path)}`, undefined, this.#key);
     this.#token = page.token;
-    this.#tokenAt = Date.now();
     return page;
   }
 
   /** Post an offer; answers {sdp, type, pc_id}. */
   async offer(body) {
-    if (Date.now() - this.#tokenAt > 60_000) await this.page();
     body.request_data.page = this.#path;
-    return this.#ask('POST', '/api/offer', body, this.#token);
+    const ask = () => this.#ask('POST', '/api/offer', body, this.#token);
+    try {
+      return await ask();
+    } catch (trouble) {
+      if (!trouble.offer.key) throw trouble;
+      await this.page(); // the token was too old, or another server's
+      return ask();
+    }
   }
 
   candidates(pcId, candidates) {
