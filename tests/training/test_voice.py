@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
 from common.errors import ParleyError
 from training.voice.lexicon import save_front_end
@@ -407,7 +408,27 @@ def test_jitter_moves_acoustic_codes_by_whole_levels():
     assert levels.min() >= 0
     assert levels.max() <= 20
     off = (levels.round() - codes[..., 1:]).abs()
-    assert 0.2 < (off > 0).float().mean() < 0.45  # beyond half a level of a normal distribution: 0.32
+    assert (
+        0.2 < (off > 0).float().mean() < 0.45
+    )  # beyond half a level of a normal distribution: 0.32
+
+
+@pytest.mark.parametrize(
+    ("step", "first"),
+    [
+        (["codec"], "corpus"),
+        (["encode"], "codec"),
+        (["speech"], "codec"),
+        (["decoder"], "codec"),
+        (["export", "out"], "codec"),
+    ],
+)
+def test_a_step_run_too_early_names_the_one_before(tmp_path, step, first):
+    from training.voice.__main__ import app
+
+    result = CliRunner().invoke(app, [*step, "--work", str(tmp_path)])
+    assert isinstance(result.exception, ParleyError)
+    assert f"training.voice {first}`" in result.exception.cure
 
 
 def test_a_missing_word_list_names_its_package(tmp_path):

@@ -24,6 +24,7 @@ import typer
 import yaml
 
 from cli.output import run_program
+from common.errors import ParleyError
 from training.voice import codec as codec_training
 from training.voice import speech as speech_training
 from training.voice.aligned import encode_corpus, load, save
@@ -55,6 +56,17 @@ app = typer.Typer(
 )
 
 
+def _made_by(step: str, path: Path) -> Path:
+    """What an earlier step left at `path`.
+
+    Raises:
+        ParleyError: It was not run.
+    """
+    if not path.exists():
+        raise ParleyError(f"{path} is not there.", f"Run `python -m training.voice {step}` first.")
+    return path
+
+
 def _lasting(run: _Run, minutes: float | None) -> _Run:
     return run if minutes is None else replace(run, core_minutes=minutes)
 
@@ -70,7 +82,7 @@ def _train_codec(
     torch.set_num_threads(threads)
     config, run = how
     run = _lasting(run, minutes)
-    corpora = work / "train", work / "unseen"
+    corpora = (_made_by("corpus", work / part) for part in ("train", "unseen"))
     codec_training.train(work / name, config, run, *corpora, start_from=start_from)
 
 
@@ -119,11 +131,11 @@ def unpack(folder: Checkpoint, work: Work = BUILD) -> None:
 def encode(work: Work = BUILD, threads: Threads = 1) -> None:
     """Turn the corpora into units, times and codes."""
     torch.set_num_threads(threads)
-    trained, _ = load_codec(work / "codec" / "state.pt")
-    units = Phonemes.load(work / "front-end")
+    trained, _ = load_codec(_made_by("codec", work / "codec" / "state.pt"))
+    units = Phonemes.load(_made_by("front-end", work / "front-end"))
     for name in ("train", "unseen"):
-        part = work / f"{name}.part.npz"
-        save(part, encode_corpus(trained, work / name, units), trained)
+        part, spoken = work / f"{name}.part.npz", _made_by("corpus", work / name)
+        save(part, encode_corpus(trained, spoken, units), trained)
         part.replace(work / f"{name}.npz")
 
 
@@ -137,9 +149,10 @@ def speech(
 ) -> None:
     """Train the speech model on the codec's codes."""
     torch.set_num_threads(threads)
-    trained, codec_args = load_codec(work / "codec" / "state.pt")
+    trained, codec_args = load_codec(_made_by("codec", work / "codec" / "state.pt"))
     params, run = speech_training.read_config(config, codec_args)
-    examples, unseen = (load(work / f"{name}.npz", trained) for name in ("train", "unseen"))
+    encoded = (_made_by("encode", work / f"{name}.npz") for name in ("train", "unseen"))
+    examples, unseen = (load(path, trained) for path in encoded)
     references = {i: reference(trained, voice).numpy() for i, voice in enumerate(SHIPPED)}
     speech_training.train(
         work / "speech",
@@ -160,7 +173,7 @@ def decoder(
     threads: Threads = 1,
 ) -> None:
     """Fine-tune the codec's decoder on settled codes; a trained speech model stays valid."""
-    begun = work / "codec" / "state.pt"
+    begun = _made_by("codec", work / "codec" / "state.pt")
     how = codec_training.read_config(config, "decoder")
     _train_codec(work, "decoder", how, begun, minutes, threads)
 
@@ -176,10 +189,12 @@ def export(
 ) -> None:
     """Write the checkpoint, its voices and its loss picture to FOLDER."""
     tuned = work / "decoder" / "state.pt"
-    trained, codec_args = load_codec(tuned if tuned.exists() else work / "codec" / "state.pt")
+    codec_state = tuned if tuned.exists() else _made_by("codec", work / "codec" / "state.pt")
+    trained, codec_args = load_codec(codec_state)
     params = published_params(yaml.safe_load(config.read_text())["params"], codec_args)
-    states = [work / "speech" / "state.pt", *(mean_with or ())]
-    export_checkpoint(folder, params, trained, states, work / "front-end")
+    states = [_made_by("speech", work / "speech" / "state.pt"), *(mean_with or ())]
+    front_end = _made_by("front-end", work / "front-end")
+    export_checkpoint(folder, params, trained, states, front_end)
     losses(work, folder / "losses.png")
 
 
