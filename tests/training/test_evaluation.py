@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from common.errors import ParleyError
 from tests.training.ears import RECIPE, RECIPES, shard
+from training.ears import round_trip
 from training.ears.card import card
 from training.ears.clips import TestClip as Clip
 from training.ears.evaluate import WEIGHTS, Evaluation, Heard, error_rate, judge, never_said, sha256
@@ -49,3 +53,21 @@ def test_a_card_tells_only_figures_of_its_own_weights(tmp_path: Path) -> None:
     text = card(nano, log, RECIPE, found, "")
     assert "| kal | clean | 4.2 (4.0–5.0) |" in text
     assert RECIPE.stages[0].name in text
+
+
+def test_our_voice_is_heard_by_our_ears_and_what_was_heard_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "heard.json"
+    result = CliRunner().invoke(
+        as_app(round_trip.main), ["asr/nano", "--count", "2", "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 sentences" in result.output
+    pairs = json.loads(out.read_text())["asr/nano"]
+    assert any(said == heard for said, heard in pairs)
+
+
+def as_app(program: Callable[..., None]) -> typer.Typer:
+    """As `typer.run` makes it."""
+    app = typer.Typer()
+    app.command()(program)
+    return app

@@ -238,6 +238,7 @@ def main(
     if not_in:
         new = never_said((clip.text for clip in every), not_in)
         every = [clip for clip in every if clip.text in new]
+    out.parent.mkdir(parents=True, exist_ok=True)
     found = Evaluation.read(out)
     for given in ears:
         name, _, folder = given.rpartition("=")

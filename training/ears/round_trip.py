@@ -60,6 +60,7 @@ def main(
 ) -> None:
     """Print the word error rate of each recogniser, with its 90 % interval."""
     torch.set_num_threads(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
     texts = grammar_sentences(count)
     if not_in:
         new = never_said(texts, not_in)
