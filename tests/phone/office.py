@@ -1,0 +1,42 @@
+"""Who answers the calls of these tests, and how they wait for what happens."""
+
+import asyncio
+
+import numpy as np
+
+from agent.persona import load_persona
+from pipelines.conversation import Conversation
+
+
+class Office:
+    """Answers numbers with conversations, and remembers them."""
+
+    def __init__(self, engines, llm):
+        self.engines, self.llm = engines, llm
+        self.conversations = []
+        self.refusal = None
+        self.numbers = []
+
+    async def answer(self, called, to_screen=lambda message: None):
+        self.numbers.append(called)
+        if self.refusal:
+            raise self.refusal
+        persona = load_persona("parley")
+        self.conversations.append(
+            Conversation(self.engines, self.llm.open(persona), persona, to_client=to_screen)
+        )
+        return self.conversations[-1]
+
+    def turns(self, role):
+        messages = self.conversations[-1].context.get_messages() if self.conversations else []
+        return [message["content"] for message in messages if message["role"] == role]
+
+
+async def until(condition, timeout_s=15.0):
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def loudness(pieces):
+    return np.sqrt(np.mean(np.concatenate(pieces) ** 2)) if pieces else 0.0
