@@ -4,6 +4,7 @@ Families:
     trained   voices as in training (espeak and flite by turns) and sentences of the conversation
               grammar that are kept out of it
     foreign   the same for festival's foreign voices, whose accents are as heavy as in training
+    strangers all those sentences by the voices of `pico` and `mbrola`, by turns
     espeak    espeak-ng accents and variants kept out of training
     flite     CMU ARCTIC speakers in manners kept out of training (the base voices are trained on)
     kal, ked  festival's diphone voices of two Americans, as it makes them speak by itself; trained on
@@ -12,7 +13,7 @@ Families:
     mbrola    MBROLA's diphone voices of three Americans: another
     people    eight two-word recordings of a person, from Debian's alsa-utils
 
-All but the first two say sentences written by hand (`natural.txt`), so no grammar of ours has an
+All but the first three say sentences written by hand (`natural.txt`), so no grammar of ours has an
 advantage, and each family says all of them. The conditions spoil the same audio.
 """
 
@@ -49,7 +50,7 @@ _OTHERS = {
     "pico": ("pico", "pico-gb"),
     "mbrola": ("us1", "us2", "us3"),
 }
-FAMILIES = ("trained", "foreign", "espeak", "flite", *_OTHERS, "people")
+FAMILIES = ("trained", "foreign", "strangers", "espeak", "flite", *_OTHERS, "people")
 CONDITIONS = ("clean", "20 dB", "10 dB", "5 dB", "phone", "room")
 PEOPLE = Path("/usr/share/sounds/alsa")
 _SENTENCES = Path(__file__).with_name("natural.txt")
@@ -93,10 +94,10 @@ def grammar_sentences(count: int) -> list[str]:
     return found
 
 
-def _as_in_training(espeak: Espeak, flite: Flite) -> list[TestClip]:
+def _of_the_grammar(espeak: Espeak, flite: Flite) -> list[TestClip]:
     clips, festival = [], Festival()
     foreign = Foreign(espeak, festival)
-    for number, text in enumerate(track(grammar_sentences(_GRAMMAR_SENTENCES), "as in training")):
+    for number, text in enumerate(track(grammar_sentences(_GRAMMAR_SENTENCES), "the grammar")):
         chance = random.Random(f"{_GRAMMAR_SEED} {number}")
         family = "foreign" if number % 3 == 2 else "trained"
         if family == "foreign":
@@ -106,7 +107,9 @@ def _as_in_training(espeak: Espeak, flite: Flite) -> list[TestClip]:
         else:
             said = espeak.say(text, random_manner(chance))
         assert said is not None
+        stranger = strangers.VOICES[number % len(strangers.VOICES)]
         clips.append(_clip(family, text, said.pcm))
+        clips.append(_clip("strangers", text, strangers.say(text, stranger)))
     festival.close()
     return clips
 
@@ -141,7 +144,7 @@ def make(path: Path) -> None:
     if not recordings:
         raise ParleyError(f"There are no recordings in {PEOPLE}.", CURE)
     espeak, flite, texts = Espeak(), Flite(), sentences()
-    clips = _as_in_training(espeak, flite)
+    clips = _of_the_grammar(espeak, flite)
     for family, say in _voices(espeak, flite).items():
         for number, text in enumerate(track(texts, family)):
             clips.append(_clip(family, text, say(text, number)))

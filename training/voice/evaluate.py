@@ -25,6 +25,7 @@ from training.voice.flite import Manner, Segment, Teacher
 from training.voice.judge import (
     blemishes,
     final_rise_semitones,
+    periodicity,
     plain_words,
     rate,
     sounding_until_s,
@@ -156,6 +157,9 @@ async def _evaluate(
     }
     report["word_error_bundled_lm"] = {
         name: _r(rate(word_errors(pairs, ours=False))) for name, pairs in said.items()
+    }
+    report["periodicity"] = {
+        name: _r(np.nanmean([periodicity(pcm) for _, pcm in pairs])) for name, pairs in said.items()
     }
     ratios = [len(row["ours"].pcm) / len(row["teacher"]) for row in rows]
     report["length_ratio"] = {"mean": _r(np.mean(ratios)), "sd": _r(np.std(ratios))}

@@ -24,6 +24,7 @@ from tts.interface import SAMPLE_RATE_HZ
 
 _EAR_FRAME_S = 0.01
 _QUIET_S = 0.2
+_THIN_HZ = 8_000
 
 
 @cache
@@ -95,22 +96,36 @@ def rate(counted: np.ndarray) -> float:
 
 
 def pitch_hz(pcm: np.ndarray) -> float:
-    """Median fundamental frequency by autocorrelation over loud 40 ms windows; NaN if none."""
-    narrow = resample_poly(pcm, 1, 3)  # 8 kHz
+    """Median fundamental frequency of the voiced windows of float32 24 kHz audio; NaN if none."""
+    lags, strength = _periods(pcm)
+    voiced = lags[strength > 0.5]
+    return float(_THIN_HZ / np.median(voiced)) if len(voiced) else float("nan")
+
+
+def periodicity(pcm: np.ndarray) -> float:
+    """How alike the voiced sound is to itself a pitch period later, at most about 1; hoarseness lowers it.
+
+    The mean autocorrelation of the more periodic half of the loud windows; NaN if there are none.
+    """
+    strength = np.sort(_periods(pcm)[1])
+    return float(strength[len(strength) // 2 :].mean()) if len(strength) else float("nan")
+
+
+def _periods(pcm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best lag of each loud 40 ms window, samples at 8 kHz, and its normalised autocorrelation."""
+    narrow = resample_poly(pcm, 1, SAMPLE_RATE_HZ // _THIN_HZ)
     window, hop = 320, 160
     if len(narrow) < window:
-        return float("nan")
+        return np.zeros(0, int), np.zeros(0)
     windows = np.lib.stride_tricks.sliding_window_view(narrow, window)[::hop]
     windows = windows[windows.std(1) > 0.3 * windows.std(1).max()] * np.hanning(window)
     spectrum = np.abs(np.fft.rfft(windows, 2 * window)) ** 2
     correlation = np.fft.irfft(spectrum)[:, : window // 2]
     taper = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(window), 2 * window)) ** 2)[: window // 2]
     correlation = correlation / (correlation[:, :1] + 1e-9) / (taper / taper[0])
-    lags = slice(8_000 // 320, 8_000 // 65)
+    lags = slice(_THIN_HZ // 320, _THIN_HZ // 65)
     best = correlation[:, lags].argmax(1) + lags.start
-    strength = np.take_along_axis(correlation, best[:, None], 1)[:, 0]
-    voiced = best[strength > 0.5]
-    return float(8_000 / np.median(voiced)) if len(voiced) else float("nan")
+    return best, np.take_along_axis(correlation, best[:, None], 1)[:, 0]
 
 
 def sounding_until_s(pcm: np.ndarray) -> float:
