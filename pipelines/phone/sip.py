@@ -7,67 +7,32 @@ Whom it answers is decided by address: there are no passwords here.
 from __future__ import annotations
 
 import asyncio
-import errno
-import random
 import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Network, ip_address
+from socket import socket
 
 from loguru import logger
 
 from common.errors import ConfigError, EngineFull, ParleyError
 from pipelines.conversation import Conversation
-from pipelines.phone.line import PhoneLine
-from pipelines.phone.rtp import RtpSession
-from pipelines.phone.sip_message import (
-    MediaOffer,
-    SipMessage,
-    address_of,
-    parse,
-    read_key,
-    read_offer,
-    user_of,
-    write_answer,
-    write_offer,
-)
+from pipelines.phone.sip_call import SipCall
+from pipelines.phone.sip_message import MediaOffer, SipMessage, read_key, read_offer, user_of
+from pipelines.phone.sip_wire import Address, SipWire
 from pipelines.tasks import Tasks
 
 Answer = Callable[[str], Awaitable[Conversation]]
-Address = tuple[str, int]
 
-_T1_S, _T2_S = 0.5, 4.0  # RFC 3261 17.1.1.1
-_LINE_DELAY_MS = 60.0  # a phone's own jitter buffer
 _ALLOW = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS"
-_EVERYWHERE = "0.0.0.0"
 
 
-def take_port(host: str, port: int) -> socket.socket:
-    """Take a UDP port, before anything slow is loaded that could not be reached.
-
-    Raises:
-        ParleyError: It cannot be listened on.
-    """
-    held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        held.bind((host, port))
-    except OSError as error:
-        held.close()
-        raise ParleyError(
-            f"SIP cannot listen on {host}:{port}: {error.strerror}.",
-            "Choose another port for --sip."
-            if error.errno in (errno.EADDRINUSE, errno.EACCES)
-            else "Check --sip: it must be an IPv4 address of this machine.",
-        ) from error
-    return held
-
-
-class SipServer(asyncio.DatagramProtocol):
+class SipServer:
     """Answers INVITEs with conversations.
 
     Attributes:
         calls: Calls under way, by Call-ID.
+        wire: Where they come in.
     """
 
     def __init__(
@@ -87,32 +52,26 @@ class SipServer(asyncio.DatagramProtocol):
         self._answer = answer
         self._allowed = allowed
         self._admit = admit
-        self._transport: asyncio.DatagramTransport | None = None
         self._answers: dict[str, bytes] = {}  # by transaction
         self._unacknowledged: dict[str, asyncio.Event] = {}  # refusals and answers within calls
         self._starting: dict[str, asyncio.Task[SipCall]] = {}  # by Call-ID
         self._tasks = Tasks()
         self.calls: dict[str, SipCall] = {}
-        self.host, self.port = "", 0
+        self.wire = SipWire(self._on_message)
 
-    async def listen(self, port: socket.socket) -> None:
+    async def listen(self, port: socket) -> None:
         """Answer what comes in on a UDP port, and close it in the end."""
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=port)
-        self._transport = transport
-        self.host, self.port = transport.get_extra_info("sockname")[:2]
+        await self.wire.listen(port)
 
     async def close(self) -> None:
         """Hang up everywhere and close the port. Idempotent."""
         await asyncio.gather(*(call.hang_up() for call in list(self.calls.values())))
         await self._tasks.cancel()
-        if self._transport is not None:
-            self._transport.close()
+        self.wire.close()
 
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        """One message; junk and strangers get no answer."""
-        message = parse(data)
-        if message is None or not self._may_call(addr):
+    def _on_message(self, message: SipMessage, addr: Address) -> None:
+        """One message; strangers get no answer."""
+        if not self._may_call(addr):
             return
         if message.is_response:
             call = self.calls.get(message.get("call-id"))
@@ -120,30 +79,6 @@ class SipServer(asyncio.DatagramProtocol):
                 call.goodbye_heard.set()
             return
         self._tasks.start(self._handle(message, addr), "SIP request")
-
-    def send(self, data: bytes, to: Address) -> None:
-        """Put a datagram on the wire."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(data, to)
-
-    async def repeat(self, answer: bytes, to: Address, acknowledged: asyncio.Event) -> None:
-        """Send a final answer again until it is acknowledged, or 32 s (RFC 3261 13.3.1.4, 17.2.1)."""
-        wait_s, waited_s = _T1_S, 0.0
-        while not acknowledged.is_set() and waited_s < 64 * _T1_S:
-            if waited_s:
-                self.send(answer, to)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(acknowledged.wait(), wait_s)
-            waited_s += wait_s
-            wait_s = min(2 * wait_s, _T2_S)
-
-    def host_towards(self, addr: Address) -> str:
-        """Our address for the other side: of all those we listen on, the one its route begins at."""
-        if self.host != _EVERYWHERE:
-            return self.host
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(addr)  # sends nothing
-            return str(probe.getsockname()[0])
 
     def _may_call(self, addr: Address) -> bool:
         return not self._allowed or any(ip_address(addr[0]) in network for network in self._allowed)
@@ -153,7 +88,7 @@ class SipServer(asyncio.DatagramProtocol):
         known = self._answers.get(_transaction(request))
         match request.method:
             case "INVITE" | "INFO" if known is not None:  # a retransmission
-                self.send(known, addr)
+                self.wire.send(known, addr)
             case "INVITE":
                 await self._invite(request, addr, call)
             case "ACK":
@@ -206,7 +141,7 @@ class SipServer(asyncio.DatagramProtocol):
         self._remember(request, answer)
         if call_id not in self.calls or within:  # a new call repeats its answer itself
             acknowledged = self._unacknowledged[_invite_of(request)] = asyncio.Event()
-            await self.repeat(answer, addr, acknowledged)
+            await self.wire.repeat(answer, addr, acknowledged)
             self._unacknowledged.pop(_invite_of(request), None)
 
     async def _cancel(self, call_id: str) -> None:
@@ -252,7 +187,8 @@ class SipServer(asyncio.DatagramProtocol):
         conversation = await self._answer(user_of(request.start))
         try:
             await conversation.start()
-            call = SipCall(self, request, addr, conversation)
+            over = partial(self.calls.pop, request.get("call-id"), None)
+            call = SipCall(self.wire, request, addr, conversation, over)
             await call.open(offer)
         except BaseException:
             await conversation.close()
@@ -290,14 +226,14 @@ class SipServer(asyncio.DatagramProtocol):
             ("to", to),
             ("call-id", request.get("call-id")),
             ("cseq", request.get("cseq")),
-            ("contact", f"<sip:parley@{self.host_towards(addr)}:{self.port}>"),
+            ("contact", f"<sip:parley@{self.wire.host_towards(addr)}:{self.wire.port}>"),
             ("allow", _ALLOW),
             *extra,
         ]
         if body:
             headers.append(("content-type", "application/sdp"))
         data = SipMessage(f"SIP/2.0 {status} {_REASONS[status]}", headers, body).encode()
-        self.send(data, addr)
+        self.wire.send(data, addr)
         return data
 
 
@@ -325,129 +261,3 @@ def _transaction(request: SipMessage) -> str:
 def _invite_of(request: SipMessage) -> str:
     """What an INVITE and its ACK have in common."""
     return f"{request.get('call-id')} {request.get('cseq').split()[0]}"
-
-
-class SipCall:
-    """One call, from its 200 to its BYE.
-
-    Attributes:
-        tag: Our tag in the dialog.
-        description: Our session description.
-        acknowledged: The caller knows that we answered.
-        goodbye_heard: The other side hung up, or knows that we did.
-    """
-
-    def __init__(
-        self, server: SipServer, invite: SipMessage, addr: Address, conversation: Conversation
-    ):
-        self.tag = f"{random.randrange(1 << 32):08x}"
-        self.description = ""
-        self._session, self._version = random.randrange(1 << 30), 0
-        self._agreed: MediaOffer | None = None
-        self._proposes = False
-        self.acknowledged = asyncio.Event()
-        self.goodbye_heard = asyncio.Event()
-        self._server = server
-        self._invite = invite
-        self._addr = addr
-        self._host = server.host_towards(addr)
-        self._conversation = conversation
-        self._rtp = RtpSession()
-        self._line = PhoneLine(conversation)
-        self._tasks = Tasks()
-
-    async def open(self, offer: MediaOffer | None) -> None:
-        """Bind the media port and describe it."""
-        await self._rtp.open(self._host, self._addr[0])
-        self.describe(offer)
-
-    def describe(self, offer: MediaOffer | None) -> str:
-        """Take an offer, or make one where there is none (RFC 3261 14.1); returns our description."""
-        self._version += 1  # RFC 3264 8: of the same session
-        place = self._host, self._rtp.port, self._session, self._version
-        self._proposes = offer is None
-        if offer is None:
-            self.description = write_offer(self._agreed, *place)
-        else:
-            self._agree(offer)
-            self.description = write_answer(offer, *place)
-        return self.description
-
-    def acknowledge(self, description: str) -> None:
-        """The caller knows that we answered; what we proposed it answers only now."""
-        answer = read_offer(description) if self._proposes else None
-        if answer is not None:
-            self._proposes = False
-            self._agree(answer)
-        elif self._agreed is None:
-            self._conversation.end("the phone speaks none of our codecs")
-        self.acknowledged.set()
-
-    def _agree(self, offer: MediaOffer) -> None:
-        self._agreed = offer
-        self._rtp.send_to(offer)
-
-    def press(self, keys: str) -> None:
-        """The caller pressed keys, and tells so beside the sound (RFC 6086)."""
-        self._line.key(keys)
-
-    async def hear_goodbye(self) -> None:
-        """The other side hung up; it waits for no answer any more, acknowledged or not."""
-        self.goodbye_heard.set()
-        self.acknowledged.set()
-        await self.hang_up()
-
-    async def run(self, answer: bytes) -> None:
-        """Repeat the answer until it is acknowledged, talk, and say goodbye."""
-        await self._server.repeat(answer, self._addr, self.acknowledged)
-        if not self.acknowledged.is_set():
-            self._conversation.end("the answer was never acknowledged")
-        if not self._conversation.ended.is_set():
-            await self._talk()
-        await self._say_bye()
-        await self.hang_up()
-
-    async def hang_up(self) -> None:
-        """Free everything. Idempotent."""
-        self._conversation.end("the caller hung up")
-        await self._tasks.cancel()
-        self._rtp.close()
-        await self._conversation.close()
-        self._server.calls.pop(self._invite.get("call-id"), None)
-
-    async def _talk(self) -> None:
-        conversation = self._conversation
-        conversation.set_downstream_ms(_LINE_DELAY_MS)
-        talk = self._tasks.start(self._rtp.talk(self._line), "phone line")
-        talk.add_done_callback(lambda _: conversation.end("the line was lost"))
-        conversation.greet()
-        await conversation.ended.wait()
-
-    async def _say_bye(self) -> None:
-        """Tell the other side, repeating until it answers (RFC 3261 15.1.1)."""
-        if self.goodbye_heard.is_set():
-            return
-        routes, hop = self._invite.all("record-route"), self._addr
-        contact = self._invite.get("contact")
-        target = contact[contact.find("<") + 1 : contact.find(">")] if "<" in contact else contact
-        if not routes and len(self._invite.all("via")) > 1:  # a proxy that is for INVITEs alone
-            hop = address_of(target) or hop
-        headers = [
-            (
-                "via",
-                f"SIP/2.0/UDP {self._host}:{self._server.port};branch=z9hG4bK{self.tag}",
-            ),
-            ("max-forwards", "70"),
-            *(("route", route) for route in routes),
-            ("from", f"{self._invite.get('to')};tag={self.tag}"),
-            ("to", self._invite.get("from")),
-            ("call-id", self._invite.get("call-id")),
-            ("cseq", "1 BYE"),
-        ]
-        bye = SipMessage(f"BYE {target} SIP/2.0", headers).encode()
-        wait_s = _T1_S
-        while not self.goodbye_heard.is_set() and wait_s <= _T2_S:
-            self._server.send(bye, hop)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.goodbye_heard.wait(), wait_s)
-            wait_s *= 2
