@@ -18,7 +18,15 @@ from loguru import logger
 from common.errors import ConfigError, EngineFull, ParleyError
 from pipelines.conversation import Conversation
 from pipelines.phone.sip_call import SipCall
-from pipelines.phone.sip_message import MediaOffer, SipMessage, read_key, read_offer, user_of
+from pipelines.phone.sip_message import (
+    MediaOffer,
+    SipMessage,
+    read_key,
+    read_offer,
+    tag_of,
+    user_of,
+    way_back,
+)
 from pipelines.phone.sip_wire import Address, SipWire
 from pipelines.tasks import Tasks
 
@@ -78,13 +86,18 @@ class SipServer:
             if call is not None and message.get("cseq").endswith("BYE"):
                 call.goodbye_heard.set()
             return
-        self._tasks.start(self._handle(message, addr), "SIP request")
+        self._tasks.start(self._handle(message, way_back(message, addr)), "SIP request")
 
     def _may_call(self, addr: Address) -> bool:
         return not self._allowed or any(ip_address(addr[0]) in network for network in self._allowed)
 
-    async def _handle(self, request: SipMessage, addr: Address) -> None:
+    def _call_of(self, request: SipMessage) -> SipCall | None:
+        """The call that a request belongs to (RFC 3261 12.2.2)."""
         call = self.calls.get(request.get("call-id"))
+        return call if call is not None and call.tag == tag_of(request.get("to")) else None
+
+    async def _handle(self, request: SipMessage, addr: Address) -> None:
+        call = self._call_of(request)
         known = self._answers.get(_transaction(request))
         match request.method:
             case "INVITE" | "INFO" if known is not None:  # a retransmission
@@ -125,12 +138,15 @@ class SipServer:
 
     async def _invite(self, request: SipMessage, addr: Address, call: SipCall | None) -> None:
         call_id = request.get("call-id")
-        within = ";tag=" in request.get("to")
+        within = bool(tag_of(request.get("to")))
         offer = read_offer(request.body)
         if within and call is None:  # of a call that is over, or from before we were started
             answer = self._reply(request, addr, 481)
-        elif not within and (call or call_id in self._starting):  # it came by two ways, 8.2.2.2
-            answer = self._reply(request, addr, 482)
+        elif not within and (call_id in self.calls or call_id in self._starting):
+            answer = self._reply(request, addr, 482)  # it came by two ways, 8.2.2.2
+        elif extensions := request.all("require"):  # we know none, 8.2.2.3
+            unsupported = "unsupported", ", ".join(extensions)
+            answer = self._reply(request, addr, 420, extra=[unsupported])
         elif offer is None and request.body.strip():
             answer = self._reply(request, addr, 488)
         elif call is not None:  # hold, resume, another codec or place, or a session timer
@@ -215,7 +231,7 @@ class SipServer:
         extra: Sequence[tuple[str, str]] = (),
     ) -> bytes:
         to = request.get("to")
-        if ";tag=" not in to and status != 100:
+        if not tag_of(to) and status != 100:
             to += f";tag={tag or 'parley'}"
         first, *others = request.all("via") or [""]
         first = first.replace(";rport", f";rport={addr[1]};received={addr[0]}", 1)
@@ -243,6 +259,7 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     415: "Unsupported Media Type",
+    420: "Bad Extension",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
     487: "Request Terminated",

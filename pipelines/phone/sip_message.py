@@ -107,6 +107,22 @@ def address_of(uri: str) -> tuple[str, int] | None:
     return (found[1], port) if found and _is_reachable(found[1], port) else None
 
 
+def way_back(request: SipMessage, source: tuple[str, int]) -> tuple[str, int]:
+    """Where a request from `source` is answered: there, or at the port it names (RFC 3261 18.2.2, 3581)."""
+    via = request.get("via")
+    sent_by = re.match(r"SIP/2\.0/UDP\s+[\w.-]+(?::(\d{1,5}))?\s*(?:[;,]|$)", via)
+    if sent_by is None or re.search(r";\s*rport", via.split(",")[0]):
+        return source
+    port = int(sent_by[1] or _SIP_PORT)
+    return (source[0], port) if _is_reachable(source[0], port) else source
+
+
+def tag_of(party: str) -> str:
+    """The tag in a From or To; empty without one."""
+    found = re.search(r";\s*tag=([^;\s]+)", party.rpartition(">")[2])
+    return found[1] if found else ""
+
+
 def read_key(info: SipMessage) -> str:
     """The key of a telephone that an INFO tells of; empty when it tells of none."""
     found = re.search(r"^(?:Signal\s*=\s*)?([0-9*#A-D])\s*$", info.body, re.M)

@@ -30,6 +30,7 @@ class Phone:
         self.hung_up = asyncio.Event()
         self.acknowledges_refusals = True
         self.contact = self.behind = ""  # for a proxy: the phone's address, the phone's Via
+        self.more_headers = []
         self._final = asyncio.Event()
         self._to = f"<sip:agent@{server[0]}:{server[1]}>"
         self._speech = np.zeros(0, np.float32)
@@ -114,6 +115,7 @@ class Phone:
                 ("cseq", f"{cseq} {method}"),
                 ("contact", self.contact or f"<sip:phone@{host}:{port}>"),
                 *(("via", via) for via in [self.behind] if via),
+                *self.more_headers,
             ],
             body,
         )

@@ -21,14 +21,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-async def exchange(office, request):
-    server = SipServer(office.answer)
-    await server.listen(take_port(getattr(request, "param", "127.0.0.1"), 0))
-    yield server
-    await server.close()
-
-
 @pytest.mark.parametrize("law", ["PCMA", "PCMU"])
 async def test_a_phone_call_is_greeted_understood_and_answered(exchange, office, question, law):
     async with Phone((exchange.wire.host, exchange.wire.port), law=law) as phone:
