@@ -1,6 +1,6 @@
 """A SIP endpoint (RFC 3261, UDP) that answers calls: point a trunk, a PBX extension or a softphone at it.
 
-It takes calls and hangs up; registration, TLS and transfers belong to the PBX or provider in front.
+It takes calls, hands them over and hangs up; registration and TLS belong to the PBX or provider in front.
 Whom it answers is decided by address: there are no passwords here.
 """
 
@@ -32,7 +32,7 @@ from pipelines.tasks import Tasks
 
 Answer = Callable[[str], Awaitable[Conversation]]
 
-_ALLOW = "INVITE, ACK, BYE, CANCEL, INFO, OPTIONS"
+_ALLOW = "INVITE, ACK, BYE, CANCEL, INFO, NOTIFY, OPTIONS"
 
 
 class SipServer:
@@ -83,8 +83,8 @@ class SipServer:
             return
         if message.is_response:
             call = self.calls.get(message.get("call-id"))
-            if call is not None and message.get("cseq").endswith("BYE"):
-                call.goodbye_heard.set()
+            if call is not None:
+                call.hear_answer(message)
             return
         self._tasks.start(self._handle(message, way_back(message, addr)), "SIP request")
 
@@ -124,6 +124,10 @@ class SipServer:
                 self._remember(request, self._reply(request, addr, understood if call else 481))
                 if call is not None and key:
                     call.press(key)
+            case "NOTIFY":
+                self._reply(request, addr, 200 if call else 481)
+                if call is not None:
+                    call.hear_news(request)
             case "OPTIONS" if call is None:  # RFC 3261 11.2: as an INVITE would be answered now
                 try:
                     self._admit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pipelines.conversation import Conversation
 from pipelines.phone.line import PhoneLine
@@ -13,15 +13,18 @@ from pipelines.phone.sip_message import (
     MediaOffer,
     SipMessage,
     address_of,
+    domain_of,
     read_offer,
     write_answer,
     write_offer,
 )
+from pipelines.phone.sip_referral import Referral
 from pipelines.phone.sip_wire import Address, SipWire
 from pipelines.tasks import Tasks
 
 _LINE_DELAY_MS = 60.0  # a phone's own jitter buffer
-_BYE_T1 = 15  # four times; whoever has not heard then is gone
+_ANSWERED_T1 = 15  # after four times; whoever has not heard by then is gone
+_NOWHERE = ".invalid"  # the domain of callers who withhold their number (RFC 3323)
 
 
 class SipCall:
@@ -66,7 +69,10 @@ class SipCall:
         self._over = over
         self._rtp = RtpSession()
         self._line = PhoneLine(conversation)
+        self._cseq = 0
+        self._referral = Referral()
         self._tasks = Tasks()
+        conversation.set_put_through(self._refer)
 
     async def open(self, offer: MediaOffer | None) -> None:
         """Bind the media port and describe it."""
@@ -135,27 +141,74 @@ class SipCall:
         conversation.greet()
         await conversation.ended.wait()
 
+    def hear_answer(self, answer: SipMessage) -> None:
+        """The other side answers a request of ours."""
+        status = int(answer.start.split()[1])
+        match answer.get("cseq").split()[-1]:
+            case "BYE":
+                self.goodbye_heard.set()
+            case "REFER" if status >= 200:
+                self._referral.answer(status)
+
+    def hear_news(self, notify: SipMessage) -> None:
+        """The other side tells how it fares with whom we asked it to call (RFC 3515 2.4.4)."""
+        self._referral.hear(notify.body)
+
+    async def _refer(self, address: str) -> None:
+        """Ask the other side to call somebody else instead, and wait for what comes of it (RFC 3515).
+
+        Raises:
+            ParleyError: It will not, or could not.
+        """
+        if address.startswith("+"):
+            address = f"sip:{address}@{self._domain}"
+        referral = self._referral = Referral()
+        self._line.still = True
+        try:
+            to = ("refer-to", f"<{address}>"), ("referred-by", self._contact)
+            await self._ask("REFER", referral.answered, to)
+            await referral.outcome()
+        finally:
+            self._line.still = False
+
+    @property
+    def _contact(self) -> str:
+        return f"<sip:parley@{self._host}:{self._wire.port}>"
+
+    @property
+    def _domain(self) -> str:
+        """Where numbers mean something: where the caller belongs, or else where the call came from."""
+        caller = domain_of(self._invite.get("from"))
+        withheld = caller.endswith(_NOWHERE)
+        return domain_of(self._invite.get("contact")) if withheld else caller
+
     async def _say_bye(self) -> None:
-        """Tell the other side, repeating until it answers (RFC 3261 15.1.1)."""
-        if self.goodbye_heard.is_set():
-            return
+        """Tell the other side that the call is over (RFC 3261 15.1.1)."""
+        if not self.goodbye_heard.is_set():
+            await self._ask("BYE", self.goodbye_heard)
+
+    async def _ask(
+        self, method: str, answered: asyncio.Event, extra: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Send a request within the call, repeating it until it is answered or in vain."""
+        self._cseq += 1
         routes, hop = self._invite.all("record-route"), self._addr
         contact = self._invite.get("contact")
         target = contact[contact.find("<") + 1 : contact.find(">")] if "<" in contact else contact
         if not routes and len(self._invite.all("via")) > 1:  # a proxy that is for INVITEs alone
             hop = address_of(target) or hop
+        branch = f"z9hG4bK{self.tag}{self._cseq}"
         headers = [
-            (
-                "via",
-                f"SIP/2.0/UDP {self._host}:{self._wire.port};branch=z9hG4bK{self.tag}",
-            ),
+            ("via", f"SIP/2.0/UDP {self._host}:{self._wire.port};branch={branch}"),
             ("max-forwards", "70"),
             *(("route", route) for route in routes),
             ("from", f"{self._invite.get('to')};tag={self.tag}"),
             ("to", self._invite.get("from")),
             ("call-id", self._invite.get("call-id")),
-            ("cseq", "1 BYE"),
+            ("cseq", f"{self._cseq} {method}"),
+            ("contact", self._contact),
+            *extra,
         ]
-        bye = SipMessage(f"BYE {target} SIP/2.0", headers).encode()
-        self._wire.send(bye, hop)
-        await self._wire.repeat(bye, hop, self.goodbye_heard, most_t1=_BYE_T1)
+        request = SipMessage(f"{method} {target} SIP/2.0", headers).encode()
+        self._wire.send(request, hop)
+        await self._wire.repeat(request, hop, answered, most_t1=_ANSWERED_T1)

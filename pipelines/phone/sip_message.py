@@ -13,6 +13,7 @@ _COMPACT = {
     "i": "call-id",
     "l": "content-length",
     "m": "contact",
+    "o": "event",
     "t": "to",
     "v": "via",
 }
@@ -98,6 +99,12 @@ def user_of(address: str) -> str:
     """The user or number of an address, bare: `<sip:%2B4930;npdi@host>` and `tel:+4930` → `+4930`."""
     found = re.search(r"\bsips?:([^@;:>\s]+)[^@>\s]*@|\btel:([^;>\s]+)", address)
     return unquote(found[1] or found[2]) if found else ""
+
+
+def domain_of(address: str) -> str:
+    """Host of a SIP address, with its port if it names one."""
+    found = re.search(r"\bsips?:(?:[^@>\s]*@)?([^;?>\s]+)", address)
+    return found[1] if found else ""
 
 
 def address_of(uri: str) -> tuple[str, int] | None:
