@@ -9,6 +9,7 @@ from datetime import datetime
 from agent.llm import Message, Piece, TextDelta, ToolCall, ToolSchema
 from agent.persona import Persona, small_talk
 from agent.script import Dialogue, ScriptPlayer
+from agent.transfers import PUT_THROUGH
 
 SCRIPT = "script"
 END_CALL = "end_call"
@@ -45,13 +46,16 @@ class ScriptModel:
     async def reply(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema]
     ) -> AsyncGenerator[Piece, None]:
-        """Yield the script's answer; after a goodbye also a call of `end_call`, if there is one."""
+        """Yield the script's answer, and call the tool, if there is one, that hangs up or puts through."""
         heard = tuple(_text(m) for m in messages if m["role"] == "user")
         if not heard:
             return
         state, said = self._play(self._state_after(heard[:-1]), heard)
         yield TextDelta(said or self._failure)
-        if state.ended and any(tool["function"]["name"] == END_CALL for tool in tools):
+        given = {tool["function"]["name"] for tool in tools}
+        if state.put_through and PUT_THROUGH in given:
+            yield ToolCall(f"script-{len(heard)}", PUT_THROUGH, {"to": state.put_through})
+        elif state.ended and END_CALL in given:
             yield ToolCall(f"script-{len(heard)}", END_CALL, {})
 
     def _state_after(self, heard: tuple[str, ...]) -> Dialogue:

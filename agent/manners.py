@@ -48,6 +48,14 @@ class Manners:
         """The last words."""
         return Line(self._rng.choice(self._persona.goodbye), ends_call=True)
 
+    def connecting(self) -> Line:
+        """Before a caller is put through, when no model has said so."""
+        return Line(self._persona.connecting)
+
+    def unreachable(self) -> Line:
+        """The caller could not be put through."""
+        return Line(self._persona.unreachable)
+
     def acknowledgement(self) -> Line:
         """A short sound of listening during a very long turn; never the same twice in a row."""
         sounds = self._persona.acknowledge

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from agent.heard import CUT_NOTE
-from agent.scriptbook import Lines, Script, SomeLines
-from agent.tools import find_tool
+from agent.scriptbook import Lines, Script, SomeLines, all_rules
+from agent.tools import Tool, find_tool
+from agent.transfers import Transfers, put_through_tool
 from common.errors import ConfigError
 from common.language import Language
 from common.yamlfile import StrictModel, load_yaml
@@ -53,6 +54,9 @@ class Persona(StrictModel):
         lexicon: How to pronounce words, by word as written.
         script: What it can say without a language model.
         tools: Names of tools it may use: built in ones, or `package.module:function`.
+        transfers: Whom it may put callers through to, by name: a number or a SIP address.
+        connecting: Said before it does, when the language model says nothing.
+        unreachable: Said when that did not work, or the caller is on no telephone.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -72,7 +76,32 @@ class Persona(StrictModel):
     lexicon: dict[str, str] = Field(default_factory=dict)
     script: Script = Field(default_factory=Script)
     tools: list[str] = Field(default_factory=list)
+    transfers: Transfers = Field(default_factory=dict)
+    connecting: str = "One moment, I will put you through."
+    unreachable: str = "I am sorry, nobody can be reached there just now. Can I help you myself?"
     _path: Path = PrivateAttr(default=Path())  # its file, for errors
+
+    @model_validator(mode="after")
+    def _puts_through_to_whom_it_names(self) -> Persona:
+        for rule in all_rules(self.script.rules):
+            if rule.put_through and rule.put_through not in self.transfers:
+                raise ValueError(f"put_through: there is no '{rule.put_through}' in `transfers`")
+        return self
+
+    def find_tools(self) -> list[Tool]:
+        """The tools a language model gets.
+
+        Raises:
+            ConfigError: One is nowhere, cannot be one, or is there twice.
+        """
+        found = [find_tool(name) for name in self.tools]
+        if self.transfers:
+            found.append(put_through_tool(self.transfers))
+        names = [tool.name for tool in found]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"'{name}' is given twice.", "Keep one of them.")
+        return found
 
     def system_prompt(self) -> str:
         """What the language model is told about itself and about speaking aloud."""
@@ -111,8 +140,7 @@ def load_persona(name_or_path: str | Path) -> Persona:
             )
     persona = load_yaml(path, Persona)
     persona._path = path
-    if persona.tools:
-        _check_tools(persona.tools, path)
+    _check_tools(persona, path)
     return persona
 
 
@@ -132,17 +160,14 @@ def refuse_namesakes(personas: Iterable[Persona]) -> None:
             )
 
 
-def _check_tools(names: list[str], path: Path) -> None:
+def _check_tools(persona: Persona, path: Path) -> None:
     folder = str(path.parent.absolute())
-    if any(":" in name for name in names) and folder not in sys.path:
+    if any(":" in name for name in persona.tools) and folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing there hides an installed module
     try:
-        found = [find_tool(name).name for name in names]
+        persona.find_tools()
     except ConfigError as error:
         raise ConfigError(f"{path}, tools: {error.cause}", error.cure) from error
-    for name in found:
-        if found.count(name) > 1:
-            raise ConfigError(f"{path}, tools: '{name}' is given twice.", "Keep one of them.")
 
 
 def small_talk() -> Script:

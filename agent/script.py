@@ -43,6 +43,7 @@ class Dialogue:
         last: What was said last, for "say that again".
         misses: Turns in a row that were not understood.
         ended: The goodbye has been said.
+        put_through: To whom the caller was told to be put through; "" for nobody.
     """
 
     slots: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Dialogue:
     last: str = ""
     misses: int = 0
     ended: bool = False
+    put_through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class ScriptPlayer:
             text: The caller's words as recognised.
             now: Local time, for greetings and for those who ask.
         """
-        state = replace(state, ended=False)
+        state = replace(state, ended=False, put_through="")
         if not words_of(text):
             return self._say(state, [_SORRY], now)
         if state.form:
@@ -189,7 +191,7 @@ class ScriptPlayer:
             key = self._named[rule.goto]
             rule = self._rules[key]
             lines.append(rule.say)
-        state = replace(state, slots=slots, misses=0, ended=rule.end)
+        state = replace(state, slots=slots, misses=0, ended=rule.end, put_through=rule.put_through)
         if not keep:
             state = replace(state, open=self._then[key] + self._still_open(state, key))
         if rule.form:
@@ -235,12 +237,12 @@ class ScriptPlayer:
     def _aside(
         self, state: Dialogue, heard: _Heard, text: str, now: datetime
     ) -> tuple[Dialogue, str]:
-        """Answer something else in the middle of a form, and ask again; not after a goodbye."""
+        """Answer something else in the middle of a form, and ask again; not who leaves."""
         kept, said = self._follow(replace(state, form=""), heard, text, now)
         if kept.ended:
             return kept, said
         kept = replace(kept, form=state.form, asking=state.asking, open=state.open)
-        if said == state.last:
+        if said == state.last or kept.put_through:
             return kept, said  # "say that again": the question is in it
         kept, question = self._go_on(kept, "", now)
         return replace(kept, last=f"{said} {question}"), f"{said} {question}"

@@ -67,6 +67,7 @@ class Rule(StrictModel):
         add: Numbers to add to slots, such as a score.
         keep: A digression: whatever was open before stays open, and is asked again.
         end: The call ends after this reply.
+        put_through: After this reply the caller is put through to this one of the persona's `transfers`.
         urgent: Counts wherever it is said, whatever else is said, and leaves a form.
     """
 
@@ -81,6 +82,7 @@ class Rule(StrictModel):
     add: dict[str, int] = Field(default_factory=dict)
     keep: bool = False
     end: bool = False
+    put_through: str = ""
     urgent: bool = False
 
     @model_validator(mode="after")

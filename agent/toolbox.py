@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import FunctionCallResultProperties, TTSSpeakFrame
 from pipecat.services.llm_service import FunctionCallParams
 
-from agent.tools import Tool, find_tool
+from agent.tools import Tool
+
+Afterwards = Mapping[str, Callable[..., Awaitable[None]]]
 
 FILLER_AFTER_S = 0.7
 
@@ -26,24 +28,14 @@ class ToolBox:
 
     Args:
         tools: What the model may call.
-        on_end: Awaited when the model ends the call; it lets the last words be heard first.
+        afterwards: By a tool's name, what is awaited with its arguments once the model has been told
+            that it is done: those that end a call let the last words be heard first.
     """
 
-    def __init__(self, tools: Sequence[Tool], on_end: Callable[[], Awaitable[None]] | None = None):
+    def __init__(self, tools: Sequence[Tool], afterwards: Afterwards | None = None):
         self._tools = tuple(tools)
-        self._on_end = on_end
+        self._afterwards = afterwards or {}
         self._filling = False  # tools that run side by side ask for patience once
-
-    @classmethod
-    def of(
-        cls, names: Sequence[str], on_end: Callable[[], Awaitable[None]] | None = None
-    ) -> ToolBox:
-        """The tools a persona names.
-
-        Raises:
-            ConfigError: There is no such tool, or it cannot be one.
-        """
-        return cls([find_tool(name) for name in names], on_end)
 
     def schema(self) -> ToolsSchema:
         """For `LLMContext(tools=…)`; the handlers register themselves."""
@@ -72,8 +64,8 @@ class ToolBox:
                 await saying
         follows = None if tool.options.answer_follows or not done else False
         await params.result_callback(told, properties=FunctionCallResultProperties(run_llm=follows))
-        if done and tool.name == "end_call" and self._on_end is not None:
-            await self._on_end()
+        if done and tool.name in self._afterwards:
+            await self._afterwards[tool.name](**params.arguments)
 
 
 async def _say_after_a_moment(filler: str, params: FunctionCallParams) -> None:

@@ -98,7 +98,7 @@ class PhonePlan:
         Raises:
             ParleyError: It cannot be listened on.
         """
-        from pipelines.phone.sip import take_port
+        from pipelines.phone.sip_wire import take_port
 
         return take_port(*self.sip) if self.sip else nullcontext()
 

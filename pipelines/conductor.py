@@ -73,7 +73,9 @@ class Conductor:
         self._tool_runs = False  # and goes on when that is done
         self._words_awaited = False
         self._spoken_turn: int | None = None  # the last turn for which something was said
-        self._last_turn: int | None = None  # the call ends when its reply has been heard
+        self._last: tuple[int, Callable[[], object]] | None = (
+            None  # done when a turn's reply is heard
+        )
 
     # ---- what turn-taking decides ---------------------------------------------------------------
 
@@ -161,7 +163,7 @@ class Conductor:
         if not self._speculating or commit.text != self._expecting:
             self._expect(commit.text)
         self._speculating = False
-        self._last_turn = self.turn if commit.goodbye else None
+        self._last = (self.turn, self._say_no_more) if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
         reply = self.mouth.playout.held
@@ -191,18 +193,32 @@ class Conductor:
     def say(self, line: Line, *, remembered: bool = True) -> None:
         """Say something that no language model wrote."""
         if line.ends_call:
-            self._last_turn = self.turn
+            self._last = self.turn, self._say_no_more
         self._spoken_turn = self.turn
         reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         self.mouth.say(reply, line.text)
 
     def hang_up_when_said(self) -> None:
         """End the call as soon as the last words have been heard, and never without any."""
-        self._last_turn = self.turn
+        self._when_said(self._say_no_more, self._manners.closing())
+
+    def put_through_when_said(self, put_through: Callable[[], object]) -> None:
+        """Put the caller through, likewise."""
+        self._when_said(put_through, self._manners.connecting())
+
+    def _when_said(self, act: Callable[[], object], unless_said: Line) -> None:
         if self._spoken_turn != self.turn:
-            self.say(self._manners.closing())
-        elif self.mouth.idle:
-            self._hang_up("goodbye")
+            self.say(unless_said)
+        self._last = self.turn, act
+        self._act_when_said(self.turn)
+
+    def _act_when_said(self, turn: int) -> None:
+        if self._last and self._last[0] == turn and self.mouth.idle:
+            act, self._last = self._last[1], None
+            act()
+
+    def _say_no_more(self) -> None:
+        self._hang_up("goodbye")
 
     def withdraw(self) -> None:
         """The call ends: nobody waits for a reply any more."""
@@ -317,8 +333,7 @@ class Conductor:
             self._observe_audio(follower, audible=True)
         if not reply.written_samples and reply is self._begun and not self._tool_runs:
             self.listener.observe(AgentThinking(self.listener.at, False))
-        if self._last_turn == reply.turn and self.mouth.idle:
-            self._hang_up("goodbye")
+        self._act_when_said(reply.turn)
 
     def on_pulled(self) -> None:
         """20 ms went out."""

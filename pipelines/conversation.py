@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,11 +28,13 @@ from pipecat.workers.runner import WorkerRunner
 from agent.eventlog import EventLog
 from agent.evidence import StopPressed, Typed
 from agent.llm import LanguageModel, LlmError
+from agent.llm_script import END_CALL
 from agent.manners import Manners
 from agent.pace import options_for
 from agent.persona import Persona
 from agent.service import AgentTurn
 from agent.toolbox import ToolBox
+from agent.transfers import PUT_THROUGH
 from agent.turns import State, TurnTaking
 from common.errors import ParleyError
 from pipelines.assembly import SpokenTurn, assemble
@@ -50,6 +52,9 @@ from tts.speakable import speakable
 
 _NEVER_S = 1e9
 _START_S = 15.0
+
+PutThrough = Callable[[str], Awaitable[None]]
+"""Given a number (E.164) or a SIP address, hands the caller over; raises ParleyError if that fails."""
 
 
 class Conversation:
@@ -96,6 +101,7 @@ class Conversation:
         self._to_client = to_client
         self._on_event = on_event
         self._tasks = Tasks()
+        self._line_puts_through: PutThrough = _no_telephone
         idle_s = persona.idle_after_s or _NEVER_S
         rules = replace(options_for(persona.pace), idle_s=idle_s)
         self.log.rules(rules)
@@ -115,8 +121,9 @@ class Conversation:
             self._playout,
             conductor,
         )
-        tools = ToolBox.of(persona.tools, self._on_end_call).schema() if persona.tools else None
-        self.context = LLMContext(tools=tools) if tools else LLMContext()
+        tools = persona.find_tools()
+        toolbox = ToolBox(tools, {END_CALL: self._on_end_call, PUT_THROUGH: self._on_put_through})
+        self.context = LLMContext(tools=toolbox.schema()) if tools else LLMContext()
         llm = SpokenTurn(model, persona, conductor)
         llm.add_event_handler("on_llm_failed", self._on_llm_failed)
         self._worker = assemble(self._head, self.context, llm, summaries=model.name != "script")
@@ -142,6 +149,10 @@ class Conversation:
     def set_line_ms(self, delay_ms: float) -> None:
         """Tell what packets, codecs and network add to every answer, there and back."""
         self._report.line_ms = delay_ms
+
+    def set_put_through(self, put_through: PutThrough) -> None:
+        """Tell how this caller's line is put through to somebody else; without it none is."""
+        self._line_puts_through = put_through
 
     @property
     def at_rest(self) -> bool:
@@ -246,6 +257,21 @@ class Conversation:
     async def _on_end_call(self) -> None:
         self._conductor.hang_up_when_said()
 
+    async def _on_put_through(self, to: str) -> None:
+        self._conductor.put_through_when_said(
+            lambda: self._tasks.start(self._put_through(to), "transfer")
+        )
+
+    async def _put_through(self, to: str) -> None:
+        try:
+            await self._line_puts_through(self._persona.transfers[to])
+        except ParleyError as error:
+            self.tell("transfer", to=to, done=False, reason=error.cause)
+            self._conductor.say(self._manners.unreachable())
+        else:
+            self.tell("transfer", to=to, done=True, reason="")
+            self.end("transferred")
+
     async def _on_llm_failed(self, _llm: AgentTurn, error: LlmError) -> None:
         self._report.error(error)
 
@@ -254,6 +280,10 @@ class Conversation:
         logger.warning(f"The recogniser failed: {error}")
         self._report.error(error)
         self.end("the recogniser failed")
+
+
+async def _no_telephone(_address: str) -> None:
+    raise ParleyError("The caller is on no telephone line that can be put through.")
 
 
 def _voice_of(tts: TtsEngine, wanted: str | None, persona: Persona) -> str:

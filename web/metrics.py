@@ -40,12 +40,18 @@ class Metrics:
             "parley_playout_underruns", "Times a caller's playout ran dry within an utterance.",
             registry=self.registry,
         )  # fmt: skip
+        self.transfers = Counter(
+            "parley_transfers", "Callers to be put through, by what became of it.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
         self.errors = Counter(
             "parley_errors", "Errors, by where.", ["where"], registry=self.registry
         )
         # Prometheus sees a counter rise only from a value that it knows: all begin at 0.
         for outcome in ("answered", "full", "failed"):
             self.offers.labels(outcome)
+        for outcome in ("done", "failed"):
+            self.transfers.labels(outcome)
         for where in ("call", "server"):
             self.errors.labels(where)
 
@@ -62,6 +68,8 @@ class Metrics:
                     self.turn_part_s.labels(part["name"]).observe(part["ms"] / 1000)
             case {"event": "agent_cut", "by": "caller", "heard": heard} if heard:
                 self.interruptions.inc()
+            case {"event": "transfer", "done": done}:
+                self.transfers.labels("done" if done else "failed").inc()
             case {"event": "underrun"}:
                 self.underruns.inc()
             case {"event": "error"}:

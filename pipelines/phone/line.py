@@ -18,9 +18,14 @@ _BETWEEN_KEYS_S = 1.5
 
 
 class PhoneLine:
-    """Resamples both ways, cuts the caller's audio into 20 ms frames, and types the caller's keys."""
+    """Resamples both ways, cuts the caller's audio into 20 ms frames, and types the caller's keys.
+
+    Attributes:
+        still: Nobody is heard on either side, and the conversation's time stands still.
+    """
 
     def __init__(self, conversation: Conversation):
+        self.still = False
         self._conversation = conversation
         self._up = Resampler(LINE_HZ, HEARD_HZ)
         self._down = Resampler(SAID_HZ, LINE_HZ)
@@ -31,6 +36,8 @@ class PhoneLine:
 
     def hear(self, pcm: np.ndarray) -> None:
         """Audio from the line: float32 at 8 kHz, any length."""
+        if self.still:
+            return
         self._heard = np.concatenate([self._heard, self._up.feed(pcm)])
         while len(self._heard) >= _HEARD_SAMPLES:
             self._conversation.hear(self._heard[:_HEARD_SAMPLES])
@@ -38,7 +45,7 @@ class PhoneLine:
 
     def pull(self) -> np.ndarray:
         """The next 20 ms for the line: float32 [160] at 8 kHz."""
-        pcm = self._conversation.pull(_SAID_SAMPLES)
+        pcm = None if self.still else self._conversation.pull(_SAID_SAMPLES)
         if pcm is None:
             pcm = np.zeros(_SAID_SAMPLES, np.float32)
         self._said = np.concatenate([self._said, self._down.feed(pcm)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import struct
 
 from loguru import logger
@@ -61,7 +62,7 @@ class RtpSession(asyncio.DatagramProtocol):
         """
         self._hosts = {caller}
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=_even_port(host))
         self._transport = transport
         self.port = transport.get_extra_info("sockname")[1]
 
@@ -181,3 +182,14 @@ class RtpSession(asyncio.DatagramProtocol):
     def _patience_s(self) -> float:
         assert self._offer is not None
         return _SILENT_LINE_S if self._offer.direction == "sendrecv" else _HELD_LINE_S
+
+
+def _even_port(host: str) -> socket.socket:
+    """A free port for RTP: old phones take an odd one for the even one below it (RFC 3550 11)."""
+    odd: list[socket.socket] = []  # held until then, so that none is offered twice
+    while True:
+        found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        found.bind((host, 0))
+        if found.getsockname()[1] % 2 == 0:
+            return found
+        odd.append(found)

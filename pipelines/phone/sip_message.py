@@ -13,6 +13,7 @@ _COMPACT = {
     "i": "call-id",
     "l": "content-length",
     "m": "contact",
+    "o": "event",
     "t": "to",
     "v": "via",
 }
@@ -100,11 +101,33 @@ def user_of(address: str) -> str:
     return unquote(found[1] or found[2]) if found else ""
 
 
+def domain_of(address: str) -> str:
+    """Host of a SIP address, with its port if it names one."""
+    found = re.search(r"\bsips?:(?:[^@>\s]*@)?([^;?>\s]+)", address)
+    return found[1] if found else ""
+
+
 def address_of(uri: str) -> tuple[str, int] | None:
     """Host and port of a SIP address; None for a name that would have to be looked up."""
     found = re.match(r"sip:(?:[^@;>]*@)?(\d+\.\d+\.\d+\.\d+)(?::(\d+))?", uri)
     port = int(found[2] or _SIP_PORT) if found else 0
     return (found[1], port) if found and _is_reachable(found[1], port) else None
+
+
+def way_back(request: SipMessage, source: tuple[str, int]) -> tuple[str, int]:
+    """Where a request from `source` is answered: there, or at the port it names (RFC 3261 18.2.2, 3581)."""
+    via = request.get("via")
+    sent_by = re.match(r"SIP/2\.0/UDP\s+[\w.-]+(?::(\d{1,5}))?\s*(?:[;,]|$)", via)
+    if sent_by is None or re.search(r";\s*rport", via.split(",")[0]):
+        return source
+    port = int(sent_by[1] or _SIP_PORT)
+    return (source[0], port) if _is_reachable(source[0], port) else source
+
+
+def tag_of(party: str) -> str:
+    """The tag in a From or To; empty without one."""
+    found = re.search(r";\s*tag=([^;\s]+)", party.rpartition(">")[2])
+    return found[1] if found else ""
 
 
 def read_key(info: SipMessage) -> str:

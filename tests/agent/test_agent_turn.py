@@ -298,7 +298,7 @@ async def test_the_script_takes_the_turn_and_hangs_up_after_goodbye():
         ended.set()
 
     persona = load_persona("parley")
-    tools = ToolBox([find_tool("end_call")], on_end).schema()
+    tools = ToolBox([find_tool("end_call")], {"end_call": on_end}).schema()
     messages = LLMContext([{"role": "user", "content": "okay good bye"}], tools)
     down, _ = await run_test(
         AgentTurn(ScriptModel(persona), persona),

@@ -21,7 +21,7 @@ def test_every_shipped_persona_is_whole(persona):
     assert persona.instructions in persona.system_prompt()
     assert persona.greeting
     assert persona.script.fallback
-    ToolBox.of(persona.tools).schema()
+    ToolBox(persona.find_tools()).schema()
     ScriptModel(persona)
     spoken = [*persona.greeting, *persona.goodbye, *persona.idle, persona.failure]
     spoken += [line for rule in all_rules(persona.script.rules) for line in rule.say]

@@ -122,7 +122,7 @@ async def test_only_what_was_done_is_the_end_of_the_matter(
     end_of_the_matter, arguments, run_llm, ended
 ):
     told, on_end = AsyncMock(), AsyncMock()
-    (schema,) = ToolBox([as_tool(end_of_the_matter)], on_end).schema().standard_tools
+    (schema,) = ToolBox([as_tool(end_of_the_matter)], {"end_call": on_end}).schema().standard_tools
     await schema.handler(Mock(arguments=arguments, result_callback=told))
     assert told.await_args.kwargs["properties"].run_llm is run_llm
     assert bool(on_end.await_count) is ended

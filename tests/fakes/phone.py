@@ -16,7 +16,7 @@ class Phone:
     """One call.
 
     Attributes: `answers` status codes received, `answer` the last of them to an INVITE, `heard` float32
-    pieces, `hung_up`.
+    pieces, `hung_up`, `referred` the requests to call somebody else.
     """
 
     def __init__(self, server, *, law="PCMA", codecs=None, lose_every=0):
@@ -30,6 +30,9 @@ class Phone:
         self.hung_up = asyncio.Event()
         self.acknowledges_refusals = True
         self.contact = self.behind = ""  # for a proxy: the phone's address, the phone's Via
+        self.more_headers = []
+        self.referred = []
+        self.takes_referrals = 202
         self._final = asyncio.Event()
         self._to = f"<sip:agent@{server[0]}:{server[1]}>"
         self._speech = np.zeros(0, np.float32)
@@ -88,6 +91,10 @@ class Phone:
         """End the call."""
         self._send("BYE", cseq=2)
 
+    def tell(self, fragment, cseq=2):
+        """Tell how the call fares that was asked for by a REFER."""
+        self._send("NOTIFY", fragment, cseq)
+
     def give_up(self):
         """Hang up before anybody answered."""
         self._send("CANCEL", branch="INVITE")
@@ -114,6 +121,7 @@ class Phone:
                 ("cseq", f"{cseq} {method}"),
                 ("contact", self.contact or f"<sip:phone@{host}:{port}>"),
                 *(("via", via) for via in [self.behind] if via),
+                *self.more_headers,
             ],
             body,
         )
@@ -121,10 +129,16 @@ class Phone:
 
     def _on_sip(self, data):
         message = parse(data)
-        if message.method == "BYE":
-            self.hung_up.set()
-            reply = SipMessage("SIP/2.0 200 OK", [h for h in message.headers if h[0] != "contact"])
-            self._sip.sendto(reply.encode(), self.server)
+        if message.method in ("BYE", "REFER"):
+            status = 200 if message.method == "BYE" else self.takes_referrals
+            if message.method == "BYE":
+                self.hung_up.set()
+            else:
+                self.referred.append(message)
+            if status:
+                headers = [h for h in message.headers if h[0] != "contact"]
+                reply = SipMessage(f"SIP/2.0 {status} Answered", headers)
+                self._sip.sendto(reply.encode(), self.server)
             return
         status = int(message.start.split()[1])
         self.answers.append(status)

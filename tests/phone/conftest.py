@@ -1,4 +1,4 @@
-"""A question as a telephone hears it, and an office with real ears and a real voice."""
+"""A question as a telephone hears it, and an office with real ears, a real voice and a SIP line."""
 
 import subprocess
 
@@ -7,6 +7,8 @@ import pytest
 from agent.llm_choice import choose_llm
 from common.audiofile import read_audio
 from pipelines.engines import open_engines
+from pipelines.phone.sip import SipServer
+from pipelines.phone.sip_wire import take_port
 from tests.fakes.phone import LINE_HZ
 from tests.phone.office import Office
 
@@ -24,3 +26,11 @@ async def office():
     yield Office(engines, llm)
     await engines.close()
     await llm.close()
+
+
+@pytest.fixture
+async def exchange(office, request):
+    server = SipServer(office.answer)
+    await server.listen(take_port(getattr(request, "param", "127.0.0.1"), 0))
+    yield server
+    await server.close()

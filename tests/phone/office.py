@@ -15,16 +15,23 @@ class Office:
         self.engines, self.llm = engines, llm
         self.conversations = []
         self.refusal = None
+        self.persona = load_persona("parley")
         self.numbers = []
+        self.events = []
 
     async def answer(self, called, to_screen=lambda message: None):
         self.numbers.append(called)
         if self.refusal:
             raise self.refusal
-        persona = load_persona("parley")
-        self.conversations.append(
-            Conversation(self.engines, self.llm.open(persona), persona, to_client=to_screen)
+        llm = self.llm.open(self.persona)
+        conversation = Conversation(
+            self.engines,
+            llm,
+            self.persona,
+            to_client=to_screen,
+            on_event=self.events.append,
         )
+        self.conversations.append(conversation)
         return self.conversations[-1]
 
     def turns(self, role):

@@ -10,7 +10,8 @@ import pytest
 from common.errors import ConfigError, EngineFull
 from pipelines.conversation import Conversation
 from pipelines.phone.line import PhoneLine
-from pipelines.phone.sip import SipServer, take_port
+from pipelines.phone.sip import SipServer
+from pipelines.phone.sip_wire import take_port
 from tests.fakes.phone import Phone
 from tests.phone.office import loudness, until
 
@@ -20,17 +21,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-async def exchange(office, request):
-    server = SipServer(office.answer)
-    await server.listen(take_port(getattr(request, "param", "127.0.0.1"), 0))
-    yield server
-    await server.close()
-
-
 @pytest.mark.parametrize("law", ["PCMA", "PCMU"])
 async def test_a_phone_call_is_greeted_understood_and_answered(exchange, office, question, law):
-    async with Phone((exchange.host, exchange.port), law=law) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port), law=law) as phone:
         assert await phone.dial() == 200
         assert phone.answers[0] == 100
         await until(lambda: loudness(phone.heard) > 0.01)
@@ -48,7 +41,7 @@ async def test_a_phone_call_is_greeted_understood_and_answered(exchange, office,
 
 async def test_lost_packets_do_not_shift_the_callers_clock(exchange, office):
     heard = []
-    async with Phone((exchange.host, exchange.port), lose_every=10) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port), lose_every=10) as phone:
         await phone.dial()
         await until(lambda: office.conversations and loudness(phone.heard) > 0.01)
         conversation = office.conversations[0]
@@ -63,7 +56,7 @@ async def test_lost_packets_do_not_shift_the_callers_clock(exchange, office):
 
 
 async def test_keys_are_typed_and_a_repeated_invite_does_not_call_twice(exchange, office):
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial()
         await until(lambda: office.conversations and loudness(phone.heard) > 0.01)
         phone.press("4")
@@ -78,7 +71,7 @@ async def test_keys_are_typed_and_a_repeated_invite_does_not_call_twice(exchange
 
 async def test_an_invite_that_comes_by_two_ways_is_one_call(exchange, office):
     """A proxy that tried both drops one of them; that must not end the other."""
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         phone.invite()
         phone._send("INVITE", branch="way-2")
         await until(lambda: {200, 482} <= set(phone.answers))
@@ -101,7 +94,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_leaves_nothing_behind(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Conversation, "start", never_ready)
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         phone.invite()
         await begun.wait()
         phone.give_up()
@@ -116,7 +109,7 @@ async def test_a_call_that_cannot_be_set_up_is_given_up_whole(exchange, office, 
         raise ConnectionResetError("the recogniser is gone")
 
     monkeypatch.setattr(Conversation, "start", fail)
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         assert await phone.dial() == 500
     assert office.conversations[0].ended.is_set()
     assert not exchange.calls
@@ -127,7 +120,7 @@ async def test_a_call_that_cannot_be_set_up_is_given_up_whole(exchange, office, 
     [("Signal=5\r\nDuration=160\r\n", 200), ("5", 200), ("", 200), ("<sdp/>", 415)],
 )
 async def test_keys_may_be_told_of_beside_the_sound(exchange, office, body, understood):
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial()
         count = len(phone.answers)
         phone._send("INFO", body, cseq=2)
@@ -141,7 +134,7 @@ async def test_keys_may_be_told_of_beside_the_sound(exchange, office, body, unde
 
 
 async def test_an_invite_within_a_call_that_is_over_opens_no_other(exchange, office):
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial()
         phone.hang_up()
         await until(lambda: not exchange.calls)
@@ -153,8 +146,8 @@ async def test_an_invite_within_a_call_that_is_over_opens_no_other(exchange, off
 async def test_refusals_and_answers_within_a_call_are_repeated_until_acknowledged(
     exchange, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.phone.sip._T1_S", 0.05)
-    async with Phone((exchange.host, exchange.port), codecs="18") as phone:
+    monkeypatch.setattr("pipelines.phone.sip_wire._T1_S", 0.05)
+    async with Phone((exchange.wire.host, exchange.wire.port), codecs="18") as phone:
         phone.acknowledges_refusals = False
         phone.invite()
         await until(lambda: phone.answers.count(488) > 2)
@@ -173,7 +166,7 @@ async def test_refusals_and_answers_within_a_call_are_repeated_until_acknowledge
 
 
 async def test_a_proxy_that_left_no_route_is_left_out_of_the_goodbye(exchange, office):
-    address = exchange.host, exchange.port
+    address = exchange.wire.host, exchange.wire.port
     async with Phone(address) as phone, Phone(address) as proxy:
         host, port = phone._sip.get_extra_info("sockname")
         proxy.contact = f"<sip:phone@{host}:{port}>"
@@ -185,7 +178,7 @@ async def test_a_proxy_that_left_no_route_is_left_out_of_the_goodbye(exchange, o
 
 
 async def test_a_new_invite_moves_the_sound(exchange, office):
-    address = exchange.host, exchange.port
+    address = exchange.wire.host, exchange.wire.port
     async with Phone(address) as phone, Phone(address) as other:
         await phone.dial()
         await until(lambda: phone.heard)
@@ -195,7 +188,7 @@ async def test_a_new_invite_moves_the_sound(exchange, office):
 
 
 async def test_a_new_invite_changes_the_codec_and_may_hold(exchange):
-    async with Phone((exchange.host, exchange.port), law="PCMU") as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port), law="PCMU") as phone:
         await phone.dial()
         await until(lambda: phone.heard)
         first = phone.answer
@@ -212,7 +205,7 @@ async def test_a_new_invite_changes_the_codec_and_may_hold(exchange):
 
 
 async def test_an_invite_that_offers_nothing_is_made_an_offer(exchange, office):
-    address = exchange.host, exchange.port
+    address = exchange.wire.host, exchange.wire.port
     async with Phone(address) as phone, Phone(address) as other:
         for cseq, ear in enumerate((phone, other), start=1):
             before = phone.answer
@@ -229,7 +222,7 @@ async def test_an_invite_that_offers_nothing_is_made_an_offer(exchange, office):
 
 
 async def test_a_phone_that_takes_none_of_our_codecs_is_hung_up_on(exchange, office):
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         phone._send("INVITE")
         await until(lambda: phone.answer)
         phone._send("ACK", "v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 18\r\n")
@@ -242,8 +235,8 @@ async def test_a_phone_that_takes_none_of_our_codecs_is_hung_up_on(exchange, off
 async def test_a_caller_who_leaves_before_acknowledging_is_answered_no_more(
     exchange, monkeypatch, goodbye
 ):
-    monkeypatch.setattr("pipelines.phone.sip._T1_S", 0.1)
-    async with Phone((exchange.host, exchange.port)) as phone:
+    monkeypatch.setattr("pipelines.phone.sip_wire._T1_S", 0.1)
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial(ack=False)
         goodbye(phone)
         await until(lambda: not exchange.calls)
@@ -254,7 +247,7 @@ async def test_a_caller_who_leaves_before_acknowledging_is_answered_no_more(
 
 async def test_a_line_that_breaks_ends_the_call(exchange, office, monkeypatch):
     monkeypatch.delattr(PhoneLine, "pull")
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial()
         await asyncio.wait_for(phone.hung_up.wait(), 3)
         await until(lambda: not exchange.calls)
@@ -263,15 +256,15 @@ async def test_a_line_that_breaks_ends_the_call(exchange, office, monkeypatch):
 
 @pytest.mark.parametrize("exchange", ["0.0.0.0"], indirect=True)
 async def test_a_server_on_all_addresses_names_the_one_that_the_caller_reaches(exchange):
-    async with Phone(("127.0.0.1", exchange.port)) as phone:
+    async with Phone(("127.0.0.1", exchange.wire.port)) as phone:
         assert await phone.dial() == 200
-        assert phone.answer.get("contact") == f"<sip:parley@127.0.0.1:{exchange.port}>"
+        assert phone.answer.get("contact") == f"<sip:parley@127.0.0.1:{exchange.wire.port}>"
         assert "c=IN IP4 127.0.0.1" in phone.answer.body
         await until(lambda: loudness(phone.heard) > 0.01)
 
 
 async def test_the_agent_hangs_up_with_a_bye(exchange, office):
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         await phone.dial()
         await until(lambda: loudness(phone.heard) > 0.01)
         office.conversations[0].end("done")
@@ -284,7 +277,7 @@ async def test_the_agent_hangs_up_with_a_bye(exchange, office):
 )
 async def test_refusals_have_their_own_status(exchange, office, refusal, status):
     office.refusal = refusal
-    async with Phone((exchange.host, exchange.port)) as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
         assert await phone.dial() == status
     assert not exchange.calls
 
@@ -298,7 +291,7 @@ async def test_a_proxy_that_asks_first_is_told_whether_a_call_would_be_taken(off
 
     server = SipServer(office.answer, admit=admit)
     await server.listen(take_port("127.0.0.1", 0))
-    async with Phone((server.host, server.port)) as phone:
+    async with Phone((server.wire.host, server.wire.port)) as phone:
         for status in (503, 200):
             phone._send("OPTIONS")
             await until(lambda status=status: phone.answers and phone.answers[-1] == status)
@@ -307,7 +300,7 @@ async def test_a_proxy_that_asks_first_is_told_whether_a_call_would_be_taken(off
 
 
 async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
-    async with Phone((exchange.host, exchange.port), codecs="18") as phone:
+    async with Phone((exchange.wire.host, exchange.wire.port), codecs="18") as phone:
         assert await phone.dial() == 488
     assert not office.conversations
 
@@ -315,7 +308,7 @@ async def test_a_codec_we_do_not_speak_is_not_acceptable(exchange, office):
 async def test_strangers_get_no_answer(office):
     server = SipServer(office.answer, [IPv4Network("10.0.0.0/8")])
     await server.listen(take_port("127.0.0.1", 0))
-    async with Phone((server.host, server.port)) as phone:
+    async with Phone((server.wire.host, server.wire.port)) as phone:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(phone.dial(), 0.5)
     await server.close()
