@@ -6,18 +6,15 @@ without trace, and the same words always get the same answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from agent.matching import CLEAR, ENOUGH, match, spot, words_of
-from agent.scriptbook import PLACEHOLDER, Form, Lines, Rule, Script
-from agent.slots import parse, yes_or_no, yes_or_no_words
+from agent.matching import match, words_of
+from agent.script_rules import Heard, ScriptRules
+from agent.scriptbook import PLACEHOLDER, Form, Lines, Script
+from agent.slots import parse, yes_or_no
 
-_ANYTHING = 0.5  # `*` loses against everything that is really understood
-_OPEN_BONUS = 0.08  # an answer to what was just asked wins over a change of subject
-_WORD_FOR_WORD = 0.03  # what was heard wins over what only sounds like it
 _PATIENCE = 2  # times in a row that an answer is not understood before a form is given up
 _CHANGE = "?"  # `asking` while the caller says what to correct
 _GIVE_UP_PHRASES = (
@@ -25,7 +22,6 @@ _GIVE_UP_PHRASES = (
     "i changed my mind",
 )  # fmt: skip
 _GIVE_UP = tuple(map(words_of, _GIVE_UP_PHRASES))
-_WHEN = re.compile(r"\bwhen(?= (?:are|is|do|does|can|will)\b)")
 _SORRY = ("Sorry, I did not quite catch that.", "I am not sure I understood.", "Pardon me?")
 _WHAT_CHANGE = ("What should I change?",)
 
@@ -57,23 +53,6 @@ class Dialogue:
     put_through: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    words: tuple[str, ...]
-    slots: tuple[str, ...]
-    anything: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A rule that fits, how well, what it captured, and whether it was heard word for word."""
-
-    rank: tuple[float, float]
-    key: int
-    captured: Mapping[str, str]
-    exact: bool = False
-
-
 class ScriptPlayer:
     """Plays a `Script`.
 
@@ -86,17 +65,11 @@ class ScriptPlayer:
     def __init__(
         self, script: Script, base: Script | None = None, facts: Mapping[str, str] | None = None
     ):
+        base = base or Script()
         self._script = script
         self._facts = facts or {}
-        self._slots = {**(base.slots if base else {}), **script.slots}
-        self._rules: list[Rule] = []
-        self._patterns: list[tuple[_Pattern, ...]] = []
-        self._then: list[tuple[int, ...]] = []
-        own = self._compile(script.rules)
-        self._n_own = len(self._rules)
-        self._top = own + self._compile(base.rules if base else [])
-        self._named = {rule.name: key for key, rule in enumerate(self._rules) if rule.name}
-        self._fallback = script.fallback or (base.fallback if base else [])
+        self._rules = ScriptRules(script, base)
+        self._fallback = script.fallback or base.fallback
 
     def reply(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
         """Answer what was heard.
@@ -111,74 +84,16 @@ class ScriptPlayer:
             return self._say(state, [_SORRY], now)
         if state.form:
             return self._fill(state, text, now)
-        heard = self._understand(state, text)
+        heard = self._rules.understand(state.open, text)
         return self._miss(state, now) if heard is None else self._follow(state, heard, text, now)
 
     def topic_of(self, state: Dialogue, text: str) -> int | None:
         """The key of the rule that answers `text`; None when nothing matches. To measure with."""
-        heard = self._understand(state, text)
+        heard = self._rules.understand(state.open, text)
         return None if heard is None else heard.key
 
-    # --- understanding ----------------------------------------------------------------------
-
-    def _compile(self, rules: Iterable[Rule]) -> tuple[int, ...]:
-        keys = []
-        for rule in rules:
-            key = len(self._rules)
-            self._rules.append(rule)
-            hear = dict.fromkeys(
-                form for text in rule.hear for form in (text, _WHEN.sub("what time", text))
-            )
-            self._patterns.append(tuple(map(_pattern, hear)))
-            self._then.append(())
-            self._then[key] = self._compile(rule.then)
-            keys.append(key)
-        return tuple(keys)
-
-    def _understand(self, state: Dialogue, text: str) -> _Heard | None:
-        words = words_of(text)
-        found = [
-            heard
-            for keys, bonus in ((state.open, _OPEN_BONUS), (self._top, 0.0))
-            for key in keys
-            for pattern in self._patterns[key]
-            if (heard := self._try(key, pattern, words, text, bonus)) is not None
-        ]
-        return max(found, key=lambda heard: heard.rank, default=None)
-
-    def _try(
-        self, key: int, pattern: _Pattern, words: tuple[str, ...], text: str, bonus: float
-    ) -> _Heard | None:
-        if pattern.anything:
-            return _Heard((_ANYTHING, 0.0), key, {})
-        if bonus and pattern.words in (("yes",), ("no",)):
-            meant = yes_or_no(text)
-            if meant is None or meant != (pattern.words == ("yes",)):
-                return None
-            # "How do I get there please" is rather a question than a yes.
-            score = match(yes_or_no_words(words), words).score
-            return _Heard((score + 0.02 + _WORD_FOR_WORD + bonus, 1.0), key, {})
-        urgent = self._rules[key].urgent
-        fit = match(pattern.words, words)
-        score = spot(pattern.words, words) if urgent else fit.score
-        if pattern.words and score + bonus < (CLEAR if urgent else ENOUGH):
-            return None
-        captured = {}
-        for name in pattern.slots:
-            slot = self._slots[name]
-            after = " ".join(words[fit.end :]) if slot.kind in ("name", "text") else text
-            if (value := parse(slot, after, asked=True)) is None:
-                return None
-            captured[name] = value
-        score = score + urgent if pattern.words else ENOUGH
-        exact = fit.found == 1.0
-        score += 0.02 * min(fit.weight, 5.0) + _WORD_FOR_WORD * exact + bonus
-        return _Heard((score, fit.weight), key, captured, exact)
-
-    # --- answering --------------------------------------------------------------------------
-
     def _follow(
-        self, state: Dialogue, heard: _Heard, text: str, now: datetime
+        self, state: Dialogue, heard: Heard, text: str, now: datetime
     ) -> tuple[Dialogue, str]:
         key, rule = heard.key, self._rules[heard.key]
         slots, lines, keep = {**state.slots, **heard.captured}, [rule.say], rule.keep
@@ -188,21 +103,17 @@ class ScriptPlayer:
                 slots[name] = str(int(slots.get(name, "0")) + step)
             if not rule.goto:
                 break
-            key = self._named[rule.goto]
+            key = self._rules.named(rule.goto)
             rule = self._rules[key]
             lines.append(rule.say)
         state = replace(state, slots=slots, misses=0, ended=rule.end, put_through=rule.put_through)
         if not keep:
-            state = replace(state, open=self._then[key] + self._still_open(state, key))
+            state = replace(state, open=self._rules.opened_by(key, state.open))
         if rule.form:
             asked_for = self._script.forms[rule.form].slots
             fresh = {name: value for name, value in slots.items() if name not in asked_for}
             return self._go_on(replace(state, form=rule.form, slots=fresh), text, now, lines)
         return self._say(state, lines, now)
-
-    def _still_open(self, state: Dialogue, key: int) -> tuple[int, ...]:
-        """What rule `key` leaves open: small talk does not answer what the persona asked."""
-        return tuple(k for k in state.open if k < self._n_own) if key >= self._n_own else ()
 
     def _miss(self, state: Dialogue, now: datetime) -> tuple[Dialogue, str]:
         lines: list[Lines] = [self._fallback or list(_SORRY)]
@@ -213,14 +124,14 @@ class ScriptPlayer:
     def _fill(self, state: Dialogue, text: str, now: datetime) -> tuple[Dialogue, str]:
         form = self._script.forms[state.form]
         words = words_of(text)
-        heard = self._understand(state, text)
+        heard = self._rules.understand(state.open, text)
         if heard is not None and self._rules[heard.key].urgent:
             return self._follow(replace(state, form="", asking=""), heard, text, now)
         if any(match(pattern, words).score > 0.8 for pattern in _GIVE_UP):
             return self._close(state, form.cancelled, now)
         if heard is not None and self._is_aside(heard):
             return self._aside(state, heard, text, now)
-        if state.asking in self._slots:
+        if state.asking in self._script.slots:
             if (known := self._answered(state, form, text)) != state.slots:
                 # What is volunteered is kept, but is no answer: who is asked in vain is let go.
                 misses = 0 if state.asking in known else state.misses
@@ -235,7 +146,7 @@ class ScriptPlayer:
         return self._go_on(replace(state, misses=state.misses + 1), "", now, lead=[list(_SORRY)])
 
     def _aside(
-        self, state: Dialogue, heard: _Heard, text: str, now: datetime
+        self, state: Dialogue, heard: Heard, text: str, now: datetime
     ) -> tuple[Dialogue, str]:
         """Answer something else in the middle of a form, and ask again; not who leaves."""
         kept, said = self._follow(replace(state, form=""), heard, text, now)
@@ -252,11 +163,11 @@ class ScriptPlayer:
 
         It may also correct what was asked before ("no, three") or tell what will be asked later.
         """
-        if (value := parse(self._slots[state.asking], text, asked=True)) is not None:
+        if (value := parse(self._script.slots[state.asking], text, asked=True)) is not None:
             return {**state.slots, state.asking: value}
         before = form.slots[: form.slots.index(state.asking)][-1:]
-        if before and yes_or_no(text) is False and self._slots[before[0]].kind != "text":
-            value = parse(self._slots[before[0]], text, asked=True)
+        if before and yes_or_no(text) is False and self._script.slots[before[0]].kind != "text":
+            value = parse(self._script.slots[before[0]], text, asked=True)
         if value is not None:
             return {**state.slots, before[0]: value}
         return self._volunteered(state, form, text)
@@ -280,17 +191,16 @@ class ScriptPlayer:
     def _close(self, state: Dialogue, lines: Lines, now: datetime) -> tuple[Dialogue, str]:
         return self._say(replace(state, form="", asking="", misses=0), [lines], now)
 
-    def _is_aside(self, heard: _Heard) -> bool:
+    def _is_aside(self, heard: Heard) -> bool:
         """Whether a question is to be answered in the middle of a form. A bare "yes" is not."""
         rule = self._rules[heard.key]
-        sentence = heard.rank[1] > 1.0
         # A word alone may be an answer that sounds like it: "Sara" like "sorry".
-        aside = sentence or (rule.keep and heard.exact)
+        aside = heard.is_sentence or (rule.keep and heard.exact)
         return heard.rank[0] >= 0.9 and not rule.form and aside
 
-    def _is_clear(self, heard: _Heard) -> bool:
+    def _is_clear(self, heard: Heard) -> bool:
         """Whether it is no single word that was heard as another: "sour" as "sure"."""
-        return not self._rules[heard.key].form and (heard.exact or heard.rank[1] > 1.0)
+        return not self._rules[heard.key].form and (heard.exact or heard.is_sentence)
 
     def _volunteered(
         self, state: Dialogue, form: Form, text: str, *, over: bool = False
@@ -300,7 +210,7 @@ class ScriptPlayer:
         for name in form.slots:
             if name == state.asking or (name in slots and not over):
                 continue
-            if (value := parse(self._slots[name], text, asked=False)) is not None:
+            if (value := parse(self._script.slots[name], text, asked=False)) is not None:
                 slots[name] = value
         return slots
 
@@ -318,7 +228,7 @@ class ScriptPlayer:
     def _ask(
         self, state: Dialogue, slot: str, now: datetime, lead: Iterable[Lines] = ()
     ) -> tuple[Dialogue, str]:
-        return self._say(replace(state, asking=slot), [*lead, self._slots[slot].ask], now)
+        return self._say(replace(state, asking=slot), [*lead, self._script.slots[slot].ask], now)
 
     def _say(
         self, state: Dialogue, parts: Iterable[Lines | tuple[str, ...]], now: datetime
@@ -348,8 +258,3 @@ class ScriptPlayer:
             "last": state.last,
             "topics": " or ".join(filter(None, [", ".join(topics[:-1]), *topics[-1:]])),
         }
-
-
-def _pattern(text: str) -> _Pattern:
-    slots = tuple(PLACEHOLDER.findall(text))
-    return _Pattern(words_of(PLACEHOLDER.sub(" ", text)), slots, text.strip() == "*")

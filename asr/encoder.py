@@ -29,6 +29,32 @@ class EncoderState:
     conv_tail: Tensor
     cache: KvCache
 
+    @classmethod
+    def allocate(
+        cls,
+        encoder: AudioEncoder,
+        rows: int,
+        *,
+        step_frames: int,
+        max_frames: int | None,
+        device: torch.device | str,
+    ) -> EncoderState:
+        """Empty state for streams that get at most `step_frames` at a time, `max_frames` in all."""
+        config = encoder.transformer.config
+        weight = encoder.conv_layers[0].get_parameter("conv.weight")
+        return cls(
+            weight.new_zeros(rows, encoder.num_mel_bins, 2, device=device),
+            weight.new_zeros(rows, config.dim, 1, device=device),
+            KvCache.allocate(
+                config,
+                rows,
+                step_tokens=step_frames,
+                max_tokens=max_frames,
+                device=device,
+                dtype=weight.dtype,
+            ),
+        )
+
     def rows(self, start: int, stop: int) -> EncoderState:
         """Rows start..stop as views."""
         return EncoderState(
@@ -117,27 +143,3 @@ class AudioEncoder(nn.Module):
         x = x.transpose(1, 2)
         cache = None if state is None else state.cache
         return self.transformer(x, cache=cache, active=active, extent=extent)
-
-    def new_state(
-        self,
-        rows: int,
-        step_frames: int,
-        max_frames: int | None = None,
-        device: torch.device | str | None = None,
-    ) -> EncoderState:
-        """Empty state for streams that get at most `step_frames` at a time, `max_frames` in all."""
-        weight = self.conv_layers[0].get_parameter("conv.weight")
-        config = self.transformer.config
-        cache = KvCache.allocate(
-            config,
-            rows,
-            step_tokens=step_frames,
-            max_tokens=max_frames,
-            device=device or weight.device,
-            dtype=weight.dtype,
-        )
-        tails = (
-            weight.new_zeros(rows, self.num_mel_bins, 2, device=device),
-            weight.new_zeros(rows, config.dim, 1, device=device),
-        )
-        return EncoderState(*tails, cache)

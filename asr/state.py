@@ -35,15 +35,21 @@ class StreamState:
         cls,
         model: VoxtralRealtime,
         rows: int,
+        *,
         max_tokens: int | None = None,
         device: torch.device | str | None = None,
     ) -> StreamState:
         """Empty state, beside the model's weights if not told; `max_tokens` caps all rings."""
         weight, config = model.tok_embeddings.weight, model.config.decoder
         device, token_frames = device or weight.device, TOKEN_MEL_FRAMES // 2
-        max_frames = None if max_tokens is None else max_tokens * token_frames
         return cls(
-            model.whisper_encoder.new_state(rows, BLOCK_TOKENS * token_frames, max_frames, device),
+            EncoderState.allocate(
+                model.whisper_encoder,
+                rows,
+                step_frames=BLOCK_TOKENS * token_frames,
+                max_frames=None if max_tokens is None else max_tokens * token_frames,
+                device=device,
+            ),
             KvCache.allocate(
                 config, rows, max_tokens=max_tokens, device=device, dtype=weight.dtype
             ),

@@ -10,7 +10,7 @@ import numpy as np
 from evals.caller import Caller, Health, Offer
 from evals.gate import OPUS, segments
 from evals.heard import SAMPLE_RATE_HZ
-from evals.scenario import Behaviour, Scenario, Step, Wait, words_of
+from evals.scenario import Behaviour, Scenario, Step, Wait
 from evals.speakers import sound_of
 
 # The agent greets first; a scenario begins when the greeting is over.
@@ -31,7 +31,6 @@ class Utterance:
         text: The words.
         on_s: First sample of sound.
         off_s: Last sample of sound.
-        pauses_s: Silences inside, as (begin, end).
         agent_audible: Whether the agent was being heard when it began.
     """
 
@@ -39,7 +38,6 @@ class Utterance:
     text: str
     on_s: float
     off_s: float
-    pauses_s: tuple[tuple[float, float], ...] = ()
     agent_audible: bool = False
 
 
@@ -115,16 +113,9 @@ async def _is_audible(caller: Caller) -> bool:
 
 
 async def _utter(caller: Caller, step: Step) -> Utterance:
-    pcm, pauses = sound_of(step)
+    pcm = sound_of(step)
     audible = await _is_audible(caller)
     begin_s = caller.mouth.say(pcm)
     end_s = begin_s + len(pcm) / SAMPLE_RATE_HZ
     await caller.sleep(max(0.0, end_s - caller.now_s))
-    return Utterance(
-        step.say.role if step.say else "tic",
-        words_of(step.say.text) if step.say else "",
-        begin_s,
-        end_s,
-        tuple((begin_s + a, begin_s + b) for a, b in pauses),
-        audible,
-    )
+    return Utterance(step.role, step.words, begin_s, end_s, audible)

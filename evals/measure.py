@@ -79,6 +79,26 @@ class Measurement:
     spoke_unasked: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """An utterance, what was heard of the agent in the whole call, and when the next utterance begins."""
+
+    recording: Recording
+    utterance: Utterance
+    speech: list[Segment]
+    until_s: float
+
+    @property
+    def named(self) -> tuple[str, str, str]:
+        scenario = self.recording.scenario
+        return scenario.id, scenario.family, self.utterance.role
+
+    @property
+    def speaking(self) -> Segment | None:
+        """What the agent was saying when the utterance began."""
+        return next((s for s in self.speech if s.on_s < self.utterance.on_s < s.off_s), None)
+
+
 def measure(recording: Recording) -> list[Measurement]:
     """Measure each utterance that was played; nothing where the machine could not be trusted."""
     if not recording.health.ok:
@@ -88,53 +108,58 @@ def measure(recording: Recording) -> list[Measurement]:
     if scenario.expect is Behaviour.SILENT:
         spoke = any(s.on_s > recording.script_s for s in speech)
         return [Measurement(scenario.id, scenario.family, "silence", spoke_unasked=spoke)]
-    found = []
-    for index, utterance in enumerate(recording.utterances):
-        following = recording.utterances[index + 1 : index + 2]
-        until_s = following[0].on_s if following else len(recording.heard) / SAMPLE_RATE_HZ
-        found.append(_measure_one(recording, utterance, speech, until_s))
-    return found
+    begins_s = [utterance.on_s for utterance in recording.utterances]
+    untils_s = [*begins_s[1:], len(recording.heard) / SAMPLE_RATE_HZ]
+    return [
+        _measure_one(_Moment(recording, utterance, speech, until_s))
+        for utterance, until_s in zip(recording.utterances, untils_s, strict=True)
+    ]
 
 
-def _measure_one(
-    recording: Recording,
-    utterance: Utterance,
-    speech: list[Segment],
-    until_s: float,
-) -> Measurement:
-    scenario = recording.scenario
-    speaking = next((s for s in speech if s.on_s < utterance.on_s < s.off_s), None)
+def _measure_one(moment: _Moment) -> Measurement:
+    utterance = moment.utterance
     if utterance.role not in ("turn", "interruption"):
-        wrongly = None
-        if speaking is not None:
-            rest = speech[speech.index(speaking) :]
-            again_s = [*(s.on_s for s in rest[1:]), until_s]
-            wrongly = any(
-                on_s - s.off_s >= _WRONG_STOP_LASTS_S
-                for s, on_s in zip(rest, again_s, strict=True)
-                if s.off_s < utterance.on_s + _WRONG_STOP_WITHIN_S
-            )
-        return Measurement(scenario.id, scenario.family, utterance.role, wrongly_stopped=wrongly)
-    if utterance.role == "interruption" and (speaking or _amid_reply(recording, utterance.on_s)):
-        begun_s = next((at_s for at_s, _ in _told(recording, "latency", utterance.on_s)), until_s)
-        after = next((s for s in speech if begun_s - _REPORT_LATE_S < s.on_s < until_s), None)
-        old = [s for s in speech if s.on_s < (after.on_s if after else until_s)]
-        for_good_s = old[-1].off_s - utterance.on_s
-        yielded = for_good_s <= _YIELD_LIMIT_S
-        answered, waited_ms = _waited(recording, utterance, after)
-        return Measurement(
-            scenario.id,
-            scenario.family,
-            utterance.role,
-            voice_to_voice_ms=waited_ms,
-            stop_ms=_ms(speaking.off_s - utterance.on_s) if yielded and speaking else None,
-            stop_for_good_ms=_ms(for_good_s) if yielded and for_good_s > 0 else None,
-            yielded=yielded,
-            cut_in=after is not None and after.on_s < utterance.off_s,
-            answered=answered,
-            first_word_heard=normalise(utterance.text)[0] in _understood(recording, utterance.on_s),
-        )
-    begun = [s for s in speech if utterance.on_s < s.on_s < until_s]
+        return Measurement(*moment.named, wrongly_stopped=_wrongly_stopped(moment))
+    amid = moment.speaking or _amid_reply(moment.recording, utterance.on_s)
+    return _interruption(moment) if utterance.role == "interruption" and amid else _turn(moment)
+
+
+def _wrongly_stopped(moment: _Moment) -> bool | None:
+    if moment.speaking is None:
+        return None
+    rest = moment.speech[moment.speech.index(moment.speaking) :]
+    again_s = [*(s.on_s for s in rest[1:]), moment.until_s]
+    return any(
+        on_s - s.off_s >= _WRONG_STOP_LASTS_S
+        for s, on_s in zip(rest, again_s, strict=True)
+        if s.off_s < moment.utterance.on_s + _WRONG_STOP_WITHIN_S
+    )
+
+
+def _interruption(moment: _Moment) -> Measurement:
+    recording, utterance, until_s = moment.recording, moment.utterance, moment.until_s
+    speech, speaking = moment.speech, moment.speaking
+    begun_s = next((at_s for at_s, _ in _told(recording, "latency", utterance.on_s)), until_s)
+    after = next((s for s in speech if begun_s - _REPORT_LATE_S < s.on_s < until_s), None)
+    old = [s for s in speech if s.on_s < (after.on_s if after else until_s)]
+    for_good_s = old[-1].off_s - utterance.on_s
+    yielded = for_good_s <= _YIELD_LIMIT_S
+    answered, waited_ms = _waited(recording, utterance, after)
+    return Measurement(
+        *moment.named,
+        voice_to_voice_ms=waited_ms,
+        stop_ms=_ms(speaking.off_s - utterance.on_s) if yielded and speaking else None,
+        stop_for_good_ms=_ms(for_good_s) if yielded and for_good_s > 0 else None,
+        yielded=yielded,
+        cut_in=after is not None and after.on_s < utterance.off_s,
+        answered=answered,
+        first_word_heard=normalise(utterance.text)[0] in _understood(recording, utterance.on_s),
+    )
+
+
+def _turn(moment: _Moment) -> Measurement:
+    recording, utterance, until_s = moment.recording, moment.utterance, moment.until_s
+    begun = [s for s in moment.speech if utterance.on_s < s.on_s < until_s]
     cut_in = any(s.on_s < utterance.off_s for s in begun)
     answer = next((s for s in begun if s.off_s > utterance.off_s), None)
     answered, waited_ms = _waited(recording, utterance, answer)
@@ -145,9 +170,7 @@ def _measure_one(
     speculations = _told(recording, "speculation", utterance.on_s, until_s)
     ahead = [data["kept"] for _, data in speculations]
     return Measurement(
-        scenario.id,
-        scenario.family,
-        utterance.role,
+        *moment.named,
         voice_to_voice_ms=waited_ms,
         waterfall_off_ms=None if off_ms is None else round(off_ms, 1),
         llm_ms=None if told is None else _part_ms(told, "LLM first word"),

@@ -73,46 +73,54 @@ def scorecard(items: Sequence[Measurement], void: int, cut_short: int, failed: i
     table = Table(title=title, title_justify="left")
     for column in ("what", "n", "value", "spread"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    turns = [m for m in items if m.role == "turn"]
-    interruptions = [m for m in items if m.role == "interruption"]
-    others = [m for m in (*turns, *interruptions) if m.family not in "PHK"]
-    for name, found in (
-        ("voice to voice, ms", percentiles(m.voice_to_voice_ms for m in turns)),
-        ("the agent's own waterfall is off by, ms", percentiles(m.waterfall_off_ms for m in turns)),
-        ("end of turn to the reply's first word, ms", percentiles(m.llm_ms for m in turns)),
-        (
-            "voice to voice after an interruption, ms",
-            percentiles(m.voice_to_voice_ms for m in interruptions),
-        ),
-        ("stop after an interruption, ms", percentiles(m.stop_ms for m in items)),
-        ("stop for good, ms", percentiles(m.stop_for_good_ms for m in items)),
-    ):
-        if found is not None:
+    for name, times_ms in _latencies(items).items():
+        if found := percentiles(times_ms):
             p95 = f"p95 {found.p95:.0f}" + ("" if found.p95_is_bounded else " (few)")
-            table.add_row(name, str(found.n), f"p50 {found.p50:.0f}", p95)
-    for name, values in (
-        ("turns answered", [m.answered for m in turns]),
-        ("interruptions answered", [m.answered for m in interruptions]),
-        ("replies prepared ahead", [m.prepared for m in turns]),
-        ("prepared replies that were thrown away", _dropped(turns)),
-        ("pauses taken for the end", _cut_in(turns, "P")),
-        ("hesitations taken for the end", _cut_in(turns, "H")),
-        ("answer begun before the caller went on", _cut_in(turns, "K")),
-        ("other turns cut into", [m.cut_in for m in others]),
-        ("interruptions yielded", [m.yielded for m in items]),
-        ("first word of an interruption understood", [m.first_word_heard for m in items]),
-        ("stopped by a backchannel", _wrongly(items, "backchannel")),
-        ("stopped by a noise", _wrongly(items, "tic")),
-        ("stopped by side talk", _wrongly(items, "side_talk")),
-        ("stopped by somebody in the background", _wrongly(items, "background")),
-        ("noise or silence answered", [m.spoke_unasked for m in items]),
-    ):
-        share = rate(values)
-        if share is not None:
+            table.add_row(f"{name}, ms", str(found.n), f"p50 {found.p50:.0f}", p95)
+    for name, events in _events(items).items():
+        if share := rate(events):
             few = "" if share.n >= _MIN_FOR_RATE else " (few)"
             spread = f"{share.low:.2f}–{share.high:.2f}{few}"
             table.add_row(name, str(share.n), f"{share.share:.3f}", spread)
     return table
+
+
+def _latencies(items: Sequence[Measurement]) -> dict[str, list[float | None]]:
+    turns, interruptions = _of(items, "turn"), _of(items, "interruption")
+    return {
+        "voice to voice": [m.voice_to_voice_ms for m in turns],
+        "the agent's own waterfall is off by": [m.waterfall_off_ms for m in turns],
+        "end of turn to the reply's first word": [m.llm_ms for m in turns],
+        "voice to voice after an interruption": [m.voice_to_voice_ms for m in interruptions],
+        "stop after an interruption": [m.stop_ms for m in items],
+        "stop for good": [m.stop_for_good_ms for m in items],
+    }
+
+
+def _events(items: Sequence[Measurement]) -> dict[str, Sequence[bool | None]]:
+    turns, interruptions = _of(items, "turn"), _of(items, "interruption")
+    others = [m for m in (*turns, *interruptions) if m.family not in "PHK"]
+    return {
+        "turns answered": [m.answered for m in turns],
+        "interruptions answered": [m.answered for m in interruptions],
+        "replies prepared ahead": [m.prepared for m in turns],
+        "prepared replies that were thrown away": _dropped(turns),
+        "pauses taken for the end": _cut_in(turns, "P"),
+        "hesitations taken for the end": _cut_in(turns, "H"),
+        "answer begun before the caller went on": _cut_in(turns, "K"),
+        "other turns cut into": [m.cut_in for m in others],
+        "interruptions yielded": [m.yielded for m in items],
+        "first word of an interruption understood": [m.first_word_heard for m in items],
+        "stopped by a backchannel": _wrongly(items, "backchannel"),
+        "stopped by a noise": _wrongly(items, "tic"),
+        "stopped by side talk": _wrongly(items, "side_talk"),
+        "stopped by somebody in the background": _wrongly(items, "background"),
+        "noise or silence answered": [m.spoke_unasked for m in items],
+    }
+
+
+def _of(items: Sequence[Measurement], role: str) -> list[Measurement]:
+    return [m for m in items if m.role == role]
 
 
 def _cut_in(turns: Sequence[Measurement], family: str) -> list[bool | None]:
@@ -126,4 +134,4 @@ def _dropped(turns: Sequence[Measurement]) -> list[bool]:
 
 
 def _wrongly(items: Sequence[Measurement], role: str) -> list[bool | None]:
-    return [m.wrongly_stopped for m in items if m.role == role]
+    return [m.wrongly_stopped for m in _of(items, role)]

@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints
 
 from common.yamlfile import StrictModel, load_yaml
 
-PAUSE = re.compile(r"(\[[\d.]+\])")
+_PAUSE = re.compile(r"(\[[\d.]+\])")
 # Somebody else in the room is softer than the caller (levels of Full-Duplex-Bench 1.5).
 LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
 FOLDER = Path(__file__).parent / "scenarios"
@@ -69,6 +69,17 @@ class Step(StrictModel):
     say: Say | None = None
     sound: Sound | None = None
     wait: Wait | None = None
+
+    @property
+    def role(self) -> Role:
+        """What is meant by it."""
+        return self.say.role if self.say else "tic"
+
+    @property
+    def words(self) -> str:
+        """What is said, without its pauses; "" for a noise."""
+        parts = parts_of(self.say.text) if self.say else ()
+        return " ".join(part for part in parts if isinstance(part, str))
 
 
 class Scenario(StrictModel):
@@ -127,9 +138,13 @@ def load_all(folder: Path = FOLDER) -> list[Scenario]:
     return [scenario for path in sorted(folder.glob("*.yaml")) for scenario in load_family(path)]
 
 
-def words_of(text: str) -> str:
-    """A text without its pauses."""
-    return " ".join(PAUSE.sub(" ", text).split())
+def parts_of(text: str) -> Iterator[str | float]:
+    """A text's stretches of words, and its pauses in seconds, in order."""
+    for part in _PAUSE.split(text):
+        if _PAUSE.fullmatch(part):
+            yield float(part[1:-1])
+        elif part.strip():
+            yield part.strip()
 
 
 def _expand(family: _Family) -> Iterator[Scenario]:

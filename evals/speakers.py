@@ -19,7 +19,7 @@ from common.audiofile import read_audio
 from common.errors import ParleyError
 from evals.gate import levels_dbfs
 from evals.heard import SAMPLE_RATE_HZ
-from evals.scenario import LEVEL_DB, PAUSE, Step
+from evals.scenario import LEVEL_DB, Step, parts_of
 
 CALLER = "flite:rms"
 _OTHERS = {"side_talk": "flite:slt", "background": "flite:awb"}
@@ -27,32 +27,22 @@ _PEAK = 0.5
 _TRIM_DBFS = -40.0
 
 
-def sound_of(step: Step, voice: str = CALLER) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
-    """What a step of a script sounds like.
-
-    Args:
-        step: Words, a noise, or a wait, which is no sound at all.
-        voice: The caller's; somebody else in the room has another.
-
-    Returns:
-        float32 at 48 kHz, and the silences inside it as (begin, end) in seconds from its start.
-    """
+def sound_of(step: Step) -> np.ndarray:
+    """What a step of a script sounds like, float32 at 48 kHz; a wait is no sound at all."""
     if step.sound is not None:
-        return noise_burst(step.sound.kind, step.sound.s), ()
+        return noise_burst(step.sound.kind, step.sound.s)
     if step.say is None:
-        return np.zeros(0, np.float32), ()
-    voice = _OTHERS.get(step.say.role, voice)
-    gain = np.float32(10 ** (LEVEL_DB.get(step.say.role, 0.0) / 20))
-    pieces: list[np.ndarray] = []
-    pauses: list[tuple[float, float]] = []
-    for part in PAUSE.split(step.say.text):
-        if PAUSE.fullmatch(part):
-            begin_s, length_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ, float(part[1:-1])
-            pauses.append((begin_s, begin_s + length_s))
-            pieces.append(np.zeros(int(length_s * SAMPLE_RATE_HZ), np.float32))
-        elif part.strip():
-            pieces.append(gain * speak(part.strip(), voice))
-    return np.concatenate(pieces), tuple(pauses)
+        return np.zeros(0, np.float32)
+    voice = _OTHERS.get(step.role, CALLER)
+    gain = np.float32(10 ** (LEVEL_DB.get(step.role, 0.0) / 20))
+    return np.concatenate(
+        [
+            np.zeros(int(part * SAMPLE_RATE_HZ), np.float32)
+            if isinstance(part, float)
+            else gain * speak(part, voice)
+            for part in parts_of(step.say.text)
+        ]
+    )
 
 
 @lru_cache(maxsize=512)

@@ -18,7 +18,7 @@ from common.pcm import to_pcm16
 from common.resample import resample
 from evals.heard import SAMPLE_RATE_HZ as CALLER_HZ
 from evals.scenario import Step
-from evals.speakers import CALLER, sound_of
+from evals.speakers import sound_of
 from evals.virtual.ears import Said
 from evals.virtual.speech import Utterance
 from pipelines.judges import SILERO_WINDOW_SAMPLES, Silero, judge_turn, level_dbfs
@@ -33,8 +33,7 @@ _TURN_SAMPLES = 8 * SAMPLE_RATE_HZ
 class AudioEars:
     """One caller heard by the models themselves."""
 
-    def __init__(self, seed: int, voice: str = CALLER):
-        self._voice = voice
+    def __init__(self, seed: int):
         self._noise = np.random.default_rng(seed)
         self._gate = webrtcvad.Vad(2)
         self._silero = Silero()
@@ -48,13 +47,11 @@ class AudioEars:
 
     def perform(self, step: Step) -> Utterance:
         """Synthesise the caller's next step."""
-        pcm, _ = sound_of(step, self._voice)
-        role = step.say.role if step.say else "tic"
-        heard = resample(pcm, CALLER_HZ, SAMPLE_RATE_HZ)
+        heard = resample(sound_of(step), CALLER_HZ, SAMPLE_RATE_HZ)
         heard = np.pad(heard, (0, -len(heard) % FRAME_SAMPLES))
         frames = heard.reshape(-1, FRAME_SAMPLES)
         voiced = tuple(level_dbfs(frame) > _VOICED_DBFS for frame in frames)
-        return Utterance((), voiced, role=role, frames=frames)
+        return Utterance((), voiced, role=step.role, frames=frames)
 
     def frame(self, now: int, said: Said, voiced: bool, echo: bool) -> Sound:
         """Hear 20 ms and judge them."""

@@ -11,7 +11,7 @@ import numpy as np
 from agent.activity import FRAME_SAMPLES, SAMPLES_PER_MS
 from agent.evidence import Sound
 from asr.interface import Word
-from evals.scenario import LEVEL_DB
+from evals.scenario import LEVEL_DB, parts_of
 
 CALLER_DBFS = -24.0
 NOISE_DBFS = -68.0
@@ -42,14 +42,17 @@ def spoken(text: str, role: str, rng: random.Random) -> Utterance:
     """A text said at about 170 words a minute; `[0.7]` in it is a pause of 0.7 s."""
     words: list[Word] = []
     at_ms = 0.0
-    for piece in re.findall(r"\[[\d.]+\]|[^\s\[]+", text):
-        if piece.startswith("["):
-            at_ms += 1000 * float(piece[1:-1])
+    for part in parts_of(text):
+        if isinstance(part, float):
+            at_ms += 1000 * part
             continue
-        length_ms = min(90 + 45 * len(re.sub(r"\W", "", piece)), 650) * rng.uniform(0.85, 1.15)
-        start, end = int(at_ms) * SAMPLES_PER_MS, int(at_ms + length_ms) * SAMPLES_PER_MS
-        words.append(Word(piece, start, end, rng.uniform(0.7, 1.0)))
-        at_ms += length_ms + rng.choice((0, 0, 20, 60))
+        for written in part.split():
+            length_ms = min(90 + 45 * len(re.sub(r"\W", "", written)), 650) * rng.uniform(
+                0.85, 1.15
+            )
+            start, end = int(at_ms) * SAMPLES_PER_MS, int(at_ms + length_ms) * SAMPLES_PER_MS
+            words.append(Word(written, start, end, rng.uniform(0.7, 1.0)))
+            at_ms += length_ms + rng.choice((0, 0, 20, 60))
     frames = -(-words[-1].end_samples // FRAME_SAMPLES)
     voiced = [False] * frames
     for word in words:

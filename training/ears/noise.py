@@ -7,6 +7,7 @@ thousands of times faster, and each hearing of a clip is a different one.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,33 +38,52 @@ def spoil_mels(mel: Tensor, phones: Tensor, generator: torch.Generator) -> Tenso
     Returns:
         float32 [B, bins, T] with the published floor.
     """
-    rows, bins, frames = mel.shape
-    slope = torch.linspace(0, 1, bins)[None, :, None]
+    draws = _Draws(len(mel), generator)
+    mel = _of_another_throat(mel, phones, draws)
+    mel = _in_another_manner(mel, draws)
+    return _amid_noise(_with_gaps(mel, draws), draws)
 
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(rows, 1, 1, generator=generator)
 
-    def sometimes(share: float) -> Tensor:
-        return (torch.rand(rows, 1, 1, generator=generator) < share).float()
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """Random numbers, other ones for each row: float32 [B, 1, 1], and curves along one axis."""
 
-    def curve(knots: int, spread_db: float, length: int, axis: int) -> Tensor:
-        drawn = torch.randn(rows, 1, knots, generator=generator) * spread_db
+    rows: int
+    generator: torch.Generator
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(self.rows, 1, 1, generator=self.generator)
+
+    def sometimes(self, share: float) -> Tensor:
+        return (torch.rand(self.rows, 1, 1, generator=self.generator) < share).float()
+
+    def curve(self, knots: int, spread_db: float, length: int, axis: int) -> Tensor:
+        drawn = torch.randn(self.rows, 1, knots, generator=self.generator) * spread_db
         smooth = interpolate(drawn, length, mode="linear", align_corners=True)
         return smooth if axis == 2 else smooth.transpose(1, 2)
 
+
+def _of_another_throat(mel: Tensor, phones: Tensor, draws: _Draws) -> Tensor:
+    bins = mel.shape[1]
+    uniform, sometimes = draws.uniform, draws.sometimes
     # Resonances and the harmonics between them move apart: another throat, another pitch.
-    tract = 1 + sometimes(0.8) * uniform(-_TRACT, _TRACT) + curve(5, _FORMANT, bins, 1)
+    tract = 1 + sometimes(0.8) * uniform(-_TRACT, _TRACT) + draws.curve(5, _FORMANT, bins, 1)
     pitch = 1 + sometimes(0.8) * uniform(-_PITCH, _PITCH)
     # People differ in every sound, not only in their throats: somebody's "iy" is another's "ih".
     own = sometimes(0.6) * uniform(0, 1.5)
-    tract = tract * (1 + own * _by_phone(phones, bins, _PHONE, generator))
+    tract = tract * (1 + own * _by_phone(phones, bins, _PHONE, draws.generator))
     envelope = avg_pool2d(mel, (7, 1), 1, (3, 0), count_include_pad=False)
     fine = _warped(mel - envelope, pitch) * (1 + sometimes(0.5) * uniform(-0.7, 0.4))
-    envelope = envelope + own * _by_phone(phones, bins, _PHONE_DB * _PER_DB, generator)
+    envelope = envelope + own * _by_phone(phones, bins, _PHONE_DB * _PER_DB, draws.generator)
     # Some resonate more sharply than others.
     coarse = avg_pool2d(envelope, (25, 1), 1, (12, 0), count_include_pad=False)
     envelope = coarse + (envelope - coarse) * (1 + sometimes(0.5) * uniform(-0.3, 0.6))
-    mel = _warped(envelope, tract) + fine
+    return _warped(envelope, tract) + fine
+
+
+def _in_another_manner(mel: Tensor, draws: _Draws) -> Tensor:
+    bins = mel.shape[1]
+    uniform, sometimes, curve = draws.uniform, draws.sometimes, draws.curve
     # How sharply sounds stand out, from moment to moment and from each other.
     slow = avg_pool2d(mel, (1, 7), 1, (0, 3), count_include_pad=False)
     mel = slow + (mel - slow) * (1 + sometimes(0.5) * uniform(-0.6, 0.4))
@@ -74,26 +94,34 @@ def spoil_mels(mel: Tensor, phones: Tensor, generator: torch.Generator) -> Tenso
     worn = usual + sometimes(0.7) * uniform(0, 1) * (usual.roll(1, 0) - usual)
     mel = worn + (mel - usual) * (1 + sometimes(0.5) * uniform(-0.15, 0.2))
     # The colour of throats, rooms and microphones, which is no part of what is said.
-    colour_db = curve(5, 8.0, bins, 1) + curve(12, 4.0, bins, 1) + slope * uniform(-12, 8)
-    mel = mel + sometimes(0.9) * uniform(0, 1) * colour_db * _PER_DB
-    band = torch.arange(bins)[None, :, None]
-    kept = (band >= uniform(-20, 8)) & (band <= uniform(52, 130))
-    # Some bands and moments are not heard at all: no sound may hang on one of them.
-    moment = torch.arange(frames)[None, None, :]
+    colour_db = curve(5, 8.0, bins, 1) + curve(12, 4.0, bins, 1) + _slope(bins) * uniform(-12, 8)
+    return mel + sometimes(0.9) * uniform(0, 1) * colour_db * _PER_DB
+
+
+def _with_gaps(mel: Tensor, draws: _Draws) -> Tensor:
+    """Some bands and moments are not heard at all: no sound may hang on one of them."""
+    band = torch.arange(mel.shape[1])[None, :, None]
+    kept = (band >= draws.uniform(-20, 8)) & (band <= draws.uniform(52, 130))
+    moment = torch.arange(mel.shape[2])[None, None, :]
     for axis, longest in ((band, _GAP_BANDS), (moment, _GAP_FRAMES)) * 2:
-        width = sometimes(0.4) * uniform(0, longest)
-        start = uniform(0, 1) * axis.numel()
+        width = draws.sometimes(0.4) * draws.uniform(0, longest)
+        start = draws.uniform(0, 1) * axis.numel()
         kept = kept & ((axis < start) | (axis >= start + width))
-    mel = mel - 60 * _PER_DB * (1 - kept.float())
+    return mel - 60 * _PER_DB * (1 - kept.float())
+
+
+def _amid_noise(mel: Tensor, draws: _Draws) -> Tensor:
+    rows, bins, frames = mel.shape
+    uniform, sometimes, curve = draws.uniform, draws.sometimes, draws.curve
     power = torch.exp((4 * mel - 4) * _LOG10)
     loudest = power.flatten(1).topk(frames, dim=1).values.mean(1)[:, None, None] + 1e-9
 
-    tilt = slope * uniform(-18, 3)
+    tilt = _slope(bins) * uniform(-18, 3)
     shape_db = curve(10, 5.0, bins, 1) + tilt
     swell_db = sometimes(0.4) * curve(16, 5.0, frames, 2)
     noise = torch.exp((shape_db + swell_db) / 10 * _LOG10)
     # A mel band of noise is a sum of few squared Gaussians: low bands flicker more than high ones.
-    flicker = -torch.log(torch.rand(2, rows, bins, frames, generator=generator) + 1e-6)
+    flicker = -torch.log(torch.rand(2, rows, bins, frames, generator=draws.generator) + 1e-6)
     steady = torch.linspace(0, 0.5, bins)[None, :, None]
     noise = noise * (flicker[0] * (1 - steady) + flicker[1] * steady)
     noise = noise / noise.mean((1, 2), keepdim=True)
@@ -118,6 +146,10 @@ def _by_phone(phones: Tensor, bins: int, spread: float, generator: torch.Generat
     curves = interpolate(drawn, bins, mode="linear", align_corners=True)
     heard = curves.gather(1, phones[:, :, None].expand(-1, -1, bins)).transpose(1, 2)
     return avg_pool1d(heard.repeat_interleave(2, 2), 5, 1, 2, count_include_pad=False)
+
+
+def _slope(bins: int) -> Tensor:
+    return torch.linspace(0, 1, bins)[None, :, None]
 
 
 def _warped(mel: Tensor, factor: Tensor) -> Tensor:
