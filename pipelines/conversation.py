@@ -98,6 +98,8 @@ class Conversation:
         self._tasks = Tasks()
         idle_s = persona.idle_after_s or _NEVER_S
         rules = replace(options_for(persona.pace), idle_s=idle_s)
+        if not persona.filler:
+            rules = replace(rules, fillers=0)
         self.log.rules(rules)
         turns = TurnTaking(rules)
         self._manners = Manners(persona)
