@@ -31,10 +31,17 @@ def thinking(floor: Floor) -> None:
     if floor.audible:
         floor.enter(State.SPEAKING)
         floor.forget_late_words()
-    elif not floor.thinking or floor.after_ms(floor.since) >= floor.options.thinking_limit_s * 1000:
+    elif not floor.thinking:
+        floor.listen()
+    elif floor.after_ms(floor.since) >= floor.options.thinking_limit_s * 1000:
+        floor.decide(d.GiveUp, f"no answer for {floor.options.thinking_limit_s:.0f} s")
         floor.listen()
     elif _first_sign(floor):
         _duck(floor, "a sound before the reply")
+    elif _patience_is_due(floor):
+        floor.fillers += 1
+        floor.filled = floor.now
+        floor.decide(d.Fill, "the answer is long in coming")
     else:
         _judge_while_going_on(floor)
 
@@ -110,6 +117,16 @@ def _judge_while_going_on(floor: Floor) -> None:
         _ask_what_it_was(floor)
     else:
         _dismiss(floor, verdict, reason)
+
+
+def _patience_is_due(floor: Floor) -> bool:
+    """Whether a caller might take the silence for a broken line."""
+    if floor.words_written or floor.unjudged or floor.fillers >= floor.options.fillers:
+        return False
+    first = floor.unheard and not floor.fillers
+    silent_since = max(floor.committed_at, floor.audible_until, floor.filled)
+    limit_ms = floor.options.fill_ms if first else floor.options.fill_again_ms
+    return floor.after_ms(silent_since) >= limit_ms
 
 
 def _hold_ms(floor: Floor, doubt: Doubt) -> float:

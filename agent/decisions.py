@@ -110,6 +110,16 @@ class Ignore(Decision):
 
 
 @dataclass(frozen=True, slots=True)
+class Fill(Decision):
+    """The answer is long in coming: a few words that ask for patience are in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(Decision):
+    """No answer will come any more: cancel it, say so, listen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idle(Decision):
     """Nobody has spoken for long: `prompts` says how many times that has happened in a row, from 1."""
 

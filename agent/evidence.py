@@ -63,10 +63,15 @@ class AgentAudio:
 
 @dataclass(frozen=True, slots=True)
 class AgentThinking:
-    """A reply is being prepared (True) or that ended without audio (False)."""
+    """A reply is being prepared (True) or that ended without audio (False).
+
+    Attributes:
+        words: Its first words are there: the caller will hear it in a moment.
+    """
 
     at: int
     thinking: bool
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)

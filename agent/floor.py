@@ -56,6 +56,9 @@ class Floor:
         committed: The text being answered.
         committed_at: When it was committed.
         thinking: A reply is being prepared.
+        words_written: Its first words are there.
+        fillers: How often the caller was asked for patience since then.
+        filled: When that was last done.
         audible: The caller hears the agent.
         audible_until: When the caller last heard it.
         interruptible: False during a passage that must be heard out.
@@ -93,6 +96,9 @@ class Floor:
     committed: str = ""
     committed_at: int = LONG_AGO
     thinking: bool = False
+    words_written: bool = False
+    fillers: int = 0
+    filled: int = LONG_AGO
     audible: bool = False
     audible_until: int = LONG_AGO
     interruptible: bool = True
@@ -186,8 +192,8 @@ class Floor:
         self.words.take(upto)
         self.committed, self.committed_at = text, self.now
         self.carried = self.speculated = ""
-        self.thinking = True
-        self.idle_prompts = 0
+        self.thinking, self.words_written = True, False
+        self.fillers = self.idle_prompts = 0
         self.enter(State.THINKING)
 
     def flush_words(self, since: int, reason: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.llm import LlmError, Piece, TextDelta, ToolCall, Usage
-from agent.thoughts import ThoughtFilter
+from agent.unspoken import SpokenText
 
 CHARACTERS_PER_TOKEN = 4
 _DONE = "[DONE]"
@@ -32,19 +32,27 @@ class ReplyReader:
         model: Named in errors.
         thought_tokens: How much the model may think before it must speak.
         thought_s: How long it may.
+        in_thought: Its text begins with a thought, though nothing says so.
     """
 
-    def __init__(self, model: str, thought_tokens: int, thought_s: float):
+    def __init__(
+        self, model: str, thought_tokens: int, thought_s: float, *, in_thought: bool = False
+    ):
         self.done = False
         self._model = model
         self._most_thought = thought_tokens * CHARACTERS_PER_TOKEN
         self._longest_thought_s = thought_s
-        self._filter = ThoughtFilter()
+        self._filter = SpokenText(in_thought=in_thought)
         self._thought_characters = 0
         self._spoken = False
         self._finished = False
         self._calls: dict[int, list[_Call]] = {}
         self._usage = Usage()
+
+    @property
+    def thought_unopened(self) -> bool:
+        """The text began with a thought of which only the end was marked."""
+        return self._filter.thought_unopened
 
     def read(self, data: Any) -> Iterator[Piece]:
         """Take in the data of one event.
@@ -118,6 +126,8 @@ class ReplyReader:
         if text := self._filter.push(content):
             self._spoken = True
             yield TextDelta(text)
+        if self._filter.over:  # what follows is another turn, made up
+            self.done = self._finished = True
         for piece in delta.get("tool_calls") or []:
             self._collect(piece)
 

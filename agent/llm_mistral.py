@@ -34,6 +34,7 @@ _HURRY = {
 }
 # How Ollama, vLLM and llama.cpp refuse a request because it offers tools.
 _REFUSALS_OF_TOOLS = ("support tool", "auto-tool-choice", "tools param")
+_HELLO_TOKENS = 200  # enough for a thought about "Hi"; an answer to it ends long before
 _KEPT_KEYS = ("role", "content", "tool_calls", "tool_call_id", "name", "prefix")
 
 
@@ -63,6 +64,7 @@ class ChatCompletionsModel:
         self._secret = api_key
         self._options = options or LlmOptions()
         self.takes_tools = True
+        self._begins_in_thought = False  # by its last reply; its template opens the thought
         host = urlsplit(self._url).hostname or ""
         self._http = httpx.AsyncClient(
             trust_env=host not in ("localhost", "127.0.0.1", "::1"),  # no proxy for this machine
@@ -89,6 +91,8 @@ class ChatCompletionsModel:
     async def warm(self, instructions: str, patience_s: float = 60.0) -> None:
         """Open the connection, have the model loaded and its instructions read, before a caller waits.
 
+        It says hello to nobody, which also shows whether it thinks aloud.
+
         Args:
             instructions: The system prompt of the calls to come; servers keep what they made of it.
             patience_s: A large model takes long to load.
@@ -97,12 +101,12 @@ class ChatCompletionsModel:
             LlmError: It cannot answer.
         """
         limits = LlmOptions(first_token_s=patience_s, thought_s=patience_s, total_s=patience_s)
-        patient = replace(limits, max_tokens=1, temperature=self._options.temperature)
+        patient = replace(limits, max_tokens=_HELLO_TOKENS, temperature=self._options.temperature)
         system = {"role": "system", "content": instructions}
         hello = [system, {"role": "user", "content": "Hi"}]
         async with aclosing(self._attempt(hello, (), patient)) as pieces:
             async for _ in pieces:
-                return
+                pass
 
     async def reply(
         self, messages: Sequence[Message], tools: Sequence[ToolSchema]
@@ -135,7 +139,10 @@ class ChatCompletionsModel:
     ) -> AsyncGenerator[Piece, None]:
         loop = asyncio.get_running_loop()
         refusal: LlmError | None = None
-        reader = ReplyReader(self.name, options.thought_tokens, options.thought_s)
+        reader = ReplyReader(
+            *(self.name, options.thought_tokens, options.thought_s),
+            in_thought=self._begins_in_thought,
+        )
         begun = loop.time()
         deadline = begun + options.total_s
         patience_s = options.first_token_s
@@ -170,6 +177,7 @@ class ChatCompletionsModel:
             raise refusal
         for piece in reader.finish():
             yield piece
+        self._begins_in_thought = reader.thought_unopened
 
     async def _request(
         self, messages: list[Message], tools: Sequence[ToolSchema], options: LlmOptions

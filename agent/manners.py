@@ -30,6 +30,7 @@ class Manners:
         self._persona = persona
         self._rng = rng or random.Random()
         self._acknowledged = 0
+        self._filled = 0
 
     def opening(self) -> tuple[Line, ...]:
         """The disclosure, when there is one, then a greeting."""
@@ -55,6 +56,16 @@ class Manners:
     def unreachable(self) -> Line:
         """The caller could not be put through."""
         return Line(self._persona.unreachable)
+
+    def filler(self) -> Line:
+        """A few words while an answer is long in coming; never the same twice in a row."""
+        words = self._persona.filler
+        self._filled += 1
+        return Line(words[(self._filled - 1) % len(words)])
+
+    def failure(self) -> Line:
+        """No answer can be given."""
+        return Line(self._persona.failure)
 
     def acknowledgement(self) -> Line:
         """A short sound of listening during a very long turn; never the same twice in a row."""

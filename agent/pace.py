@@ -19,7 +19,10 @@ class TurnOptions:
         interrupt_voice_ms: Voice that interrupts the agent even before a word is understood.
         idle_s: Silence of both after which the agent asks whether anybody is there.
         long_turn_s: Talk after which the agent puts in an "mm-hm".
-        thinking_limit_s: A reply that has not begun by then is given up on.
+        fill_ms: Silence after a turn at which the caller is asked for patience.
+        fill_again_ms: Silence after anything was heard of the agent at which that is done again.
+        fillers: How often at most in one turn; 0 where the persona has no words for it.
+        thinking_limit_s: A reply of which nothing was heard for so long is given up on.
     """
 
     patience_ms: tuple[int, int, int, int, int] = (2400, 1550, 680, 380, 240)
@@ -29,6 +32,9 @@ class TurnOptions:
     interrupt_voice_ms: int = 1000
     idle_s: float = 10.0
     long_turn_s: float = 25.0
+    fill_ms: int = 1200
+    fill_again_ms: int = 6000
+    fillers: int = 3
     thinking_limit_s: float = 30.0
 
 

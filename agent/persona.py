@@ -6,7 +6,7 @@ import difflib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -32,6 +32,23 @@ You are on a live voice call: what you write is spoken aloud as you write it.
 - Never invent facts about orders, people or prices. Say plainly when you do not know."""
 
 
+_FILLERS = {
+    "ar": ["لحظة من فضلك."],
+    "de": ["Einen Moment bitte.", "Ich bin gleich so weit."],
+    "en": ["One moment, please.", "Let me think.", "I will be right with you."],
+    "es": ["Un momento, por favor.", "Déjeme pensar."],
+    "fr": ["Un instant, s'il vous plaît.", "Je réfléchis."],
+    "hi": ["एक क्षण रुकिए।"],
+    "it": ["Un momento, per favore.", "Mi lasci pensare."],
+    "nl": ["Een ogenblik alstublieft.", "Even nadenken."],
+    "pt": ["Um momento, por favor.", "Deixe-me pensar."],
+}
+
+
+def _fillers(given: dict[str, Any]) -> list[str]:
+    return _FILLERS.get(given.get("language", "").split("-")[0].lower(), [])
+
+
 class Persona(StrictModel):
     """A character with a voice, manners and knowledge.
 
@@ -50,6 +67,8 @@ class Persona(StrictModel):
             says goodbye and ends the call.
         idle_after_s: How long that while is, seconds; 0 turns it off.
         acknowledge: Short sounds of listening during a very long turn.
+        filler: Short words said while an answer is long in coming, in turn; any of them must suit.
+            Empty for silence, which is the default in a language that Parley has no words in.
         failure: Said when no language model answers.
         lexicon: How to pronounce words, by word as written.
         script: What it can say without a language model.
@@ -72,6 +91,7 @@ class Persona(StrictModel):
     idle: Lines = Field(default_factory=lambda: ["Are you still there?"])
     idle_after_s: float = Field(default=12.0, ge=0)
     acknowledge: SomeLines = Field(default_factory=lambda: ["Mm-hm."])
+    filler: Lines = Field(default_factory=_fillers)
     failure: str = "I am sorry, I cannot think clearly just now. Could you say that again?"
     lexicon: dict[str, str] = Field(default_factory=dict)
     script: Script = Field(default_factory=Script)

@@ -100,7 +100,7 @@ def _note(floor: Floor, evidence: Evidence) -> None:
             if evidence.pause_began == floor.stopped:
                 floor.sound_finished = evidence.probability
         case AgentThinking():
-            floor.thinking = evidence.thinking
+            floor.thinking, floor.words_written = evidence.thinking, evidence.words
         case AgentAudio():
             _note_agent(floor, evidence)
         case Typed():

@@ -71,8 +71,9 @@ class Conductor:
         self._expecting: str | None = None  # a reply to these words may begin
         self._begun: Reply | None = None  # it has
         self._tool_runs = False  # and goes on when that is done
+        self._answered = False  # some of it has been written
+        self._filler: Reply | None = None  # what asked for patience since anything was
         self._words_awaited = False
-        self._spoken_turn: int | None = None  # the last turn for which something was said
         self._last: tuple[int, Callable[[], object]] | None = (
             None  # done when a turn's reply is heard
         )
@@ -112,13 +113,34 @@ class Conductor:
             case d.Ignore():
                 self.mouth.playout.speak_up()
                 self._report.caller_said(self.turn + 1, "", decision.upto_samples)
+            case d.Fill():
+                self._fill(self._manners.filler())
+            case d.GiveUp():
+                self._interrupt(decision.reason)
+                self._report.error(ParleyError("No answer came in time.", "See the log."))
+                self.say(self._manners.failure())
             case d.Idle():
                 self.say(self._manners.idle(decision.prompts))
             case d.Acknowledge():
                 self.say(self._manners.acknowledgement(), remembered=False)
 
     def _expect(self, words: str | None) -> None:
-        self._expecting, self._begun, self._tool_runs = words, None, False
+        self._expecting, self._begun, self._filler = words, None, None
+        self._tool_runs = self._answered = False
+
+    @property
+    def _awaited(self) -> bool:
+        """The caller waits for words that nobody has written yet."""
+        if self._expecting is None or self._speculating:
+            return False
+        if self._tool_runs or self._begun is None:
+            return True
+        return self._begun is self.mouth.writing and not self._begun.worded
+
+    @property
+    def _held(self) -> Reply | None:
+        """The reply that is being prepared before the caller's turn is over."""
+        return self._begun if self._begun and self._begun.held else None
 
     def _speculate(self, text: str) -> None:
         self._speculating = True
@@ -130,13 +152,14 @@ class Conductor:
 
     def _drop(self, reason: str) -> None:
         """The reply that was being prepared is void; nobody has heard any of it."""
-        self._expect(None)
         self._report.start_over()
         if self._speculating:
             self._speculating = False
             self._drop_held()
+            self._expect(None)
             self.head.put(sure(EagerEndOfTurnCancelFrame()))
             return
+        self._expect(None)
         self.turn -= 1
         self._report.cut([(reply, Cut("", reply.text)) for reply in self.mouth.silence()])
         self.head.put(taken_back())
@@ -144,9 +167,8 @@ class Conductor:
         self._report.state("listening", reason)
 
     def _drop_held(self) -> None:
-        reply = self.mouth.playout.held
-        if isinstance(reply, Reply):
-            self._give_up(reply)
+        if self._held:
+            self._give_up(self._held)
 
     def _give_up(self, reply: Reply) -> None:
         """Take back a reply of which nobody has heard anything."""
@@ -166,10 +188,10 @@ class Conductor:
         self._last = (self.turn, self._say_no_more) if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
-        reply = self.mouth.playout.held
-        if isinstance(reply, Reply):
+        if reply := self._held:
             self._report.let_go(reply)
             self.mouth.let_go(reply)
+            self._thinks(words=reply.worded)
         said = TranscriptionFrame(commit.text, _CALLER, time_now_iso8601(), finalized=True)
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),
@@ -194,9 +216,21 @@ class Conductor:
         """Say something that no language model wrote."""
         if line.ends_call:
             self._last = self.turn, self._say_no_more
-        self._spoken_turn = self.turn
         reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         self.mouth.say(reply, line.text)
+
+    def _fill(self, line: Line) -> None:
+        """Ask for patience. It is no answer: nobody remembers it, and words that come replace it."""
+        self._filler = Reply(self.turn, remembered=False)
+        self.mouth.say(self._filler, line.text)
+
+    def _thinks(self, thinking: bool = True, *, words: bool = False) -> None:
+        self.listener.observe(AgentThinking(self.listener.at, thinking, words))
+
+    def _has_no_more_to_say(self) -> None:
+        """The turn was answered without a sound."""
+        self._report.state("listening", "nothing more is said")
+        self._thinks(False)
 
     def hang_up_when_said(self) -> None:
         """End the call as soon as the last words have been heard, and never without any."""
@@ -207,13 +241,15 @@ class Conductor:
         self._when_said(put_through, self._manners.connecting())
 
     def _when_said(self, act: Callable[[], object], unless_said: Line) -> None:
-        if self._spoken_turn != self.turn:
-            self.say(unless_said)
         self._last = self.turn, act
-        self._act_when_said(self.turn)
+        if not self._answered:
+            self._answered = True
+            self.say(unless_said)
+        elif self.mouth.idle:
+            self._do_the_last()
 
-    def _act_when_said(self, turn: int) -> None:
-        if self._last and self._last[0] == turn and self.mouth.idle:
+    def _do_the_last(self) -> None:
+        if self._last:
             act, self._last = self._last[1], None
             act()
 
@@ -252,12 +288,14 @@ class Conductor:
             case FunctionCallResultFrame(properties=told) if told and told.run_llm is False:
                 self._tool_runs = False  # and that was the end of the matter
                 if mouth.idle:
-                    self.listener.observe(AgentThinking(self.listener.at, False))
+                    self._has_no_more_to_say()
+                if self._last and self._last[0] == self.turn:
+                    self._when_said(self._last[1], self._manners.closing())
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if self.wants(asked):
-                self.say(Line(frame.text), remembered=False)  # while a slow tool runs
+            case TTSSpeakFrame() if self.wants(asked) and not self._filler:
+                self._fill(Line(frame.text))  # a slow tool's own words
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
                 self._drop_held()
@@ -276,22 +314,30 @@ class Conductor:
                 return None
             self._give_up(earlier)
         self._tool_runs = False
-        self._spoken_turn = turn = self.turn + self._speculating
-        reply = Reply(turn, held=self._speculating, tool_calls=asked.tool_calls)
-        self._begun = self.mouth.begin(reply)
+        turn = self.turn + self._speculating
+        self._begun = Reply(turn, held=self._speculating, tool_calls=asked.tool_calls)
         if not self._speculating:
-            self.listener.observe(AgentThinking(self.listener.at, True))
+            self._thinks()
         return self._begun
 
     # ---- what the mouth and the playout tell ------------------------------------------------------
 
     def on_text(self, reply: Reply) -> None:
         """The first text of a reply arrived."""
+        if reply is not self._begun:
+            return
         self._report.step(Step.LLM_WORD)
+        self._answered = True
+        if self._filler and not self._filler.written_samples:
+            self._give_up(self._filler)
+        self._filler = None
+        if not reply.held:
+            self._thinks(words=True)
 
     def on_clause(self, reply: Reply, clause: str) -> None:
         """A clause was handed to the voice."""
-        self._report.step(Step.CLAUSE)
+        if reply is self._begun:
+            self._report.step(Step.CLAUSE)
         if self.mouth.playout.current is reply and not reply.held:
             self._report.show(reply)
             if self.mouth.playout.audible:
@@ -299,7 +345,8 @@ class Conductor:
 
     def on_frame(self, reply: Reply) -> None:
         """One more frame of a reply's audio exists."""
-        self._report.step(Step.FRAME)
+        if reply is self._begun:
+            self._report.step(Step.FRAME)
 
     def on_voice_failure(self, reply: Reply, error: ParleyError) -> None:
         """The voice cannot speak (any more): what the model still writes would be for nothing."""
@@ -316,13 +363,15 @@ class Conductor:
         reply = self.mouth.playout.current
         self.head.put(BotStartedSpeakingFrame() if audible else BotStoppedSpeakingFrame())
         if audible and isinstance(reply, Reply):
-            self._report.audible(reply)
+            self._report.audible(reply, answers=reply is self._begun)
+        elif self._awaited:
+            self._report.state("thinking", "the answer goes on")
         else:
             self._report.finished_speaking()
         # Last: that may be answered at once, by falling silent again.
         self._observe_audio(reply, audible=audible)
-        if self._tool_runs and not audible:
-            self.listener.observe(AgentThinking(self.listener.at, True))
+        if self._awaited and not audible:
+            self._thinks()
 
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""
@@ -332,8 +381,10 @@ class Conductor:
         if self.mouth.playout.audible and (follower := self.mouth.playout.current):
             self._observe_audio(follower, audible=True)
         if not reply.written_samples and reply is self._begun and not self._tool_runs:
-            self.listener.observe(AgentThinking(self.listener.at, False))
-        self._act_when_said(reply.turn)
+            self._has_no_more_to_say()
+        last_turn = self._last[0] if self._last else None
+        if last_turn == reply.turn and self.mouth.idle and not self._awaited:
+            self._do_the_last()
 
     def on_pulled(self) -> None:
         """20 ms went out."""

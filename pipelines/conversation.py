@@ -104,6 +104,8 @@ class Conversation:
         self._line_puts_through: PutThrough = _no_telephone
         idle_s = persona.idle_after_s or _NEVER_S
         rules = replace(options_for(persona.pace), idle_s=idle_s)
+        if not persona.filler:
+            rules = replace(rules, fillers=0)
         self.log.rules(rules)
         turns = TurnTaking(rules)
         self._manners = Manners(persona)

@@ -25,6 +25,7 @@ class Reply(Utterance):
         turn: The caller's turn it answers; 0 for the greeting.
         remembered: Whether it belongs into the conversation's memory (an "mm-hm" does not).
         tool_calls: How many tools the model had called for its turn; None if no model wrote it.
+        worded: Its first words are there. Until then it needs no voice and is in nobody's way.
         clauses: What was handed to the voice so far.
         shown: How many of them people were told of.
         broken: The voice failed before it had spoken all of it.
@@ -43,6 +44,7 @@ class Reply(Utterance):
         self.turn = turn
         self.remembered = remembered
         self.tool_calls = tool_calls
+        self.worded = False
         self.clauses: list[str] = []
         self.shown = 0
         self.ledger = HeardLedger()
@@ -157,18 +159,16 @@ class Mouth:
         """Nothing is being said, prepared or written."""
         return self.playout.current is None and self.writing is None
 
-    def begin(self, reply: Reply) -> Reply:
-        """Start a reply; its voice is opened at once, so that the first clause finds it ready."""
-        self.playout.add(reply)
-        self._tasks.start(self._synthesise(reply), "speech")
-        return reply
-
     def write(self, reply: Reply, text: str) -> None:
         """Add text as it is written; whole clauses are spoken at once."""
         if reply.cancelled or reply.broken:
             return
-        if not reply.clauses and text.strip():
+        if not reply.worded and text.strip():
+            reply.worded = True
             self._watcher.on_text(reply)
+            self.playout.add(reply)
+            # The voice is opened at once, so that the first clause finds it ready.
+            self._tasks.start(self._synthesise(reply), "speech")
         for clause in reply.splitter.push(text):
             self._say_clause(reply, clause)
 
@@ -178,6 +178,9 @@ class Mouth:
             return
         for clause in reply.splitter.flush():
             self._say_clause(reply, clause)
+        if not reply.worded:
+            self.playout.add(reply)
+            reply.end()
         reply.text_ended = True
         self._end_text(reply)
 
@@ -191,7 +194,6 @@ class Mouth:
 
     def say(self, reply: Reply, text: str) -> Reply:
         """Speak a text that is there already."""
-        self.begin(reply)
         self.write(reply, text)
         self.end(reply)
         return reply
@@ -206,6 +208,8 @@ class Mouth:
         dropped = [reply for reply in self.playout.flush() if isinstance(reply, Reply)]
         for reply in dropped:
             self._stop(reply)
+        if self.writing is not None:
+            self._stop(self.writing)
         return dropped
 
     async def close(self) -> None:

@@ -122,11 +122,6 @@ class Playout:
         """The utterance being played, or the next to be."""
         return self._queue[0] if self._queue else None
 
-    @property
-    def held(self) -> Utterance | None:
-        """The utterance that waits to be let go, if there is one."""
-        return next((utterance for utterance in self._queue if utterance.held), None)
-
     def add(self, utterance: Utterance) -> None:
         """Play it after those already there."""
         self._queue.append(utterance)

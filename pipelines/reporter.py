@@ -162,9 +162,11 @@ class Reporter:
         """The reply under way was dropped."""
         self._waterfall.restart()
 
-    def audible(self, reply: Reply) -> None:
-        """The first sound of a reply."""
+    def audible(self, reply: Reply, *, answers: bool) -> None:
+        """The first sound of a reply; only one that answers the caller ends their wait."""
         self.state("speaking")
+        if not answers:
+            return
         self.step(Step.AUDIBLE)
         if self._waterfall.complete:
             parts = self._waterfall.parts(self.line_ms)

@@ -244,14 +244,31 @@ async def test_nobody_there():
     await model.close()
 
 
-async def test_warming_waits_longer_and_asks_for_one_token(chat_server, chat_event):
+async def test_warming_waits_longer_and_asks_for_little(chat_server, chat_event):
     chat_server.replies = [[0.7, chat_event({"content": "H"}, "length"), "[DONE]"]]
     model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
     await model.warm("You are Ann.", patience_s=2.0)
-    assert chat_server.requests[0]["max_tokens"] == 1
+    assert chat_server.requests[0]["max_tokens"] == 200
     with pytest.raises(LlmError, match="took too long"):
         await model.warm("", patience_s=0.2)
     await model.close()
+
+
+async def test_a_model_whose_template_opens_the_thought_does_not_think_aloud(chat_server):
+    """DeepSeek-R1 and others: `<think>` is the end of the prompt, so only `</think>` arrives."""
+    chat_server.say("They say hi.</think> Hello!")
+    chat_server.say("They ask the time.</think> It is late.")
+    model = ChatCompletionsModel("tiny", url=chat_server.url, options=QUICK)
+    await model.warm("You are Ann.")
+    pieces = [piece async for piece in model.reply(HELLO, ())]
+    assert "".join(p.text for p in pieces if isinstance(p, TextDelta)) == " It is late."
+    await model.close()
+
+
+async def test_a_model_that_goes_on_with_the_callers_turn_is_stopped(chat_server, chat_event):
+    chat_server.replies = [[chat_event({"content": "Hi.<|im_end|>\n<|im_start|>user"}), 60.0]]
+    pieces = await collect(chat_server)
+    assert "".join(p.text for p in pieces if isinstance(p, TextDelta)) == "Hi."
 
 
 async def test_a_closed_iterator_stops_the_server(chat_server, chat_event):

@@ -67,6 +67,7 @@ class Voice:
     """A synthesiser that refuses, dawdles, breaks in the middle or never makes a sound.
 
     Attributes:
+        fates: What may happen to an utterance, and how often.
         words: Every word that it began to say, with its length in samples.
         told: Numbers of those that it told the place of.
         streams: Utterances that are open.
@@ -77,6 +78,15 @@ class Voice:
 
     def __init__(self, rng: random.Random):
         self._rng = rng
+        self.fates = {
+            "well": 70,
+            "full": 8,
+            "refuses": 3,
+            "dies": 8,
+            "breaks": 3,
+            "mute": 4,
+            "dawdles": 6,
+        }
         self.words: list[tuple[str, int]] = []
         self.told: set[int] = set()
         self.streams: set[Speech] = set()
@@ -86,16 +96,7 @@ class Voice:
 
     async def open(self, *, voice: str | None = None, seed: int | None = None) -> Speech:
         await asyncio.sleep(self._rng.choice([0.0, 0.0, 0.02, 0.3]))
-        fates = {
-            "well": 70,
-            "full": 8,
-            "refuses": 3,
-            "dies": 8,
-            "breaks": 3,
-            "mute": 4,
-            "dawdles": 6,
-        }
-        (fate,) = self._rng.choices(list(fates), fates.values())
+        (fate,) = self._rng.choices(list(self.fates), self.fates.values())
         if fate == "full":
             raise EngineFull("All voices are speaking.")
         if fate == "refuses":

@@ -34,7 +34,7 @@ from tests.pipelines.any_call import (
 
 _REST_S = 120.0
 _QUIET_S = 5.0  # longer than the ears are late
-_UNREMEMBERED = {"hmm", "moment", "please"}
+_UNREMEMBERED = {"hmm", "moment", "please", "patience"}
 
 
 def persona(rng: random.Random) -> Persona:
@@ -48,6 +48,7 @@ def persona(rng: random.Random) -> Persona:
         idle=["anybody there?", "still there?"],
         idle_after_s=rng.choice([0, 7, 15]),
         acknowledge=["hmm"],
+        filler=["patience"],
         failure="sorry no answer",
         tools=[f"{here}:look_up", f"{here}:end_call"],
     )

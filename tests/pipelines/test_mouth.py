@@ -76,7 +76,7 @@ async def test_a_cut_divides_what_was_written_where_the_sound_stopped(mouth):
 
 
 async def test_a_reply_thrown_away_is_never_heard(mouth):
-    reply = mouth.begin(Reply(1, held=True))
+    reply = Reply(1, held=True)
     mouth.write(reply, "Nobody shall hear this. ")
     await asyncio.sleep(0.1)
     mouth.drop(reply)
@@ -87,7 +87,7 @@ async def test_a_reply_thrown_away_is_never_heard(mouth):
 
 
 async def test_of_a_held_reply_one_clause_is_prepared_and_the_rest_follows_when_it_is_let_go(mouth):
-    reply = mouth.begin(Reply(1, held=True))
+    reply = Reply(1, held=True)
     mouth.write(reply, "The first clause. The second clause. The third clause. ")
     mouth.end(reply)
     await asyncio.sleep(0.2)
