@@ -43,6 +43,8 @@ class _Uninitialised(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is nn.init.normal_:
             return kwargs["tensor"]
+        if func is torch.randn:
+            return torch.empty(*args, **kwargs)
         if func is torch.norm_except_dim:  # weight normalisation starts from it
             weight, _, dim = args
             return weight.new_empty([n if i == dim else 1 for i, n in enumerate(weight.shape)])
