@@ -25,6 +25,7 @@ from loguru import logger
 from agent.decisions import Decision
 from agent.evidence import Evidence
 from agent.pace import TurnOptions
+from common.privatefile import only_ours
 
 FORMAT = 1
 # Every field that holds what somebody said, in evidence, decisions and the pipeline's own entries.
@@ -112,7 +113,7 @@ class EventLog:
 
     def _write_lines(self, path: Path, lines: Iterator[dict[str, Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", opener=only_ours) as file:
             for line in lines:
                 if not self.with_words:
                     line = {key: _hidden(key, value) for key, value in line.items()}

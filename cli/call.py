@@ -18,7 +18,7 @@ from common.errors import AudioError, ParleyError
 def call(
     recording: Annotated[Path, typer.Argument(help="The caller: wav, flac, mp3, opus; any rate.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Stereo wav: caller left, agent right.")
+        Path, typer.Option("-o", "--output", help="Stereo wav or flac: caller left, agent right.")
     ] = Path("call.wav"),
     persona: Annotated[str, typer.Option(help="Who answers: a name, or a YAML file.")] = "parley",
     voice: Annotated[str, typer.Option(help="Which voice; the persona's when left out.")] = "",
@@ -68,10 +68,11 @@ async def _call(
     from agent.persona import load_persona
     from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
     from cli.output import check_writable
-    from common.audiofile import read_audio, write_wav
+    from common.audiofile import read_audio
     from pipelines.conversation import Conversation
     from pipelines.engines import DEFAULT_ASR, DEFAULT_TTS, open_engines
     from pipelines.file_call import FileCallOptions, call_with_recording
+    from pipelines.recorder import Recorder
     from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
     _refuse_overwriting({"The recording": recording, "--output": output, "--log": log_path})
@@ -85,6 +86,7 @@ async def _call(
     choice = await choose_llm(llm)
     engines = await open_engines(asr or DEFAULT_ASR, tts or DEFAULT_TTS)
     events: list[dict[str, Any]] = []
+    recorder = Recorder(output)
     try:
         event_log = EventLog(log_path, with_words=True, persona=persona.name, pace=persona.pace)
         event_log.subscribe(lambda entry: _note(entry, events, print_it=not as_json))
@@ -94,25 +96,24 @@ async def _call(
             persona,
             voice=voice or persona.voice or None,  # as an order: one that is not there is told of
             log=event_log,
+            recorder=recorder,
         )
         with suppress(NotImplementedError):  # where signals are no events, Ctrl-C loses the call
             asyncio.get_running_loop().add_signal_handler(SIGINT, conversation.ended.set)
         try:
-            both = await call_with_recording(
-                conversation, caller, FileCallOptions(greeting=greeting)
-            )
+            await call_with_recording(conversation, caller, FileCallOptions(greeting=greeting))
         finally:
             await conversation.close()
     finally:
         await engines.close()
         await choice.close()
-    write_wav(output, both, SAID_HZ)
+    seconds = recorder.samples / SAID_HZ
     if as_json:
         messages = conversation.context.get_messages()
-        about = {"output": str(output), "seconds": round(len(both) / SAID_HZ, 3)}
+        about = {"output": str(output), "seconds": round(seconds, 3)}
         print(json.dumps(about | {"events": events, "memory": messages}, ensure_ascii=False))
     else:
-        typer.echo(f"{output}: {len(both) / SAID_HZ:.1f} s, caller left, agent right.")
+        typer.echo(f"{output}: {seconds:.1f} s, caller left, agent right.")
 
 
 def _refuse_overwriting(files: dict[str, Path | None]) -> None:

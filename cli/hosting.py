@@ -33,6 +33,8 @@ from web.run import DrainingServer
 from web.server import create_app
 from web.settings import WebSettings
 
+_NOTICE = "This call is recorded."
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -50,6 +52,7 @@ class Order:
         drain_s: How long calls may finish once the server is told to stop.
         log_dir: Where every call's event log goes; None keeps none.
         log_words: Whether it says what people said.
+        record_dir: Where every call's recording goes; None records none.
         phones: Where telephones come in.
         persona_for: Who answers a called number.
     """
@@ -65,6 +68,7 @@ class Order:
     drain_s: float
     log_dir: Path | None
     log_words: bool
+    record_dir: Path | None
     phones: PhonePlan
     persona_for: Callable[[str], Persona]
 
@@ -95,11 +99,11 @@ async def host_calls(order: Order, port: socket, sip_port: socket | None) -> Non
             metrics = Metrics()
             calls = _open_calls(order, engines, choice, metrics)
             house.push_async_callback(calls.close)
-            voiced = partial(_voiced, engines.tts, order.voice)
-            pages = {path: tuple(map(voiced, told)) for path, told in order.pages.items()}
-            offered = catalogue(pages, engines, choice)
+            ready = partial(_ready, order, engines.tts)
+            pages = {path: tuple(map(ready, told)) for path, told in order.pages.items()}
+            offered = catalogue(pages, engines, choice, recorded=order.record_dir is not None)
             app = create_app(calls, offered, order.settings, verify=verify, metrics=metrics)
-            phones = PhoneDoor(calls, lambda number: voiced(order.persona_for(number)))
+            phones = PhoneDoor(calls, lambda number: ready(order.persona_for(number)))
             house.push_async_callback(phones.close)
             await order.phones.open(phones, app, order.settings, sip_port)
         server = DrainingServer(
@@ -121,6 +125,7 @@ def _open_calls(
         most_calls=order.max_calls,
         log_dir=order.log_dir,
         log_words=order.log_words,
+        record_dir=order.record_dir,
         on_event=metrics.observe,
     )
     for percent in (50, 95, 99):
@@ -141,6 +146,17 @@ def _greet(order: Order, offered: Catalogue, choice: LlmChoice, engines: Engines
         console, order.settings, offered, order.phones,
         brain=choice.why, max_calls=most, took_s=took_s,
     )  # fmt: skip
+
+
+def _ready(order: Order, tts: TtsEngine, persona: Persona) -> Persona:
+    """The persona as it answers here: with a voice, and never recording anyone unawares."""
+    persona = _voiced(tts, order.voice, persona)
+    if order.record_dir is None or persona.disclosure:
+        return persona
+    if not persona.language.startswith("en"):
+        told = "{} has no `disclosure` in its own language: it says {!r} to those it records."
+        logger.warning(told, persona.name, _NOTICE)
+    return persona.model_copy(update={"disclosure": _NOTICE})
 
 
 def _voiced(tts: TtsEngine, voice: str, persona: Persona) -> Persona:

@@ -64,6 +64,9 @@ def serve(
     log_words: Annotated[
         bool, typer.Option("--log-words", help="Also log what people say; off for their sake.")
     ] = False,
+    record_dir: Annotated[
+        Path | None, typer.Option(help="Record every call into this folder; callers are told so.")
+    ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
 ) -> None:
     """Start the server and talk in a browser.
@@ -101,8 +104,8 @@ def serve(
     )
     if settings.is_public and not (settings.secret or verify or open_to_all):
         settings = replace(settings, secret=secrets.token_urlsafe(12))
-    if log_dir is not None:
-        check_folder(log_dir)
+    for folder in filter(None, (log_dir, record_dir)):
+        check_folder(folder)
     token = os.environ.get("PARLEY_PHONE_TOKEN", "")
     phones = PhonePlan.read(sip, sip_allow or (), token, open_to_all=open_to_all)
     plan = load_deployment(deployment) if deployment else Deployment()
@@ -122,6 +125,7 @@ def serve(
             drain_s=drain_s,
             log_dir=log_dir,
             log_words=log_words,
+            record_dir=record_dir,
             phones=phones,
             persona_for=partial(plan.for_caller_of, default=named[0] if named else plan.front),
         )

@@ -24,6 +24,7 @@ from pipelines.engines import Engines
 from pipelines.judges import warm_judges
 from pipelines.media.looplag import LoopLag
 from pipelines.peer import Peer
+from pipelines.recorder import Recorder
 from pipelines.tasks import Tasks
 
 _RTVI = "rtvi-ai"
@@ -128,6 +129,7 @@ class BrowserCalls:
         most_lag_ms: float = 25.0,
         log_dir: Path | None = None,
         log_words: bool = False,
+        record_dir: Path | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ):
         """Create it inside a running event loop.
@@ -140,6 +142,7 @@ class BrowserCalls:
             most_lag_ms: So are calls while the event loop is later than this (95th percentile).
             log_dir: Where each call's event log is written; None writes none.
             log_words: Whether it says what people said.
+            record_dir: Where each call's recording is written, named as its log; None records none.
             on_event: Told of every call's events of the page protocol, for metrics.
         """
         sys.setswitchinterval(_GIL_SWITCH_S)
@@ -153,6 +156,7 @@ class BrowserCalls:
         self._most_lag_ms = most_lag_ms
         self._log_dir = log_dir
         self._log_words = log_words
+        self._record_dir = record_dir
         self._on_event = on_event
         self._calls: dict[str, BrowserCall] = {}
         self._phones: set[Conversation] = set()
@@ -292,15 +296,17 @@ class BrowserCalls:
     def _open(
         self, persona: Persona, voice: str | None, to_client: Callable[[Any], None]
     ) -> Conversation:
-        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}.jsonl"
-        path = self._log_dir / name if self._log_dir else None
+        name = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        log = self._log_dir / f"{name}.jsonl" if self._log_dir else None
+        recording = self._record_dir / f"{name}.flac" if self._record_dir else None
         about = {"persona": persona.name, "pace": persona.pace}
         return Conversation(
             self._engines,
             self._llm.open(persona),
             persona,
             voice=voice,
-            log=EventLog(path, with_words=self._log_words, **about),
+            log=EventLog(log, with_words=self._log_words, **about),
+            recorder=Recorder(recording),
             to_client=to_client,
             on_event=self._on_event,
         )

@@ -45,6 +45,7 @@ from pipelines.judges import warm_judges
 from pipelines.listener import Listener
 from pipelines.mouth import Mouth, Reply
 from pipelines.playout import Playout
+from pipelines.recorder import Recorder
 from pipelines.reporter import Reporter
 from pipelines.tasks import Tasks
 from tts.interface import TtsEngine
@@ -74,6 +75,7 @@ class Conversation:
         *,
         voice: str | None = None,
         log: EventLog | None = None,
+        recorder: Recorder | None = None,
         to_client: Callable[[Any], None] = lambda message: None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ):
@@ -88,10 +90,12 @@ class Conversation:
             persona: Who the agent is.
             voice: One of the engine's voices; None for the persona's.
             log: Where everything is noted; None keeps nothing.
+            recorder: Where what is heard and said is kept; None keeps nothing.
             to_client: Sends an RTVI message to the caller's screen.
             on_event: Told of every event of the page protocol, for metrics.
         """
         self.log = log or EventLog()
+        self._recorder = recorder or Recorder()
         self.ended = asyncio.Event()
         self.end_reason = ""
         self._engines = engines
@@ -114,7 +118,12 @@ class Conversation:
         self._playout = Playout(conductor.on_audible, conductor.on_done)
         self._head = conductor.head = Head(to_client)
         self._listener = conductor.listener = Listener(
-            turns, self.log, conductor.decide, conductor.on_words, self._on_failure
+            turns,
+            self.log,
+            self._recorder,
+            conductor.decide,
+            conductor.on_words,
+            self._on_failure,
         )
         self._mouth = conductor.mouth = Mouth(
             engines.tts,
@@ -239,6 +248,7 @@ class Conversation:
         await self._tasks.cancel()
         await self._mouth.close()  # last: until then the model may begin a reply
         self.log.close()
+        await self._recorder.close()
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tell the caller's screen and the log of an event of the page protocol."""

@@ -1,4 +1,4 @@
-"""A recording calls the agent: the same conversation, in real time, both sides on one clock."""
+"""A recording calls the agent: the same conversation, in real time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
-from common.resample import resample
 from pipelines.conversation import Conversation
 from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
@@ -33,16 +32,13 @@ class FileCallOptions:
 
 async def call_with_recording(
     conversation: Conversation, recording: np.ndarray, options: FileCallOptions | None = None
-) -> np.ndarray:
+) -> None:
     """Hold the call.
 
     Args:
         conversation: Not started yet; it is started here, and left for the caller to close.
         recording: The caller: float32 mono at 16 kHz.
         options: How the recording behaves.
-
-    Returns:
-        float32 [samples, 2] at 24 kHz: the caller on the left, the agent on the right.
 
     Raises:
         EngineFull: The models are busy with other calls.
@@ -51,9 +47,7 @@ async def call_with_recording(
     await conversation.start()
     if options.greeting:
         conversation.greet()
-    call = _Call(conversation, recording, options)
-    await call.run()
-    return call.both_sides()
+    await _Call(conversation, recording, options).run()
 
 
 class _Call:
@@ -62,14 +56,12 @@ class _Call:
         self._recording = recording
         self._options = options
         self._position = 0
-        self._heard: list[np.ndarray] = []
-        self._said: list[np.ndarray] = []
         self._quiet_s = 0.0
 
     async def run(self) -> None:
         """Every 20 ms on an absolute schedule: one frame each way."""
         loop = asyncio.get_running_loop()
-        begun_s = loop.time()
+        due_s = loop.time()
         over_s = 0.0
         while not self._conversation.ended.is_set() and over_s < self._options.longest_wait_s:
             self._tick()
@@ -78,7 +70,8 @@ class _Call:
                 self._quiet_s = self._quiet_s + _TICK_S if self._conversation.at_rest else 0.0
                 if self._quiet_s >= self._options.quiet_s:
                     break
-            await asyncio.sleep(max(0.0, begun_s + len(self._said) * _TICK_S - loop.time()))
+            due_s += _TICK_S
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
 
     def _tick(self) -> None:
         frame = np.zeros(_HEARD_SAMPLES, np.float32)
@@ -88,13 +81,4 @@ class _Call:
             frame[: len(piece)] = piece
             self._position += _HEARD_SAMPLES
         self._conversation.hear(frame)
-        said = self._conversation.pull(_SAID_SAMPLES)
-        self._heard.append(frame)
-        self._said.append(np.zeros(_SAID_SAMPLES, np.float32) if said is None else said)
-
-    def both_sides(self) -> np.ndarray:
-        """Both sides on one clock."""
-        said = np.concatenate(self._said)
-        heard = resample(np.concatenate(self._heard), HEARD_HZ, SAID_HZ)
-        heard = np.pad(heard, (0, max(0, len(said) - len(heard))))[: len(said)]
-        return np.stack([heard, said], axis=1)
+        self._conversation.pull(_SAID_SAMPLES)

@@ -22,6 +22,7 @@ from agent.turns import TurnTaking
 from asr.interface import AsrEngine, AsrStream, Hypothesis
 from common.errors import ParleyError
 from pipelines.judges import TurnJudge, VoiceJudge, level_dbfs
+from pipelines.recorder import Recorder
 from pipelines.tasks import Tasks
 
 _ECHO_FRAMES = 50  # a second of 20 ms frames after the agent's last sound
@@ -39,6 +40,7 @@ class Listener:
         self,
         turns: TurnTaking,
         log: EventLog,
+        recorder: Recorder,
         decide: Callable[[d.Decision], None],
         on_words: Callable[[Hypothesis], None],
         on_failure: Callable[[ParleyError], None],
@@ -48,6 +50,7 @@ class Listener:
         Args:
             turns: The rules.
             log: Takes down all evidence and all decisions.
+            recorder: Takes down what both sides sound like.
             decide: Carries a decision out.
             on_words: Told of every hypothesis.
             on_failure: Told when the recogniser died.
@@ -55,6 +58,7 @@ class Listener:
         self.at = 0
         self.turns = turns
         self._log = log
+        self._recorder = recorder
         self._decide = decide
         self._on_words = on_words
         self._on_failure = on_failure
@@ -83,6 +87,7 @@ class Listener:
         if self._stream is None:
             return
         self.at += len(pcm)
+        self._recorder.heard(pcm)
         self._stream.feed(pcm)
         self._finished.hear(pcm)
         voiced = self._voice.hear(pcm)
@@ -93,6 +98,7 @@ class Listener:
 
     def said(self, pcm: np.ndarray | None, n_samples: int) -> None:
         """Note what the caller hears from us: float32 at 24 kHz, None for silence."""
+        self._recorder.said(pcm)
         if pcm is not None:
             self._echo_frames = _ECHO_FRAMES
         if self._echo_frames:

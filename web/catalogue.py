@@ -24,7 +24,7 @@ class Catalogue:
         asr: Name of the ears.
         tts: Name of the voice.
         llm: Name of the brain.
-        privacy: Where sound and words go, in one sentence.
+        privacy: Where sound and words go, and whether they are kept, in one or two sentences.
     """
 
     pages: dict[str, dict[str, Persona]]
@@ -46,9 +46,20 @@ class Catalogue:
 
 
 def catalogue(
-    pages: Mapping[str, Sequence[Persona]], engines: Engines, choice: LlmChoice
+    pages: Mapping[str, Sequence[Persona]],
+    engines: Engines,
+    choice: LlmChoice,
+    *,
+    recorded: bool = False,
 ) -> Catalogue:
-    """Describe what was opened; `pages` holds who answers on each, the front page `/` among them."""
+    """Describe what was opened.
+
+    Args:
+        pages: Who answers on each, the front page `/` among them.
+        engines: Ears and voice.
+        choice: The brain.
+        recorded: Whether calls are.
+    """
     ears, voice = engines.asr.info, engines.tts.info
     places = [
         ("your voice goes to", ears.where),
@@ -63,5 +74,5 @@ def catalogue(
         asr=ears.name,
         tts=voice.name,
         llm=choice.servers[0].name if choice.servers else "offline script",
-        privacy=f"{privacy[0].upper()}{privacy[1:]}.",
+        privacy=f"{privacy[0].upper()}{privacy[1:]}.{' Calls are recorded.' * recorded}",
     )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from evals.caller import Caller
+from evals.run import offer_over_http
 from evals.server import serving
 from tests.agent.conftest import ChatServer, chat_server  # noqa: F401 - a fixture
+from tests.pipelines.test_recorder import sides
 from tests.web.conftest import free_port
 
 pytestmark = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
@@ -47,6 +53,28 @@ def test_a_deployment_serves_its_pages(tmp_path: Path) -> None:
         assert front["personas"][0]["name"] == "parley"
         assert len(front["personas"]) > 1
         assert httpx.get(f"{url}/elsewhere").status_code == 404
+
+
+def test_a_recorded_call_says_so_and_lies_beside_its_log(tmp_path: Path) -> None:
+    async def ring_up(url: str) -> None:
+        async with Caller(partial(offer_over_http, url)) as caller:
+            caller.mouth.say(np.full(96_000, 0.25, np.float32))  # no voice: nobody is interrupted
+            assert await caller.wait_audible(True, for_s=0.1, timeout_s=20)
+            assert await caller.wait_audible(False, for_s=1.0, timeout_s=30)
+
+    folders = ("--record-dir", str(tmp_path), "--log-dir", str(tmp_path), "--log-words")
+    with serving("--tts", "espeak", "--llm", "script", *folders) as (url, _):
+        assert "Calls are recorded." in httpx.get(f"{url}/api/page").json()["privacy"]
+        asyncio.run(ring_up(url))
+    recording, log = sorted(tmp_path.iterdir())
+    assert (recording.stem, recording.suffix) == (log.stem, ".flac")
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    first = next(entry["text"] for entry in entries if entry["kind"] == "agent_text")
+    assert first == "This call is recorded."
+    both = sides(recording)
+    assert np.abs(both).max(axis=0).min() > 0.1
+    assert len(both) / 24_000 == pytest.approx(entries[-1]["at"] / 16_000, abs=0.5)
+    assert {path.stat().st_mode & 0o777 for path in (recording, log)} == {0o600}
 
 
 async def test_the_brain_reads_the_persona_before_anybody_calls(
@@ -94,6 +122,7 @@ def test_a_sip_port_that_cannot_be_had_is_too(host: str, cure: str) -> None:
         (("--host", "192.0.2.1"), "it must be an address of this machine"),
         (("--voice", "nobody", "--tts", "espeak"), "There is no voice 'nobody'. Choose one of"),
         (("--log-dir", "/proc/none"), "/proc/none cannot be made"),
+        (("--record-dir", "/proc/none"), "/proc/none cannot be made"),
         (("--sip", "127.0.0.1:99999"), "is no HOST:PORT"),
         (("--sip", "0.0.0.0:5060"), "Strangers can reach --sip 0.0.0.0:5060"),
         (("--llm", "http://127.0.0.1:1"), "There is no chat-completions server at"),

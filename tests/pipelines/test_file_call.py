@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
@@ -13,6 +14,8 @@ from cli.main import app
 from common.audiofile import read_audio, write_wav
 from pipelines.conversation import Conversation
 from pipelines.file_call import FileCallOptions, call_with_recording
+from pipelines.recorder import Recorder
+from tests.pipelines.test_recorder import sides
 
 
 def loud_s(side: np.ndarray, rate_hz: int = 24_000) -> list[float]:
@@ -21,12 +24,13 @@ def loud_s(side: np.ndarray, rate_hz: int = 24_000) -> list[float]:
     return [i * 0.020 for i, frame in enumerate(frames) if np.abs(frame).max() > 0.02]
 
 
-async def test_a_recording_is_greeted_asks_and_is_answered(engines, persona, flite):
+async def test_a_recording_is_greeted_asks_and_is_answered(engines, persona, flite, tmp_path):
     question = flite("what time is it?", 16_000)
-    conversation = Conversation(engines, ScriptModel(persona), persona)
-    both = await call_with_recording(conversation, question)
+    recorder = Recorder(tmp_path / "both.wav")
+    conversation = Conversation(engines, ScriptModel(persona), persona, recorder=recorder)
+    await call_with_recording(conversation, question)
     await conversation.close()
-    assert both.shape[1] == 2
+    both = sides(tmp_path / "both.wav")
     caller, agent = loud_s(both[:, 0]), loud_s(both[:, 1])
     assert agent[0] < 1.0  # the greeting
     assert caller[0] > agent[0]
@@ -35,20 +39,21 @@ async def test_a_recording_is_greeted_asks_and_is_answered(engines, persona, fli
     assert roles == ["assistant", "user", "assistant"]
 
 
-async def test_without_a_greeting_the_recording_begins_at_once(engines, persona, flite):
-    conversation = Conversation(engines, ScriptModel(persona), persona)
+async def test_without_a_greeting_the_recording_begins_at_once(engines, persona, flite, tmp_path):
+    recorder = Recorder(tmp_path / "both.wav")
+    conversation = Conversation(engines, ScriptModel(persona), persona, recorder=recorder)
     options = FileCallOptions(greeting=False, quiet_s=0.5)
-    both = await call_with_recording(conversation, flite("hello", 16_000), options)
+    await call_with_recording(conversation, flite("hello", 16_000), options)
     await conversation.close()
-    assert loud_s(both[:, 0])[0] < 0.1
+    assert loud_s(sides(tmp_path / "both.wav")[:, 0])[0] < 0.1
 
 
 async def test_an_empty_recording_ends_the_call(engines, persona):
     conversation = Conversation(engines, ScriptModel(persona), persona)
     options = FileCallOptions(greeting=False, quiet_s=0.2)
-    both = await call_with_recording(conversation, np.zeros(0, np.float32), options)
+    async with asyncio.timeout(10):
+        await call_with_recording(conversation, np.zeros(0, np.float32), options)
     await conversation.close()
-    assert len(both) < 24_000 * 3
 
 
 @pytest.mark.skipif(
