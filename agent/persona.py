@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script, SomeLines, all_rules
@@ -71,11 +71,11 @@ class Persona(StrictModel):
             Empty for silence, which is the default in a language that Parley has no words in.
         failure: Said when no language model answers.
         lexicon: How to pronounce words, by word as written.
-        script: What it can say without a language model.
-        tools: Names of tools it may use: built in ones, or `package.module:function`.
         transfers: Whom it may put callers through to, by name: a number or a SIP address.
         connecting: Said before it does, when the language model says nothing.
         unreachable: Said when that did not work, or the caller is on no telephone.
+        script: What it can say without a language model.
+        tools: Names of tools it may use: built in ones, or `package.module:function`.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -94,19 +94,20 @@ class Persona(StrictModel):
     filler: Lines = Field(default_factory=_fillers)
     failure: str = "I am sorry, I cannot think clearly just now. Could you say that again?"
     lexicon: dict[str, str] = Field(default_factory=dict)
-    script: Script = Field(default_factory=Script)
-    tools: list[str] = Field(default_factory=list)
     transfers: Transfers = Field(default_factory=dict)
     connecting: str = "One moment, I will put you through."
     unreachable: str = "I am sorry, nobody can be reached there just now. Can I help you myself?"
+    script: Script = Field(default_factory=Script)
+    tools: list[str] = Field(default_factory=list)
     _path: Path = PrivateAttr(default=Path())  # its file, for errors
 
-    @model_validator(mode="after")
-    def _puts_through_to_whom_it_names(self) -> Persona:
-        for rule in all_rules(self.script.rules):
-            if rule.put_through and rule.put_through not in self.transfers:
+    @field_validator("script")
+    @classmethod
+    def _puts_through_to_whom_it_names(cls, script: Script, info: ValidationInfo) -> Script:
+        for rule in all_rules(script.rules):
+            if rule.put_through and rule.put_through not in info.data.get("transfers", {}):
                 raise ValueError(f"put_through: there is no '{rule.put_through}' in `transfers`")
-        return self
+        return script
 
     def find_tools(self) -> list[Tool]:
         """The tools a language model gets.

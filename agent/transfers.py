@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
 from agent.tools import Tool, ToolOptions
 
@@ -17,8 +17,10 @@ PUT_THROUGH = "put_through"
 _ABOUT = "Put the caller through to somebody. Say so first, in this reply."
 
 
-def _address(given: str) -> str:
+def _address(given: Any) -> str:
     """A number without its punctuation, or a SIP address as it is."""
+    if not isinstance(given, str):  # YAML took it for a number, and the plus away
+        raise ValueError('put a telephone number in quotes, such as "+33123456789"')
     number = re.sub(r"[ ()/.-]", "", given)
     if re.fullmatch(r"\+\d{2,15}", number):
         return number
@@ -30,7 +32,7 @@ def _address(given: str) -> str:
     )
 
 
-Transfers = dict[Annotated[str, Field(min_length=1)], Annotated[str, AfterValidator(_address)]]
+Transfers = dict[Annotated[str, Field(min_length=1)], Annotated[str, BeforeValidator(_address)]]
 """Whom a caller may be put through to: a number (E.164) or a SIP address, by name."""
 
 

@@ -111,4 +111,4 @@ class PhonePlan:
         if self.carrier_token:
             from web.phone import phone_routes
 
-            app.include_router(phone_routes(door.take_carrier_call, self.carrier_token, settings))
+            app.include_router(phone_routes(door, self.carrier_token, settings))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Network
 from typing import Any
 
 from agent.persona import Persona
+from common.errors import ConfigError
 from pipelines.browser import BrowserCalls
 from pipelines.conversation import Conversation
-from pipelines.phone.carriers import Socket, take_carrier_call
+from pipelines.phone.carrier_call import CarrierCalls
 from pipelines.phone.sip import SipServer
 
 
 class PhoneDoor:
-    """Opens a conversation for a call from a SIP endpoint or a carrier."""
+    """Opens a conversation for a call from a SIP endpoint or a carrier.
+
+    Attributes:
+        carriers: Holds the calls of carriers.
+    """
 
     def __init__(self, calls: BrowserCalls, persona_for: Callable[[str], Persona]):
         """Create it.
@@ -27,19 +33,18 @@ class PhoneDoor:
         self._calls = calls
         self._persona_for = persona_for
         self._sip: SipServer | None = None
+        self.carriers = CarrierCalls(self.answer)
 
     async def listen_sip(self, port: socket.socket, allowed: Sequence[IPv4Network]) -> None:
         """Answer SIP calls on a UDP port, which is closed with the door."""
         self._sip = SipServer(self.answer, allowed, self._calls.admit)
         await self._sip.listen(port)
 
-    async def take_carrier_call(self, carrier: str, socket: Socket, called: str) -> None:
-        """Hold a carrier's call to its end.
-
-        Raises:
-            ParleyError: It cannot be answered; the message says why.
-        """
-        await take_carrier_call(carrier, socket, self.answer, called)
+    def puts_through(self, called: str) -> bool:
+        """Whether who answers that number may put callers through."""
+        with suppress(ConfigError):
+            return bool(self._persona_for(called).transfers)
+        return False
 
     async def close(self) -> None:
         """Hang up all SIP calls. Idempotent."""

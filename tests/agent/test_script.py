@@ -14,7 +14,7 @@ from agent.llm import TextDelta, ToolCall
 from agent.llm_script import END_CALL, ScriptModel
 from agent.persona import Persona, load_persona, small_talk
 from agent.script import Dialogue, ScriptPlayer
-from agent.scriptbook import Rule, Script
+from agent.scriptbook import Form, Rule, Script, Slot
 
 NOW = datetime(2026, 11, 21, 19, 5)
 
@@ -407,6 +407,43 @@ async def test_a_dropped_speculation_leaves_no_trace():
     await answer(model, "who are you", "jo")  # the turn goes on: never committed
     await answer(model, "who are you", "joanna")
     assert "Joanna" in (await answer(model, "who are you", "joanna", "who am i"))[0].text
+
+
+def transferring():
+    rules = [Rule(hear="doctor", say="One moment.", put_through="the doctor")]
+    form = Form(slots=["day"], confirm="Sure?", done="Done.", cancelled="Fine.")
+    rules.append(Rule(hear="book", form="visit"))
+    script = Script(
+        slots={"day": Slot(kind="day", ask="Which day?")},
+        forms={"visit": form},
+        rules=rules,
+        small_talk=False,
+    )
+    return Persona(name="x", transfers={"the doctor": "+33123"}, script=script)
+
+
+async def test_a_rule_puts_through_when_the_line_can():
+    model = ScriptModel(transferring())
+    messages = [{"role": "user", "content": "the doctor please"}]
+    tools = [{"type": "function", "function": {"name": "put_through"}}]
+    said, call = [piece async for piece in model.reply(messages, tools)]
+    assert (said.text, call.name, call.arguments) == (
+        "One moment.",
+        "put_through",
+        {"to": "the doctor"},
+    )
+    (said,) = [piece async for piece in model.reply(messages, ())]
+    messages += [{"role": "user", "content": "book"}]
+    assert len([piece async for piece in model.reply(messages, tools)]) == 1
+
+
+def test_who_could_not_be_put_through_goes_on_with_the_booking():
+    player, state = ScriptPlayer(transferring().script), Dialogue()
+    state, _ = player.reply(state, "book", NOW)
+    state, said = player.reply(state, "i want to speak to the doctor", NOW)
+    assert (said, state.put_through) == ("One moment.", "the doctor")
+    state, said = player.reply(state, "tuesday", NOW)
+    assert (said, state.put_through) == ("Sure?", "")
 
 
 async def test_goodbye_hangs_up_when_it_can():

@@ -7,6 +7,18 @@ import numpy as np
 from agent.persona import load_persona
 from pipelines.conversation import Conversation
 
+PRACTICE = """
+name: practice
+greeting: Hello.
+unreachable: Nobody answers there.
+tools: [end_call]
+transfers: {the doctor: sip:doctor@127.0.0.2, front desk: +33 1 23 45 67 89}
+script:
+  rules:
+    - {hear: "1", say: I will put you through to the doctor., put_through: the doctor}
+    - {hear: "2", say: I will put you through to the front desk., put_through: front desk}
+"""
+
 
 class Office:
     """Answers numbers with conversations, and remembers them."""

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import ParleyError
 from pipelines.phone import g711
-from pipelines.phone.carriers import take_carrier_call
+from pipelines.phone.carrier_call import CarrierCalls
 from tests.phone.office import until
 
 pytestmark = pytest.mark.skipif(
@@ -73,7 +73,7 @@ async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, q
     socket = FakeSocket(STARTS[carrier])
 
     told = {"plivo": "+1555"}.get(carrier, "")  # its start message does not say the number
-    call = asyncio.create_task(take_carrier_call(carrier, socket, office.answer, told))
+    call = asyncio.create_task(CarrierCalls(office.answer).take(carrier, socket, told))
     await until(lambda: any(m["event"] in ("media", "playAudio") for m in socket.sent))
     await asyncio.sleep(1.0)  # the greeting is being said
     socket.say(question)
@@ -87,7 +87,7 @@ async def test_a_carrier_call_is_answered_and_cleared_when_interrupted(office, q
 
 async def test_keys_that_a_carrier_tells_of_are_one_message(office):
     socket = FakeSocket(STARTS["twilio"])
-    call = asyncio.create_task(take_carrier_call("twilio", socket, office.answer))
+    call = asyncio.create_task(CarrierCalls(office.answer).take("twilio", socket))
     await until(lambda: socket.sent)
     socket.keys = ["junk", *({"digit": digit} for digit in "4217")]
     await until(lambda: office.turns("user"))
@@ -99,7 +99,7 @@ async def test_keys_that_a_carrier_tells_of_are_one_message(office):
 async def test_a_carrier_is_answered_in_the_law_that_the_webhook_asked_for(office):
     start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "PCMA"}}  # as in Europe
     socket = FakeSocket(STARTS["telnyx"] | {"start": start})
-    call = asyncio.create_task(take_carrier_call("telnyx", socket, office.answer))
+    call = asyncio.create_task(CarrierCalls(office.answer).take("telnyx", socket))
     silence = base64.b64encode(g711.encode(np.zeros(160, np.float32), "PCMU")).decode()
     await until(lambda: any(m["media"]["payload"] == silence for m in socket.sent))
     socket.stopped = True
@@ -107,22 +107,17 @@ async def test_a_carrier_is_answered_in_the_law_that_the_webhook_asked_for(offic
 
 
 async def test_a_carrier_that_begins_wrong_is_told_what_is_missing(office):
+    calls = CarrierCalls(office.answer)
     start = STARTS["telnyx"]["start"] | {"media_format": {"encoding": "G722"}}
     with pytest.raises(ParleyError, match="G722"):
-        await take_carrier_call(
-            "telnyx", FakeSocket(STARTS["telnyx"] | {"start": start}), office.answer
-        )
+        await calls.take("telnyx", FakeSocket(STARTS["telnyx"] | {"start": start}))
     with pytest.raises(ParleyError, match="streamSid"):
-        await take_carrier_call(
-            "twilio", FakeSocket({"event": "start", "start": {}}), office.answer
-        )
+        await calls.take("twilio", FakeSocket({"event": "start", "start": {}}))
     for start in ("text", {"streamSid": 7}, {"streamSid": "MZ1", "customParameters": "text"}):
         with pytest.raises(ParleyError, match="start message is malformed"):
-            await take_carrier_call(
-                "twilio", FakeSocket({"event": "start", "start": start}), office.answer
-            )
+            await calls.take("twilio", FakeSocket({"event": "start", "start": start}))
     with pytest.raises(ParleyError, match="Known: twilio"):
-        await take_carrier_call("acme", FakeSocket({}), office.answer)
+        await calls.take("acme", FakeSocket({}))
 
 
 async def test_a_probe_that_sends_junk_and_leaves_begins_no_call(office):
@@ -133,5 +128,5 @@ async def test_a_probe_that_sends_junk_and_leaves_begins_no_call(office):
             return next(self.messages)
 
     with pytest.raises(ParleyError, match="hung up before the call began"):
-        await take_carrier_call("twilio", Probe(), office.answer)
+        await CarrierCalls(office.answer).take("twilio", Probe())
     assert not office.numbers

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import xml.etree.ElementTree as ET
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -41,7 +43,7 @@ def test_a_token_that_an_address_cannot_carry_is_refused_and_not_shown(token):
 
 
 async def test_a_carrier_that_hangs_up_first_leaves_quietly():
-    async def hold(_carrier, socket, _called):
+    async def hold(_carrier, socket, _called, _key):
         assert await socket.receive() is None
 
     async def receive():
@@ -52,9 +54,9 @@ async def test_a_carrier_that_hangs_up_first_leaves_quietly():
             raise OSError("gone")  # as uvicorn does
 
     app = FastAPI()
-    app.include_router(phone_routes(hold, "tok", WebSettings()))
+    app.include_router(phone_routes(Mock(carriers=Mock(take=hold)), "tok", WebSettings()))
     told = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}])
-    path = "/phone/twilio/tok/stream"
+    path = "/phone/twilio/tok/stream/key"
     await app(
         {"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send
     )
@@ -63,7 +65,7 @@ async def test_a_carrier_that_hangs_up_first_leaves_quietly():
 
 @pytest.mark.parametrize(("refusal", "code"), [(None, 1000), (EngineFull("full"), 1013)])
 async def test_a_carrier_is_told_whether_the_call_was_over_or_refused(refusal, code):
-    async def hold(_carrier, _socket, _called):
+    async def hold(_carrier, _socket, _called, _key):
         if refusal:
             raise refusal
 
@@ -74,8 +76,8 @@ async def test_a_carrier_is_told_whether_the_call_was_over_or_refused(refusal, c
         told.append(message)
 
     app, told = FastAPI(), []
-    app.include_router(phone_routes(hold, "tok", WebSettings()))
-    path = "/phone/twilio/tok/stream"
+    app.include_router(phone_routes(Mock(carriers=Mock(take=hold)), "tok", WebSettings()))
+    path = "/phone/twilio/tok/stream/key"
     await app(
         {"type": "websocket", "path": path, "headers": [], "query_string": b""}, receive, send
     )
@@ -107,9 +109,11 @@ async def test_serve_answers_a_phone_and_tells_carriers_where_to_stream(monkeypa
             wrong = await client.post("/phone/twilio/other")
             unknown = await client.post("/phone/acme/tok")
     stream = ET.fromstring(reply.text).find("Connect/Stream")
-    assert stream.get("url") == f"ws{url.removeprefix('http')}/phone/twilio/tok/stream"
+    address, key = stream.get("url").rsplit("/", 1)
+    assert address == f"ws{url.removeprefix('http')}/phone/twilio/tok/stream"
+    assert len(key) == 16
     assert {p.get("name"): p.get("value") for p in stream} == {"to": "+1555&<"}
     stream = ET.fromstring(plivo.text).find("Stream")
-    assert stream.text.endswith("/phone/plivo/tok/stream?to=1555%26%3C")
+    assert re.search(r"/phone/plivo/tok/stream/\w{16}\?to=1555%26%3C$", stream.text)
     assert wrong.status_code == 403
     assert unknown.status_code == 404

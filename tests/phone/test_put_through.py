@@ -8,24 +8,13 @@ import pytest
 from agent.persona import Persona
 from common.yamlfile import parse_yaml
 from tests.fakes.phone import Phone
-from tests.phone.office import loudness, until
+from tests.phone.office import PRACTICE, loudness, until
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("flite") and shutil.which("espeak-ng")),
     reason="needs flite and espeak-ng (apt)",
 )
 
-PRACTICE = """
-name: practice
-greeting: Hello.
-unreachable: Nobody answers there.
-tools: [end_call]
-transfers: {the doctor: sip:doctor@127.0.0.2, front desk: +33 1 23 45 67 89}
-script:
-  rules:
-    - {hear: "1", say: I will put you through to the doctor., put_through: the doctor}
-    - {hear: "2", say: I will put you through to the front desk., put_through: front desk}
-"""
 ANNOUNCED = "I will put you through to the doctor."
 SORRY = "Nobody answers there."
 
