@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.idioms import whole
+
+Verdict = tuple[float, str]
+"""Belief 0..1 that a sentence is finished, and why, in words."""
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -13,6 +18,7 @@ def word_set(words: str) -> frozenset[str]:
 
 
 _FILLERS = word_set("""um uh er erm hmm hm eh ah like so well umm uhh mm let's""")
+_TRAILING = ("...", "…", "-", "–", "—")
 # These announce a correction or a detail.
 _HEDGES = re.compile(r"\b(?:actually|basically|probably|i mean|you know|sort of|kind of|rather)$")
 # After these something must follow.
@@ -95,7 +101,7 @@ def says_goodbye(text: str) -> bool:
     return bool(_GOODBYES.search(" ".join(normalise(text))))
 
 
-def finished(text: str, agent_text: str = "") -> tuple[float, str]:
+def finished(text: str, agent_text: str = "") -> Verdict:
     """Judge a caller's sentence.
 
     Args:
@@ -108,61 +114,118 @@ def finished(text: str, agent_text: str = "") -> tuple[float, str]:
     words = normalise(text)
     if not words:
         return 0.0, "no words"
-    last = words[-1]
     flat = " ".join(words)
-    ending = text.rstrip()[-1]
-    if text.rstrip().endswith(("...", "…", "-", "–", "—")):
-        return 0.05, "trails off"
-    question = _last_question(flat)
-    idiom = whole(" ".join(question) or flat)
-    if idiom is not None:
-        return idiom, f"whole in spite of “{last}”"
-    if last in _FILLERS:
-        return 0.03, f"ends in “{last}”"
-    if _OPENERS.search(flat):
-        return 0.05, "has only opened the sentence"
-    if says_goodbye(text):
-        return 0.95, "says goodbye"
-    if ending == "?":
-        return 0.95, "a finished question"
-    dictated = _dictated_digits(words)
-    if dictated and (
-        dictated >= 3 or _DICTATES.search(flat) or _DICTATES.search(agent_text[-120:].lower())
-    ):
-        return _dictation(dictated)
-    if _TELLS_THAT.search(flat):
-        return 0.05, "is about to tell what"
-    if _HEDGES.search(flat):
-        return 0.15, "hesitates"
-    if _CLAUSE_FIRST.match(flat) and len(words) <= _SHORT_CLAUSE:
-        return 0.15, "only the first clause"
-    asks = len(question) >= 3
-    if question and question[0] in _WH and last in _STRANDED:
-        return 0.5, f"a question ending in “{last}”"
-    if len(question) >= 4 and last in _LAST_VERBS:
-        return 0.82, "a question"
-    if last in _WANTS_OBJECT:
-        return 0.2, f"“{last}” what?"
-    if last in _OPEN_END:
-        return 0.05, f"something must follow “{last}”"
-    if ending == ",":
-        return 0.12, "a list or clause goes on"
-    if ending in ".!":
-        return 0.88, "a finished sentence"
-    if len(words) <= 2 and words[0] in _WHOLE_ANSWERS:
-        return (0.9, "answers the question") if agent_text.rstrip().endswith("?") else (
-            0.7, "a short answer")  # fmt: skip
-    if last in _OBJECTS:
-        if asks or len(words) >= 4:
-            return (0.82, "a question") if asks else (0.68, "could be a whole sentence")
-        return 0.55, f"“{last}” may go on"
-    if last in _MAY_BE_OPEN:
-        return 0.6 if asks or len(words) >= 6 else 0.45, f"“{last}” may go on"
-    if asks:
-        return 0.86, "a question"
-    if len(words) == 1:
-        return 0.6, "a single word"
-    return 0.74, "could be a whole sentence"
+    sentence = _Sentence(text.rstrip(), words, flat, _last_question(flat), agent_text)
+    return next(filter(None, (rule(sentence) for rule in _RULES)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """What the rules look at.
+
+    Attributes:
+        text: As it was said, punctuation included.
+        words: Its words, normalised; at least one.
+        flat: Those, joined by spaces.
+        question: The words of the question that it is or ends in.
+        agent_text: What the agent said before.
+    """
+
+    text: str
+    words: list[str]
+    flat: str
+    question: list[str]
+    agent_text: str
+
+    @property
+    def last(self) -> str:
+        """Its last word."""
+        return self.words[-1]
+
+    @property
+    def asks(self) -> bool:
+        """It is or ends in a question long enough to be one."""
+        return len(self.question) >= 3
+
+    @property
+    def answers_shortly(self) -> bool:
+        """It is one of the words that can be a whole answer, perhaps with one more."""
+        return len(self.words) <= 2 and self.words[0] in _WHOLE_ANSWERS
+
+
+_Rule = Callable[[_Sentence], Verdict | None]
+
+
+def _when(holds: Callable[[_Sentence], object], belief: float, reason: str) -> _Rule:
+    """A rule that always believes the same; `{last}` in its reason is the last word."""
+
+    def rule(sentence: _Sentence) -> Verdict | None:
+        return (belief, reason.format(last=sentence.last)) if holds(sentence) else None
+
+    return rule
+
+
+def _idiom(sentence: _Sentence) -> Verdict | None:
+    belief = whole(" ".join(sentence.question) or sentence.flat)
+    return None if belief is None else (belief, f"whole in spite of “{sentence.last}”")
+
+
+def _number(sentence: _Sentence) -> Verdict | None:
+    """A number being read out comes in groups: the pause between groups is not the end."""
+    digits = _dictated_digits(sentence.words)
+    asked_for = _DICTATES.search(sentence.flat) or _DICTATES.search(
+        sentence.agent_text[-120:].lower()
+    )
+    if not digits or (digits < 3 and not asked_for):
+        return None
+    if digits < 7:
+        return 0.1, f"reading out a number, {digits} digits so far"
+    if digits in (8, 9):
+        return 0.35, f"reading out a number, {digits} digits so far"
+    return 0.7, f"a number of {digits} digits"
+
+
+# The first rule that has something to say decides.
+_RULES: tuple[_Rule, ...] = (
+    _when(lambda s: s.text.endswith(_TRAILING), 0.05, "trails off"),
+    _idiom,
+    _when(lambda s: s.last in _FILLERS, 0.03, "ends in “{last}”"),
+    _when(lambda s: _OPENERS.search(s.flat), 0.05, "has only opened the sentence"),
+    _when(lambda s: _GOODBYES.search(s.flat), 0.95, "says goodbye"),
+    _when(lambda s: s.text.endswith("?"), 0.95, "a finished question"),
+    _number,
+    _when(lambda s: _TELLS_THAT.search(s.flat), 0.05, "is about to tell what"),
+    _when(lambda s: _HEDGES.search(s.flat), 0.15, "hesitates"),
+    _when(
+        lambda s: _CLAUSE_FIRST.match(s.flat) and len(s.words) <= _SHORT_CLAUSE,
+        *(0.15, "only the first clause"),
+    ),
+    _when(
+        lambda s: s.question and s.question[0] in _WH and s.last in _STRANDED,
+        *(0.5, "a question ending in “{last}”"),
+    ),
+    _when(lambda s: len(s.question) >= 4 and s.last in _LAST_VERBS, 0.82, "a question"),
+    _when(lambda s: s.last in _WANTS_OBJECT, 0.2, "“{last}” what?"),
+    _when(lambda s: s.last in _OPEN_END, 0.05, "something must follow “{last}”"),
+    _when(lambda s: s.text.endswith(","), 0.12, "a list or clause goes on"),
+    _when(lambda s: s.text.endswith((".", "!")), 0.88, "a finished sentence"),
+    _when(
+        lambda s: s.answers_shortly and s.agent_text.rstrip().endswith("?"),
+        *(0.9, "answers the question"),
+    ),
+    _when(lambda s: s.answers_shortly, 0.7, "a short answer"),
+    _when(lambda s: s.last in _OBJECTS and s.asks, 0.82, "a question"),
+    _when(lambda s: s.last in _OBJECTS and len(s.words) >= 4, 0.68, "could be a whole sentence"),
+    _when(lambda s: s.last in _OBJECTS, 0.55, "“{last}” may go on"),
+    _when(
+        lambda s: s.last in _MAY_BE_OPEN and (s.asks or len(s.words) >= 6),
+        *(0.6, "“{last}” may go on"),
+    ),
+    _when(lambda s: s.last in _MAY_BE_OPEN, 0.45, "“{last}” may go on"),
+    _when(lambda s: s.asks, 0.86, "a question"),
+    _when(lambda s: len(s.words) == 1, 0.6, "a single word"),
+    _when(lambda s: True, 0.74, "could be a whole sentence"),
+)
 
 
 def _last_question(flat: str) -> list[str]:
@@ -183,12 +246,3 @@ def _dictated_digits(words: list[str]) -> int:
         else:
             break
     return count
-
-
-def _dictation(digits: int) -> tuple[float, str]:
-    """A number being read out comes in groups: the pause between groups is not the end."""
-    if digits < 7:
-        return 0.1, f"reading out a number, {digits} digits so far"
-    if digits in (8, 9):
-        return 0.35, f"reading out a number, {digits} digits so far"
-    return 0.7, f"a number of {digits} digits"

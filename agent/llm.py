@@ -107,7 +107,8 @@ class LlmOptions:
     """Limits on one reply.
 
     Attributes:
-        first_token_s: Longest wait for a sign of life, thoughts included.
+        first_token_s: Longest wait for a sign of life, thoughts included. There is no second one:
+            a slow server that is asked again begins again.
         silence_s: Longest wait between two signs of life.
         total_s: Longest time for a whole reply.
         thought_tokens: How much a reasoning model may think before it must speak.
@@ -118,7 +119,7 @@ class LlmOptions:
         temperature: Sampling temperature; None leaves it to the server.
     """
 
-    first_token_s: float = 6.0
+    first_token_s: float = 12.0
     silence_s: float = 6.0
     total_s: float = 60.0
     thought_tokens: int = 800

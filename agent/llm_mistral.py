@@ -163,8 +163,7 @@ class ChatCompletionsModel:
             waited = "took too long" if loop.time() >= deadline else "fell silent"
             raise LlmError(
                 f"{self.name} at {self.where} {waited}.",
-                "Is the server overloaded?",
-                transient=True,
+                "Is the server overloaded, or the model too large for it?",
             ) from error
         except (httpx.HTTPError, NoResponseError, UnicodeDecodeError) as error:
             why, cure = unreachable(error)
@@ -226,10 +225,12 @@ class ChatCompletionsModel:
 
 
 def _cleaned(messages: Sequence[Message]) -> list[Message]:
-    """Meet Mistral's rules, which other servers do not mind.
+    """Meet the rules of Mistral's API and of strict prompt templates, which other servers do not mind.
 
     Only the first messages may be `system`; a tool's result must be followed by the assistant,
-    which is what is being asked for, unless something else came in between.
+    which is what is being asked for, unless something else came in between. The templates of Gemma
+    and others want the caller to begin, though the agent greeted first, and strict alternation,
+    though a caller who cut in before the answer has spoken twice.
     """
     cleaned: list[Message] = []
     for message in messages:
@@ -238,8 +239,14 @@ def _cleaned(messages: Sequence[Message]) -> list[Message]:
             kept["role"] = "user"
         if cleaned and cleaned[-1]["role"] == "tool" and kept["role"] == "user":
             cleaned.append({"role": "assistant", "content": "…"})
+        before = cleaned[-1]["role"] if cleaned else "system"
         if kept["role"] == "assistant":
             kept.setdefault("content", "")
+            if before == "system":
+                cleaned.append({"role": "user", "content": "…"})
+        if kept["role"] == before == "user":
+            cleaned[-1] = {**kept, "content": f"{cleaned[-1]['content']}\n{kept['content']}"}
+            continue
         cleaned.append(kept)
     if cleaned and cleaned[-1]["role"] == "assistant":
         cleaned[-1]["prefix"] = True

@@ -365,7 +365,7 @@ class Conductor:
         if audible and isinstance(reply, Reply):
             self._report.audible(reply, answers=reply is self._begun)
         elif self._awaited:
-            self._report.state("thinking", "the answer goes on")
+            self._report.state("thinking", "the answer is awaited")
         else:
             self._report.finished_speaking()
         # Last: that may be answered at once, by falling silent again.
@@ -380,6 +380,8 @@ class Conductor:
         self._report.done(reply)
         if self.mouth.playout.audible and (follower := self.mouth.playout.current):
             self._observe_audio(follower, audible=True)
+            if follower is self._begun:
+                self._report.audible(self._begun, answers=True)
         if not reply.written_samples and reply is self._begun and not self._tool_runs:
             self._has_no_more_to_say()
         last_turn = self._last[0] if self._last else None

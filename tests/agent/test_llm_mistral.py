@@ -177,8 +177,22 @@ async def test_silence_before_the_first_token(chat_server, chat_event):
     chat_server.replies = [[asyncio.Event()]]
     with pytest.raises(LlmError, match="fell silent") as caught:
         await collect(chat_server, options=QUICK)
-    assert caught.value.transient
-    assert len(chat_server.requests) == 2
+    assert not caught.value.transient
+    assert len(chat_server.requests) == 1  # a slow server would begin again
+
+
+async def test_the_caller_begins_for_templates_that_insist_on_it(chat_server):
+    chat_server.say("ok")
+    await collect(
+        chat_server,
+        [
+            {"role": "system", "content": "be kind"},
+            {"role": "assistant", "content": "Hello, this is Ann."},
+            {"role": "user", "content": "hi"},
+        ],
+    )
+    roles = [m["role"] for m in chat_server.requests[0]["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
 
 
 async def test_silence_in_mid_reply_keeps_what_was_said(chat_server, chat_event):
@@ -238,7 +252,7 @@ async def test_tool_arguments_that_are_not_json(chat_server, chat_event):
 
 
 async def test_nobody_there():
-    model = ChatCompletionsModel("tiny", url="http://127.0.0.1:9", options=QUICK)
+    model = ChatCompletionsModel("tiny", url="http://127.0.0.1:9")
     with pytest.raises(LlmError, match="broke off"):
         [piece async for piece in model.reply(HELLO, ())]
     await model.close()
@@ -301,7 +315,8 @@ async def test_messages_are_bent_to_the_rules_of_the_protocol(chat_server):
         ],
     )
     sent = chat_server.requests[0]["messages"]
-    assert [m["role"] for m in sent] == ["system", "user", "assistant", "tool", "assistant"] + [
-        "user"
-    ] * 2
+    assert [m["role"] for m in sent] == [
+        *("system", "user", "assistant", "tool", "assistant", "user")
+    ]
+    assert sent[-1]["content"] == "wait\nthe caller is silent"
     assert "private" not in sent[1]

@@ -228,8 +228,10 @@ def test_a_tool_that_ends_the_matter_without_a_word_leaves_the_page_listening(wa
 
 
 def test_a_filler_is_not_the_answer_whose_latency_is_told(wait):
-    call = wait(Slow(4.0))
-    assert call.answered == [call.second("Lima")]
+    for first_s in (1.5, 4.0):  # the answer follows at once, or after a silence
+        call = wait(Slow(first_s))
+        assert call.text == f"patience please {ANSWER}"
+        assert call.answered == [pytest.approx(call.second("Lima"), abs=0.05)]
 
 
 def test_a_call_does_not_end_on_a_filler(wait):
