@@ -11,13 +11,14 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 
 import numpy as np
 
-from asr.interface import AsrInfo, Hypothesis
+from asr.interface import SAMPLE_RATE_HZ, AsrInfo, Hypothesis
 from asr.sphinx_listener import LanguageModel, ListenerOptions
 from asr.sphinx_worker import HEADER, decode
 from common.errors import ConfigError, EngineFull, RemoteError
@@ -25,6 +26,8 @@ from common.pcm import to_pcm16
 
 _MAX_LINE_BYTES = 1 << 20
 _CALLERS_PER_CORE = 3  # one takes 0.05 to 0.2 of a core, and only while speaking
+_MOST_BEHIND_S = 1.0  # no second hearing takes so long where there is room for another caller
+_REMEMBERED_S = 10.0  # who falls silent catches up, and is behind again with the next sentence
 _CURE = "Run `parley doctor`; if it happens again, please report the log."
 
 
@@ -37,6 +40,7 @@ class SphinxStream:
         self._news: asyncio.Queue[Hypothesis | None] = asyncio.Queue()
         self._flushes: dict[int, asyncio.Future[Hypothesis]] = {}
         self._flush_count = 0
+        self._fed_samples = 0
         self._committed = 0
         self._closed = False
         self._failed = False
@@ -47,6 +51,7 @@ class SphinxStream:
         if len(pcm):
             clean = np.nan_to_num(np.asarray(pcm, np.float32), posinf=1.0, neginf=-1.0)
             audio = to_pcm16(clean)
+            self._fed_samples += len(pcm)
             self._send(b"A", len(audio), audio)
 
     async def events(self) -> AsyncIterator[Hypothesis]:
@@ -106,6 +111,7 @@ class SphinxStream:
         assert self._worker.stdout is not None
         while line := await self._worker.stdout.readline():
             hypothesis, flush_id = decode(line)
+            self._engine._note_behind(self._fed_samples - hypothesis.heard_samples)
             if flush_id is None:
                 self._news.put_nowait(hypothesis)
             elif not (answer := self._flushes.pop(flush_id)).done():
@@ -137,6 +143,7 @@ class SphinxEngine:
         self._idle: list[asyncio.subprocess.Process] = []
         self._open: set[SphinxStream] = set()
         self._starting = 0
+        self._behind_at_s = float("-inf")
         self._closed = False
 
     @property
@@ -154,8 +161,11 @@ class SphinxEngine:
     @property
     def refusal(self) -> str:
         """Why `open` would refuse one more caller at this moment; empty when it would not."""
-        full = len(self._open) + self._starting >= self._max_streams
-        return f"All {self._max_streams} pocketsphinx ears are listening." if full else ""
+        if len(self._open) + self._starting >= self._max_streams:
+            return f"All {self._max_streams} pocketsphinx ears are listening."
+        if self._open and time.monotonic() - self._behind_at_s < _REMEMBERED_S:
+            return "The machine is too busy for pocketsphinx to keep up with its callers."
+        return ""
 
     async def warm_up(self) -> None:
         """Start one process ahead of the first caller (half a second's work)."""
@@ -168,7 +178,7 @@ class SphinxEngine:
         """Open a stream for one caller; `delay_ms` has no meaning here and is ignored.
 
         Raises:
-            EngineFull: `max_streams` callers are being heard already.
+            EngineFull: `max_streams` callers are being heard already, or one of them too late.
             ConfigError: A language other than English was asked for.
             RemoteError: The process did not start.
         """
@@ -201,6 +211,11 @@ class SphinxEngine:
         for worker in self._idle:
             await _stop(worker)
         self._idle.clear()
+
+    def _note_behind(self, samples: int) -> None:
+        """How much of a caller's audio was not heard yet when an answer came."""
+        if samples > _MOST_BEHIND_S * SAMPLE_RATE_HZ:
+            self._behind_at_s = time.monotonic()
 
     def _living(self) -> asyncio.subprocess.Process | None:
         """A process that waits for a caller; one that died while waiting is forgotten."""

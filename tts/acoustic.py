@@ -22,7 +22,7 @@ from torch.nn import functional
 from backbone.decoder import rotary_timescale
 from backbone.layers import FeedForward, RMSNorm
 from tts.config import EMPTY_AUDIO, END_AUDIO, N_SPECIAL_CODES, AcousticConfig, AudioConfig, padded
-from tts.fused import fused_feed_forward, together
+from tts.fused import fuse_norms, fused_feed_forward, together
 
 Heads = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, each [rows, tokens, heads, head_dim]."""
@@ -103,6 +103,7 @@ class AcousticTransformer(nn.Module):
         """Make `draw` quicker, for good; inference only, after the last move or cast."""
         for layer in self._blocks:
             layer.fuse()
+        fuse_norms(self)
 
     def semantic_logits(self, h: Tensor) -> Tensor:
         """[..., input_dim] to fp32 [..., rows]; rows that are no code or END are -inf."""

@@ -289,6 +289,20 @@ async def test_leaving_a_long_recording_waits_for_none_of_it(first: np.ndarray) 
     await engine.close()
 
 
+async def test_nobody_is_taken_in_while_another_is_heard_too_late(first: np.ndarray) -> None:
+    engine = SphinxEngine(max_streams=2)
+    stream = await engine.open()
+    assert not engine.refusal
+    for piece in np.array_split(float_audio(np.tile(first, 10)), 1_000):
+        stream.feed(piece)
+    await anext(stream.events())  # its first words come when most of this is still to be heard
+    with pytest.raises(EngineFull, match="busy"):
+        await engine.open()
+    await stream.close()
+    assert not engine.refusal  # a first caller is better heard late than not at all
+    await engine.close()
+
+
 async def test_other_languages_are_refused() -> None:
     engine = SphinxEngine()
     with pytest.raises(ConfigError, match="English"):

@@ -17,7 +17,7 @@ from torch.nn import functional
 from backbone.layers import FeedForward, RMSNorm
 from tts.codec.past import Past
 from tts.config import CodecConfig, CodecStage
-from tts.fused import fused_feed_forward, together
+from tts.fused import fuse_norms, fused_feed_forward, together
 
 BLOCK_STEPS = 32
 """Queries per offline block: wider wastes keys, narrower wastes launches."""
@@ -109,6 +109,7 @@ class WindowedTransformer(nn.Module):
         """Make the layers quicker, for good; inference only."""
         for layer in cast(list[_Layer], list(self.layers)):
             layer.fuse()
+        fuse_norms(self)
 
     def _bias(self, queries: int, known: Tensor) -> Tensor:
         """[N, H, queries, window + queries] ALiBi and mask, where `known` [N] steps came before."""
