@@ -43,7 +43,8 @@ def serve(
     ] = None,
     ice: Annotated[list[str] | None, typer.Option(help=_ICE_HELP)] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may call, repeatable.")
+        list[str] | None,
+        typer.Option(help="Another site whose pages may call or frame ours, repeatable."),
     ] = None,
     verify: Annotated[
         str, typer.Option(help="MODULE:FUNCTION that decides over visitors' bearer tokens.")

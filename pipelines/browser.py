@@ -28,8 +28,15 @@ from pipelines.recorder import Recorder
 from pipelines.tasks import Tasks
 
 _RTVI = "rtvi-ai"
+_OUR_PAGE = "parley-page"
+# Of what pipecat tells stock clients our page needs nothing, and it would fill a narrow line.
+_FOR_OUR_PAGE = {"server-message", "error"}
 _QUALITY_S = 2.0
 _LONGEST_RTT_MS = 2000.0
+# A line of 64 kbit/s or less that is asked for more gets here within seconds: packets queue, or are
+# dropped in numbers that no other line knows.
+_CROWDED_RTT_MS = 400.0
+_CROWDED_LOSS_PERCENT = 10.0
 _BROWSER_BUFFER_MS = 40.0  # what a browser's own jitter buffer holds on a quiet network
 # A packet of 20 ms leaves when it is full, and Opus looks 6.5 ms ahead each way.
 _PACKET_AND_CODEC_MS = 33.0
@@ -48,8 +55,9 @@ class BrowserCall:
         ice_servers: Sequence[RTCIceServer],
     ):
         self.peer = Peer(self, ice_servers)
-        self.conversation = conversation(self.peer.send)
+        self.conversation = conversation(self._send)
         self._greeted = False
+        self._is_our_page = False
 
     def hear(self, pcm: np.ndarray) -> None:
         """20 ms from the caller."""
@@ -76,6 +84,8 @@ class BrowserCall:
                 self.conversation.stop_pressed()
             case "llm-function-call-result":
                 pass  # tools run here; pipecat's log would quote what a client makes up
+            case "client-ready" if _library(data) == _OUR_PAGE:
+                self._is_our_page = True
             case _ if message.get("label") == _RTVI:
                 self.conversation.client_message(message)
 
@@ -102,6 +112,10 @@ class BrowserCall:
         finally:
             await self.conversation.close()
 
+    def _send(self, message: Any) -> None:
+        if not self._is_our_page or message["type"] in _FOR_OUR_PAGE:
+            self.peer.send(message)
+
     async def _report_quality(self) -> None:
         quality = await self.peer.quality()
         if quality:
@@ -110,6 +124,14 @@ class BrowserCall:
             self.conversation.set_downstream_ms(rtt_ms / 2 + _BROWSER_BUFFER_MS)
             self.conversation.set_line_ms(rtt_ms + _PACKET_AND_CODEC_MS)
             self.conversation.tell("network", **quality)
+            crowded = rtt_ms > _CROWDED_RTT_MS
+            if crowded or quality.get("sent_loss_percent", 0.0) > _CROWDED_LOSS_PERCENT:
+                self.peer.spare_the_line()
+
+
+def _library(about_client: dict[str, Any]) -> Any:
+    about = about_client.get("about")
+    return about.get("library") if isinstance(about, dict) else None
 
 
 class BrowserCalls:

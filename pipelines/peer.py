@@ -32,6 +32,7 @@ from loguru import logger
 from common.errors import ParleyError
 from pipelines.media.ice import require_candidates
 from pipelines.media.microphone import Microphone, install
+from pipelines.media.opus import ask_for_speech
 from pipelines.media.speaker import Speaker
 
 _MOST_QUEUED = 200
@@ -90,6 +91,7 @@ class Peer:
         self._ice_servers = list(ice_servers)
         self._pc: RTCPeerConnection | None = None
         self._channel: RTCDataChannel | None = None
+        self._speaker: Speaker | None = None
         self._answering = asyncio.Lock()
         self._queue: deque[str] = deque(maxlen=_MOST_QUEUED)
         self._loop = asyncio.get_running_loop()
@@ -129,7 +131,8 @@ class Peer:
                 "Send the SDP offer of a browser with an audio track, Opus among its codecs.",
             ) from error
         require_candidates(pc.localDescription.sdp)
-        return {"sdp": pc.localDescription.sdp, "type": "answer", "pc_id": self.id}
+        answer = ask_for_speech(pc.localDescription.sdp)
+        return {"sdp": answer, "type": "answer", "pc_id": self.id}
 
     async def add_candidates(self, candidates: Sequence[dict[str, Any]]) -> None:
         """Take in candidates that trickle: `candidate`, `sdpMid`, `sdpMLineIndex` each.
@@ -146,14 +149,22 @@ class Peer:
 
     def send(self, message: Any) -> None:
         """Send a JSON message, or keep it until the channel opens."""
-        text = json.dumps(message)
+        text = json.dumps(message, separators=(",", ":"))
         if self._channel is not None and self._channel.readyState == "open":
             self._channel.send(text)
         else:
             self._queue.append(text)
 
+    def spare_the_line(self) -> None:
+        """Send less sound over this connection from now on."""
+        if self._speaker is not None:
+            self._speaker.spare_the_line()
+
     async def quality(self) -> dict[str, float]:
-        """Jitter and round trip (ms) of the line and its loss (percent) since last asked, if known."""
+        """Jitter and round trip (ms) of the line and its loss (percent) since last asked, if known.
+
+        `sent_loss_percent` is the loss of what was sent, as the other side last reported it.
+        """
         found: dict[str, float] = {}
         if self._pc is not None:
             for entry in (await self._pc.getStats()).values():
@@ -163,6 +174,7 @@ class Peer:
                     found["jitter_ms"] = entry.jitter / 48.0
                 elif entry.type == "remote-inbound-rtp" and entry.roundTripTime is not None:
                     found["rtt_ms"] = 1000.0 * entry.roundTripTime
+                    found["sent_loss_percent"] = 100.0 * entry.fractionLost / 256
         return {name: round(value, 1) for name, value in found.items()}
 
     def _lost_since(self, received: int, lost: int) -> float:
@@ -186,7 +198,8 @@ class Peer:
         self._channel = None
         self._counted = (0, 0)
         # Before the offer is read: what is agreed on then is what stays.
-        audio = pc.addTransceiver(Speaker(self._pull, self._on_tick))
+        self._speaker = Speaker(self._pull, self._on_tick)
+        audio = pc.addTransceiver(self._speaker)
         audio.setCodecPreferences(_opus())
         self.microphone = install(audio.receiver, self._user.hear)
         pc.on("datachannel", self._on_channel)

@@ -116,7 +116,7 @@ def create_app(
             allow_headers=["authorization", "content-type"],
         )
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, framed_by=settings.allowed_origins)
     return app
 
 

@@ -25,7 +25,8 @@ class WebSettings:
         public_url: Where visitors reach it, when a proxy stands in front.
         secret: Shared key that visitors must hold; None leaves the door to `verify` or open.
         open_to_all: The operator said aloud that strangers may call.
-        allowed_origins: Other sites whose pages may place calls here, as browsers write them.
+        allowed_origins: Other sites whose pages may place calls here and show ours in a frame, as
+            browsers write them.
         ice_servers: STUN and TURN, told to the page. A TURN credential is told to every visitor.
         max_body_bytes: Largest request body; a browser's offer is 2 to 10 kB.
         token_ttl_s: How long a page may wait before its first call.

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.errors import refusal
 
 # No host but our own, and no inline script or style: the page works without the internet and an
 # injected tag does nothing.
-CONTENT_SECURITY_POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; media-src 'self' blob: mediastream:; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "form-action 'none'; frame-ancestors "
 )
-
+_EMBED = "/static/embed.js"  # which other sites' pages load
 _HEADERS = [
-    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"permissions-policy", b"microphone=(self), camera=(), geolocation=()"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
 ]
 
 
 class SecurityHeaders:
     """Adds the headers above to every response."""
 
-    def __init__(self, app: ASGIApp):
+    def __init__(self, app: ASGIApp, framed_by: Sequence[str] = ()):
+        """Wrap `app`; `framed_by`: origins whose pages may frame ours, and so get at clicks on it."""
         self.app = app
+        policy = _POLICY + (" ".join(framed_by) or "'none'")
+        self._headers = [*_HEADERS, (b"content-security-policy", policy.encode())]
+        self._lent = {_EMBED} if framed_by else set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and the response out with the headers."""
+        loaded_by = b"cross-origin" if scope.get("path") in self._lent else b"same-origin"
+        headers = [*self._headers, (b"cross-origin-resource-policy", loaded_by)]
 
         async def send_shielded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_HEADERS]
+                message["headers"] = [*message["headers"], *headers]
             await send(message)
 
         await self.app(scope, receive, send_shielded if scope["type"] == "http" else send)

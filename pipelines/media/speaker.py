@@ -1,4 +1,4 @@
-"""The caller's loudspeaker: a WebRTC track that pulls 20 ms from the playout on an absolute schedule."""
+"""The caller's loudspeaker: a WebRTC track that pulls from the playout, 20 ms at a time, on schedule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipelines.media.opus import FRAME_SAMPLES, OpusEncoder, rtp_packet, silent_
 from pipelines.media.pace import Pace
 from pipelines.media.threads import media_thread
 
-_FLUSH_FRAMES = 2  # of silence through the encoder, so that the last syllable is not cut off
+_FLUSH_PACKETS = 2  # of silence through the encoder, so that the last syllable is not cut off
+_SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 Pull = Callable[[int], np.ndarray | None]
 
@@ -37,26 +38,35 @@ class Speaker(MediaStreamTrack):
         self._encoder = OpusEncoder()
         self._pace = Pace()
         self._index = 0
-        self._flush_frames = 0
+        self._flush_packets = 0
+
+    def spare_the_line(self) -> None:
+        """Send less, 20 ms later, for the rest of the call."""
+        if self._encoder.frames == 1:
+            self._encoder = OpusEncoder(sparing=True)
 
     async def recv(self) -> av.Packet:
         """One packet, when it is due."""
+        encoder = self._encoder
+        pulled = [await self._frame() for _ in range(encoder.frames)]
+        packet = rtp_packet(await self._payload(pulled, encoder), self._index)
+        self._index += encoder.frames
+        return packet
+
+    async def _frame(self) -> np.ndarray | None:
         if self.readyState != "live":
             raise MediaStreamError
         await self._pace.turn()
         self._on_tick()
-        payload = await self._payload(self._pull(FRAME_SAMPLES))
-        packet = rtp_packet(payload, self._index)
-        self._index += 1
-        return packet
+        return self._pull(FRAME_SAMPLES)
 
-    async def _payload(self, pcm: np.ndarray | None) -> bytes:
-        if pcm is not None:
-            self._flush_frames = _FLUSH_FRAMES
-        elif self._flush_frames:
-            self._flush_frames -= 1
-            pcm = np.zeros(FRAME_SAMPLES, np.float32)
+    async def _payload(self, pulled: list[np.ndarray | None], encoder: OpusEncoder) -> bytes:
+        if any(pcm is not None for pcm in pulled):
+            self._flush_packets = _FLUSH_PACKETS
+        elif self._flush_packets:
+            self._flush_packets -= 1
         else:
-            return silent_payload()
+            return silent_payload(sparing=encoder.frames > 1)
+        pcm = np.concatenate([_SILENCE if pcm is None else pcm for pcm in pulled])
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(media_thread(), self._encoder.encode, pcm)
+        return await loop.run_in_executor(media_thread(), encoder.encode, pcm)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from types import SimpleNamespace
 
@@ -174,6 +175,22 @@ async def test_the_speaker_keeps_an_absolute_schedule_and_codes_what_it_pulls():
     )
     assert np.std(heard[2_000:9_000] / 32768) == pytest.approx(0.3 / np.sqrt(2), rel=0.15)
     assert np.abs(heard[-4_800:]).max() < 50
+
+
+async def test_a_speaker_that_spares_the_line_says_the_same_in_half_as_many_packets():
+    pcm = tone(24_000, 24_000)
+    pulls = itertools.count()
+    speaker = Speaker(lambda n: pcm[next(pulls) * n :][:n], lambda: None)
+    before = [await speaker.recv() for _ in range(5)]
+    speaker.spare_the_line()
+    after = [await speaker.recv() for _ in range(10)]
+    assert [p.pts for p in before + after] == [960 * i for i in [*range(5), *range(5, 25, 2)]]
+    decoder = OpusDecoder()
+    heard = np.concatenate(
+        [f.to_ndarray().reshape(-1) for p in before + after for f in decoder.decode(bytes(p))]
+    )
+    assert len(heard) == 25 * 960
+    assert np.std(heard[7_000:] / 32768) == pytest.approx(0.3 / np.sqrt(2), rel=0.15)
 
 
 async def test_a_stalled_loop_makes_the_speaker_skip_not_burst():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender
@@ -42,6 +44,7 @@ async def test_whatever_a_browser_prefers_opus_is_agreed_on() -> None:
     answer = await peer.answer(await offer("PCMU", "opus", "G722"), "offer")
     (audio,) = SessionDescription.parse(answer["sdp"]).media
     assert [codec.name for codec in audio.rtp.codecs] == ["opus"]
+    assert audio.rtp.codecs[0].parameters == {"maxplaybackrate": 16_000}
     await peer.close()
 
 
@@ -69,6 +72,54 @@ async def test_a_client_cannot_give_the_results_of_tools() -> None:
     for kind in ("llm-function-call-result", "client-ready"):
         call.on_message({"label": "rtvi-ai", "type": kind, "id": "1", "data": {}})
     assert passed_on == ["client-ready"]
+
+
+@pytest.mark.parametrize(
+    ("library", "told"),
+    [
+        ("parley-page", ["server-message", "error"]),
+        ("@pipecat-ai/client-js", ["server-message", "user-transcription", "error"]),
+    ],
+)
+async def test_our_page_is_told_everything_once(
+    library: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation: Any = SimpleNamespace(client_message=lambda message: None)
+    sends: list[Any] = []
+    call = BrowserCall(lambda send: sends.append(send) or conversation, ())
+    sent: list[str] = []
+    monkeypatch.setattr(call.peer, "send", lambda message: sent.append(message["type"]))
+    about = {"version": "2.2.0", "about": {"library": library}}
+    call.on_message({"label": "rtvi-ai", "type": "client-ready", "id": "1", "data": about})
+    for kind in ("server-message", "user-transcription", "error"):
+        sends[0]({"label": "rtvi-ai", "type": kind, "data": {}})
+    assert sent == told
+
+
+@pytest.mark.parametrize(
+    ("quality", "spares"),
+    [
+        ({"rtt_ms": 300.0, "sent_loss_percent": 5.0}, False),
+        ({"rtt_ms": 500.0, "sent_loss_percent": 0.0}, True),
+        ({"rtt_ms": 80.0, "sent_loss_percent": 20.0}, True),
+    ],
+)
+async def test_a_crowded_line_is_spared(
+    quality: dict[str, float], spares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation: Any = SimpleNamespace(
+        set_downstream_ms=lambda ms: None,
+        set_line_ms=lambda ms: None,
+        tell=lambda event, **fields: conversation.ended.set(),
+        ended=asyncio.Event(),
+        close=AsyncMock(),
+    )
+    call = BrowserCall(lambda send: conversation, ())
+    spared: list[bool] = []
+    monkeypatch.setattr(call.peer, "quality", AsyncMock(return_value=quality))
+    monkeypatch.setattr(call.peer, "spare_the_line", lambda: spared.append(True))
+    await call.run()
+    assert bool(spared) is spares
 
 
 @pytest.mark.parametrize("part", ["quality", "close"])
