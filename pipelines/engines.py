@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from asr.interface import AsrEngine
 from common.errors import CheckpointError, ParleyError
+from common.keys import read_key
 from tts.interface import TtsEngine
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -151,7 +151,6 @@ def _is_url(spec: str, *schemes: str) -> bool:
 
 
 def _mistral_key(option: str) -> str:
-    key = os.environ.get("MISTRAL_API_KEY", "")
-    if not key:
+    if not (key := read_key("MISTRAL_API_KEY")):
         raise ParleyError(f"{option} needs a key.", "Put it into the environment: MISTRAL_API_KEY.")
     return key
