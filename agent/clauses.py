@@ -11,6 +11,9 @@ import re
 
 from agent.matching import word_set
 
+_FIRST_WORDS = 2  # fewest of the first clause, unless its sentence is shorter
+_LATER_WORDS = 10  # fewest of a later clause that ends at a breath instead of a full stop
+_LONGEST_WORDS = 40  # a clause longer than this is cut at a space, whatever it says
 _ABBREVIATIONS = word_set(
     """mr mrs ms dr prof sr jr st vs etc e.g i.e approx no nr tel dept est fig gen gov hon inc ltd
     co corp mt rev sgt capt col jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri
@@ -25,18 +28,9 @@ _LAST_WORD = re.compile(r"(\S+?)\.[\"'”’)\]*_]*$")
 
 
 class ClauseSplitter:
-    """Cuts a stream of text into clauses. The clauses joined are exactly the text pushed.
+    """Cuts a stream of text into clauses. The clauses joined are exactly the text pushed."""
 
-    Args:
-        first_words: Fewest words of the first clause, unless its sentence is shorter.
-        later_words: Fewest words of a later clause that ends at a breath instead of a full stop.
-        longest_words: A clause longer than this is cut at a space, whatever it says.
-    """
-
-    def __init__(self, *, first_words: int = 2, later_words: int = 10, longest_words: int = 40):
-        self._first_words = first_words
-        self._later_words = later_words
-        self._longest_words = longest_words
+    def __init__(self) -> None:
         self._pending = ""
         self._count = 0
 
@@ -64,7 +58,7 @@ class ClauseSplitter:
 
     def _end_of_clause(self) -> int:
         """Where the first clause of the pending text ends, or 0 when it is not complete."""
-        fewest = self._later_words if self._count else self._first_words
+        fewest = _LATER_WORDS if self._count else _FIRST_WORDS
         firsts = (
             next(filter(self._ends_sentence, _SENTENCE_END.finditer(self._pending)), None),
             self._breath(_BREATH, fewest),
@@ -74,8 +68,8 @@ class ClauseSplitter:
         if ends:
             return min(ends)
         words = list(re.finditer(r"\S+\s", self._pending))
-        if len(words) > self._longest_words:
-            return words[self._longest_words - 1].end()
+        if len(words) > _LONGEST_WORDS:
+            return words[_LONGEST_WORDS - 1].end()
         return 0
 
     def _breath(self, pattern: re.Pattern[str], fewest: int) -> re.Match[str] | None:

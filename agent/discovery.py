@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 USUAL_PORTS = {"Ollama": 11434, "llama.cpp": 8080, "vLLM": 8000}
+_TIMEOUT_S = 0.3
 _NOT_FOR_TALKING = ("embed", "rerank", "whisper", "tts", "voxtral", "bge-", "clip")
 
 
@@ -27,16 +28,13 @@ class LocalServer:
     models: tuple[str, ...]
 
 
-async def find_local_server(
-    ports: Mapping[str, int] | None = None, *, timeout_s: float = 0.3
-) -> LocalServer | None:
+async def find_local_server(ports: Mapping[str, int] = USUAL_PORTS) -> LocalServer | None:
     """Ask the usual ports of this machine, all at once, for a model that can talk.
 
     Never leaves the loopback interface. The first in the order of `ports` wins.
     """
-    async with httpx.AsyncClient(trust_env=False, timeout=timeout_s) as http:
-        asked = (ports or USUAL_PORTS).items()
-        found = await asyncio.gather(*(_ask(http, k, p, timeout_s) for k, p in asked))
+    async with httpx.AsyncClient(trust_env=False, timeout=_TIMEOUT_S) as http:
+        found = await asyncio.gather(*(_ask(http, kind, port) for kind, port in ports.items()))
     return next((server for server in found if server is not None), None)
 
 
@@ -55,12 +53,10 @@ async def list_models(http: httpx.AsyncClient, url: str) -> tuple[str, ...]:
     return tuple(n for n in names if not any(part in n.lower() for part in _NOT_FOR_TALKING))
 
 
-async def _ask(
-    http: httpx.AsyncClient, kind: str, port: int, timeout_s: float
-) -> LocalServer | None:
+async def _ask(http: httpx.AsyncClient, kind: str, port: int) -> LocalServer | None:
     url = f"http://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_TIMEOUT_S):
             models = await list_models(http, url)
     except (httpx.HTTPError, ValueError, TimeoutError):
         return None

@@ -16,6 +16,7 @@ from agent.llm import FallbackModel, LanguageModel, LlmError, LlmOptions, unreac
 from agent.llm_script import ScriptModel
 from agent.persona import Persona
 from common.errors import ParleyError, RemoteError
+from common.keys import read_key
 
 if TYPE_CHECKING:
     from agent.llm_mistral import ChatCompletionsModel
@@ -155,20 +156,13 @@ async def _server(
 
     kind, _, model = word.partition(":")
     if kind == "mistral":
-        if not (key := _key(HOSTED_KEY, environ)):
+        if not (key := read_key(HOSTED_KEY, environ)):
             raise ParleyError(f"{HOSTED_KEY} is not set.", "Set it, or choose another --llm.")
         return ChatCompletionsModel(model or DEFAULT_MODEL, api_key=key, options=options)
     url = word.partition("#")[0].rstrip("/").removesuffix("/v1")
-    key = _key(SERVER_KEY, environ)
+    key = read_key(SERVER_KEY, environ)
     name = urlsplit(word).fragment or await _first_model(url, key)
     return ChatCompletionsModel(name, url=url, api_key=key, options=options)
-
-
-def _key(name: str, environ: Mapping[str, str]) -> str:
-    key = environ.get(name, "").strip()  # a file that held it may have ended its line
-    if not key.isascii() or not key.isprintable():
-        raise ParleyError(f"{name} holds characters that no key has.", "Set it again.")
-    return key
 
 
 async def _first_model(url: str, key: str) -> str:

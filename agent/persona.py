@@ -130,13 +130,13 @@ class Persona(StrictModel):
         return f"{who.strip()}\n\n{SPOKEN_STYLE}\nSpeak the language tagged '{self.language}'."
 
 
-def list_personas(folder: Path | None = None) -> list[Persona]:
-    """The personas shipped with Parley, or those in `folder`; `parley` first, then by name.
+def list_personas() -> list[Persona]:
+    """The personas shipped with Parley; `parley` first, then by name.
 
     Raises:
         ConfigError: One of the files is malformed.
     """
-    paths = sorted((folder or PERSONAS_DIR).glob("*.yaml"))
+    paths = sorted(PERSONAS_DIR.glob("*.yaml"))
     personas = [load_persona(path) for path in paths if not path.name.startswith("_")]
     return sorted(personas, key=lambda persona: (persona.name != "parley", persona.name))
 

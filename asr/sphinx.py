@@ -1,25 +1,23 @@
 """Ears without a download: pocketsphinx, whose wheel carries an English acoustic model.
 
-The language model and dictionary are ours (`training/ears/language_model.py` made them) or, with
-`lm="bundled"`, the wheel's own: more words, several times the work. One process per caller (see
-`asr.sphinx_worker`), kept for the next caller when a call ends.
+The language model and dictionary are ours (`training/ears/language_model.py` made them): the wheel's
+own have more words and take several times the work. One process per caller (see `asr.sphinx_worker`),
+kept for the next caller when a call ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
 from asr.interface import SAMPLE_RATE_HZ, AsrInfo, Hypothesis
-from asr.sphinx_listener import LanguageModel, ListenerOptions
 from asr.sphinx_worker import HEADER, decode
 from common.errors import ConfigError, EngineFull, RemoteError
 from common.pcm import to_pcm16
@@ -131,14 +129,12 @@ class SphinxEngine:
     """pocketsphinx for several callers. See `asr.interface.AsrEngine`.
 
     Args:
-        lm: `"ours"`, a few thousand words of conversation, or `"bundled"`, 72,000 words.
         max_streams: Callers at once; by default three per CPU core.
     """
 
     failure = ""  # a process that ends takes one caller with it
 
-    def __init__(self, *, lm: LanguageModel = "ours", max_streams: int | None = None) -> None:
-        self._options = ListenerOptions(lm=lm)
+    def __init__(self, *, max_streams: int | None = None) -> None:
         self._max_streams = max_streams or _CALLERS_PER_CORE * (os.cpu_count() or 1)
         self._idle: list[asyncio.subprocess.Process] = []
         self._open: set[SphinxStream] = set()
@@ -149,13 +145,12 @@ class SphinxEngine:
     @property
     def info(self) -> AsrInfo:
         """Name, place and limits, for people."""
-        words = "72,000 words" if self._options.lm == "bundled" else "a small vocabulary"
         return AsrInfo(
-            name=f"pocketsphinx ({'bundled' if self._options.lm == 'bundled' else 'our'} LM)",
+            name="pocketsphinx (our LM)",
             where="this machine, CPU",
             delay_ms=0,
-            limits=f"English only, {words}; a clear voice close to the microphone in a quiet room",
-            extra={"lm": self._options.lm, "max_streams": str(self._max_streams)},
+            limits="English only, a small vocabulary; a clear voice close to the microphone in a quiet room",
+            extra={"max_streams": str(self._max_streams)},
         )
 
     @property
@@ -229,7 +224,6 @@ class SphinxEngine:
             sys.executable,
             "-m",
             "asr.sphinx_worker",
-            json.dumps(asdict(self._options)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_MAX_LINE_BYTES,

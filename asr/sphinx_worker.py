@@ -22,7 +22,7 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from asr.interface import Hypothesis, Word
-from asr.sphinx_listener import Listener, ListenerOptions
+from asr.sphinx_listener import Listener
 
 HEADER = struct.Struct("<cQ")
 
@@ -73,5 +73,4 @@ def serve(listener: Listener, commands: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    options = ListenerOptions(**json.loads(sys.argv[1]))
-    serve(Listener(options), sys.stdin.buffer, sys.stdout.buffer)
+    serve(Listener(), sys.stdin.buffer, sys.stdout.buffer)

@@ -22,7 +22,7 @@ from common.yamlfile import StrictModel, load_yaml
 _PAUSE = re.compile(r"(\[[\d.]+\])")
 # Somebody else in the room is softer than the caller (levels of Full-Duplex-Bench 1.5).
 LEVEL_DB = {"side_talk": -8.0, "background": -15.0}
-FOLDER = Path(__file__).parent / "scenarios"
+_FOLDER = Path(__file__).parent / "scenarios"
 
 Role = Literal["turn", "interruption", "backchannel", "tic", "side_talk", "background"]
 SoundKind = Literal["cough", "laughter", "keyboard", "click", "hum"]
@@ -133,9 +133,9 @@ def load_family(path: Path) -> list[Scenario]:
     return list(_expand(load_yaml(path, _Family)))
 
 
-def load_all(folder: Path = FOLDER) -> list[Scenario]:
+def load_all() -> list[Scenario]:
     """All scenarios of all families, in order of file name."""
-    return [scenario for path in sorted(folder.glob("*.yaml")) for scenario in load_family(path)]
+    return [scenario for path in sorted(_FOLDER.glob("*.yaml")) for scenario in load_family(path)]
 
 
 def parts_of(text: str) -> Iterator[str | float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from asr.interface import AsrEngine
 from common.errors import CheckpointError, ParleyError
+from common.keys import read_key
 from tts.interface import TtsEngine
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -83,14 +83,13 @@ async def open_asr(
     )
 
 
-async def open_tts(spec: str = DEFAULT_TTS, *, voices_dir: Path | None = None) -> TtsEngine:
+async def open_tts(spec: str = DEFAULT_TTS) -> TtsEngine:
     """Open a synthesiser.
 
     Args:
         spec: `nano` (our own Voxtral TTS, shipped), `espeak` (espeak-ng, from the system), `mistral`
             (hosted, needs MISTRAL_API_KEY), an `http://` or `https://` address of a vLLM-Omni
             server, or the folder of a Voxtral TTS checkpoint.
-        voices_dir: Folder of voices added on this machine; None is the user's own.
     """
     if spec == "espeak":
         from tts.espeak import EspeakEngine
@@ -107,7 +106,7 @@ async def open_tts(spec: str = DEFAULT_TTS, *, voices_dir: Path | None = None) -
     folder = _folder(spec, NANO_TTS, "--tts", "nano, espeak, mistral")
     from tts.engine import VoxtralTtsEngine
 
-    return await _off_the_loop(VoxtralTtsEngine.load, folder, voices_dir=voices_dir)
+    return await _off_the_loop(VoxtralTtsEngine.load, folder)
 
 
 async def _off_the_loop(load, *args, **kwargs):  # type: ignore[no-untyped-def]
@@ -151,7 +150,6 @@ def _is_url(spec: str, *schemes: str) -> bool:
 
 
 def _mistral_key(option: str) -> str:
-    key = os.environ.get("MISTRAL_API_KEY", "")
-    if not key:
+    if not (key := read_key("MISTRAL_API_KEY")):
         raise ParleyError(f"{option} needs a key.", "Put it into the environment: MISTRAL_API_KEY.")
     return key

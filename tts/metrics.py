@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,11 +30,6 @@ class TtsMetrics:
     first_frame_ms: tuple[float, ...]
     step_ms: tuple[float, ...]
     lead_s: tuple[float, ...]
-
-    @property
-    def steps_per_s(self) -> float:
-        """Steps the engine would make in a second without pause; a speaker needs 12.5."""
-        return 1000 / statistics.median(self.step_ms) if self.step_ms else 0.0
 
 
 class Meter:

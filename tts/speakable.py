@@ -21,7 +21,8 @@ from tts.spoken_beside import (
     street_or_saint,
 )
 from tts.spoken_marks import address, only_speakable, symbol, without_markdown
-from tts.spoken_numbers import UNITS, cardinal, digits, number_in_words
+from tts.spoken_numbers import cardinal, digits, number_in_words
+from tts.spoken_units import UNITS
 
 _EDGES = re.compile(r"^([(\"'“‘¿¡«{]*)(.*?)([)\"'”’»}.,;:!?…]*)$", re.DOTALL)
 _ABBREVIATIONS = {

@@ -10,18 +10,16 @@ from typing import NamedTuple
 from tts.spoken_numbers import (
     MONTHS,
     PROPER_FRACTION,
-    UNITS,
     attributive,
     digits,
     fraction_after_whole,
     leading_money,
     number_in_words,
     ordinal,
-    per_name,
-    plural_of,
     price,
     year,
 )
+from tts.spoken_units import UNITS, per_name, plural_of
 
 _YEAR = re.compile(r"1[1-9]\d\d|20\d\d")
 _BEFORE_YEARS = """in since until till of year from by before after during around to and early late mid

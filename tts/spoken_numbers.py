@@ -7,62 +7,17 @@ import unicodedata
 
 from num2words import num2words
 
+from tts.spoken_units import CURRENCIES, MAGNITUDES, UNITS, per_name, plural_of
+
 _MONTH_NAMES = """January February March April May June July August September October November
 December"""
 MONTHS = tuple(_MONTH_NAMES.split())
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_CURRENCIES = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "¥": ("yen", "yen", "sen", "sen"),
-    "₹": ("rupee", "rupees", "paisa", "paise"),
-}
-_DOLLARS = {"US": "US", "CA": "Canadian", "C": "Canadian", "AU": "Australian", "A": "Australian",
-            "NZ": "New Zealand", "HK": "Hong Kong"}  # fmt: skip
-for _country, _whose in _DOLLARS.items():
-    _CURRENCIES[f"{_country}$"] = (f"{_whose} dollar", f"{_whose} dollars", "cent", "cents")
-_MAGNITUDES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "bn": "billion",
-               "B": "billion", "tn": "trillion"}  # fmt: skip
-UNITS = {
-    "km": ("kilometre", "kilometres"), "m": ("metre", "metres"), "cm": ("centimetre", "centimetres"),
-    "mm": ("millimetre", "millimetres"), "mi": ("mile", "miles"), "ft": ("foot", "feet"),
-    "kg": ("kilogram", "kilograms"), "g": ("gram", "grams"), "mg": ("milligram", "milligrams"),
-    "lb": ("pound", "pounds"), "lbs": ("pound", "pounds"), "oz": ("ounce", "ounces"),
-    "l": ("litre", "litres"), "L": ("litre", "litres"), "ml": ("millilitre", "millilitres"),
-    "km/h": ("kilometre per hour", "kilometres per hour"), "mph": ("mile per hour", "miles per hour"),
-    "m/s": ("metre per second", "metres per second"), "kWh": ("kilowatt hour", "kilowatt hours"),
-    "W": ("watt", "watts"), "kW": ("kilowatt", "kilowatts"), "V": ("volt", "volts"),
-    "Hz": ("hertz", "hertz"), "kHz": ("kilohertz", "kilohertz"), "MHz": ("megahertz", "megahertz"),
-    "GHz": ("gigahertz", "gigahertz"), "KB": ("kilobyte", "kilobytes"), "MB": ("megabyte", "megabytes"),
-    "GB": ("gigabyte", "gigabytes"), "TB": ("terabyte", "terabytes"), "ms": ("millisecond", "milliseconds"),
-    "s": ("second", "seconds"), "sec": ("second", "seconds"), "min": ("minute", "minutes"),
-    "h": ("hour", "hours"), "hr": ("hour", "hours"), "hrs": ("hour", "hours"),
-    "°": ("degree", "degrees"), "°C": ("degree Celsius", "degrees Celsius"),
-    "°F": ("degree Fahrenheit", "degrees Fahrenheit"), "℃": ("degree Celsius", "degrees Celsius"),
-    "℉": ("degree Fahrenheit", "degrees Fahrenheit"), "%": ("percent", "percent"),
-    "¢": ("cent", "cents"), "mL": ("millilitre", "millilitres"), "tsp": ("teaspoon", "teaspoons"),
-    "tbsp": ("tablespoon", "tablespoons"), "mins": ("minute", "minutes"),
-    "secs": ("second", "seconds"), "m³": ("cubic metre", "cubic metres"),
-    "€": ("euro", "euros"), "$": ("dollar", "dollars"), "£": ("pound", "pounds"),
-    "EUR": ("euro", "euros"), "USD": ("dollar", "dollars"), "GBP": ("pound", "pounds"),
-    "m²": ("square metre", "square metres"), "km²": ("square kilometre", "square kilometres"),
-    "cl": ("centilitre", "centilitres"), "dl": ("decilitre", "decilitres"),
-    "dL": ("decilitre", "decilitres"), "mcg": ("microgram", "micrograms"),
-    "µg": ("microgram", "micrograms"), "μg": ("microgram", "micrograms"),
-    "mmol": ("millimole", "millimoles"), "IU": ("international unit", "international units"),
-    "mmHg": ("millimetre of mercury", "millimetres of mercury"),
-    "bpm": ("beat per minute", "beats per minute"), "kcal": ("kilocalorie", "kilocalories"),
-    "Mbps": ("megabit per second", "megabits per second"), "CHF": ("Swiss franc", "Swiss francs"),
-    "dB": ("decibel", "decibels"), "px": ("pixel", "pixels"),
-    "fps": ("frame per second", "frames per second"),
-}  # fmt: skip
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+"
 _CONTINENTAL = r"\d{1,3}(?:\.\d{3})+,\d\d|\d+,\d\d?(?!\d)"
 _AMOUNT = rf"{_CONTINENTAL}|{_NUMBER}"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_CURRENCY = "|".join(sorted(map(re.escape, _CURRENCIES), key=len, reverse=True))
-_PER = {"mo": "month", "mth": "month", "wk": "week", "yr": "year", "d": "day"}
+_CURRENCY = "|".join(sorted(map(re.escape, CURRENCIES), key=len, reverse=True))
 _SIGNS = {"-": "minus ", "−": "minus ", "+": "plus ", "~": "about ", "≈": "about ",
           "±": "plus or minus ", "<": "less than ", ">": "more than ", "≤": "at most ",
           "≥": "at least ", "<=": "at most ", ">=": "at least ", "": ""}  # fmt: skip
@@ -115,7 +70,7 @@ def number_in_words(word: str) -> str | None:
     amount, _, unit = word.rpartition("/")
     said, name, other = _one_or_two(amount), per_name(unit), _one_or_two(unit)
     if said and other and not unit.isdecimal():
-        per = amount.startswith(tuple(_CURRENCIES))
+        per = amount.startswith(tuple(CURRENCIES))
         return f"{said} per {other}" if per else f"{said}, {other}"  # $2/1K, 180°C/350°F
     return f"{said} per {name}" if said and name else None
 
@@ -126,7 +81,7 @@ def attributive(word: str) -> str | None:
         return f"{cardinal(quantity[1])} {UNITS[quantity[2]][0]}"
     if money := re.fullmatch(rf"({_CURRENCY})(\d+)|(\d+)({_CURRENCY})", word):
         currency = money[1] or money[4]
-        return f"{cardinal(money[2] or money[3])} {_CURRENCIES[currency][0]}"
+        return f"{cardinal(money[2] or money[3])} {CURRENCIES[currency][0]}"
     return None
 
 
@@ -140,19 +95,12 @@ def price(amount: str) -> str | None:
     return f"{cardinal(whole)} {f'oh {cardinal(cents[1])}' if cents[0] == '0' else cardinal(cents)}"
 
 
-def per_name(unit: str) -> str | None:
-    """What stands after a slash in a rate, `$5/mo` or `5mg/day`, by its name; else None."""
-    if unit in UNITS:
-        return UNITS[unit][0]
-    return _PER.get(unit) or (unit if re.fullmatch("[a-z]{3,}", unit) else None)
-
-
 def leading_money(word: str) -> tuple[str, str] | None:
     """The amount and the currency, in words, of a word that may have "million" after it."""
     match = re.fullmatch(rf"({_SIGN})({_CURRENCY})({_AMOUNT})", word)
     if not match:
         return None
-    return _SIGNS[match[1]] + cardinal(_with_point(match[3])), _CURRENCIES[match[2]][1]
+    return _SIGNS[match[1]] + cardinal(_with_point(match[3])), CURRENCIES[match[2]][1]
 
 
 def fraction_after_whole(fraction: str) -> str:
@@ -218,17 +166,11 @@ def year(number: str) -> str:
     return num2words(value, to="year").replace(",", "")
 
 
-def plural_of(number: str, unit: str) -> str:
-    """A unit after a number, in the right form."""
-    one, many = UNITS[unit]
-    return one if number.replace(",", "") in ("1", "1.0") else many
-
-
 def _money(part: dict[str, str]) -> str:
-    one, many, cent, cents = _CURRENCIES[part["currency"]]
+    one, many, cent, cents = CURRENCIES[part["currency"]]
     sign = _SIGNS[part["sign"]]
     if part["size"]:
-        return f"{sign}{cardinal(part['amount'])} {_MAGNITUDES[part['size']]} {many}"
+        return f"{sign}{cardinal(part['amount'])} {MAGNITUDES[part['size']]} {many}"
     amount = _with_point(part["amount"], thousands=part["currency"] == "€")
     whole, _, fraction = amount.partition(".")
     if len(fraction) not in (0, 2):
@@ -332,7 +274,7 @@ def _years(part: dict[str, str]) -> str | None:
 
 
 def _money_range(part: dict[str, str]) -> str:
-    many = _CURRENCIES[part["currency"]][1]
+    many = CURRENCIES[part["currency"]][1]
     return f"{cardinal(part['first'])} to {cardinal(part['second'])} {many}"
 
 
@@ -384,7 +326,7 @@ _READERS = {
     "pair": lambda part: f"{cardinal(part['first'])} {cardinal(part['second'])}",
     "range": _range,
     "quantity": _quantity,
-    "sized": lambda part: f"{cardinal(part['amount'])} {_MAGNITUDES[part['size']]}",
+    "sized": lambda part: f"{cardinal(part['amount'])} {MAGNITUDES[part['size']]}",
     "version": lambda part: " point ".join(map(cardinal, part["parts"].split("."))),
     "plain": lambda part: _SIGNS[part["sign"]] + cardinal(part["number"]),
     "counted": _counted,

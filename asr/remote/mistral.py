@@ -17,7 +17,7 @@ from asr.interface import SAMPLE_RATE_HZ, AsrInfo
 from asr.remote.stream import RemoteAsrStream
 from common.errors import RemoteError
 
-DEFAULT_MODEL = "voxtral-mini-transcribe-realtime-2602"
+_MODEL = "voxtral-mini-transcribe-realtime-2602"
 _DEFAULT_DELAY_MS = 480
 _TIMEOUT_MS = 10_000
 # The server hangs up with this code when it hears nothing for 30 s; a call always sends audio.
@@ -33,7 +33,6 @@ class MistralAsrEngine:
         self,
         api_key: str,
         *,
-        model: str = DEFAULT_MODEL,
         delay_ms: int | None = None,
         server_url: str | None = None,
     ):
@@ -41,19 +40,17 @@ class MistralAsrEngine:
 
         Args:
             api_key: Never logged.
-            model: Hosted model.
             delay_ms: 80 to 2400 in steps of 80; None is 480.
             server_url: Another server that speaks the same protocol.
         """
         self._client = Mistral(api_key=api_key)
-        self._model = model
         self._delay_ms = delay_ms or _DEFAULT_DELAY_MS
         self._server_url = server_url
 
     @property
     def info(self) -> AsrInfo:
         where = self._server_url or "Mistral's API (audio leaves this machine)"
-        return AsrInfo(self._model, where, self._delay_ms)
+        return AsrInfo(_MODEL, where, self._delay_ms)
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
@@ -68,7 +65,7 @@ class MistralAsrEngine:
     async def _connect(self, delay_ms: int, language: str | None) -> _MistralWire:
         try:
             connection = await self._client.audio.realtime.connect(
-                model=self._model,
+                model=_MODEL,
                 audio_format=AudioFormat(encoding="pcm_s16le", sample_rate=SAMPLE_RATE_HZ),
                 target_streaming_delay_ms=delay_ms,
                 server_url=self._server_url,

@@ -24,6 +24,7 @@ from common.errors import EngineFull, RemoteError
 
 _STEP_SAMPLES = SAMPLE_RATE_HZ * 80 // 1000
 _TIMEOUT_S = 10.0
+_DELAY_MS = 480  # as the published tekken.json says; the protocol cannot ask
 
 
 class VllmAsrEngine:
@@ -31,13 +32,12 @@ class VllmAsrEngine:
 
     refusal = failure = ""  # that is the server's to say
 
-    def __init__(self, url: str, *, delay_ms: int = 480):
+    def __init__(self, url: str):
         """Remember the server.
 
         Args:
             url: `ws://HOST:8000/v1/realtime`; `http(s)://HOST:8000` is completed to it. A `?model=`
                 names the model, otherwise the server's first one is used.
-            delay_ms: The delay in the served `tekken.json`; the protocol cannot ask for it.
 
         Raises:
             RemoteError: The address is none.
@@ -48,7 +48,6 @@ class VllmAsrEngine:
         path = parts.path if parts.path not in ("", "/") else "/v1/realtime"
         self._ws_url = urlunsplit(("wss" if secure else "ws", parts.netloc, path, "", ""))
         self._http_url = urlunsplit(("https" if secure else "http", parts.netloc, "", "", ""))
-        self._delay_ms = delay_ms
 
     @classmethod
     async def connect(cls, url: str) -> VllmAsrEngine:
@@ -65,13 +64,13 @@ class VllmAsrEngine:
 
     @property
     def info(self) -> AsrInfo:
-        return AsrInfo(self._model or "Voxtral Realtime", self._ws_url, self._delay_ms)
+        return AsrInfo(self._model or "Voxtral Realtime", self._ws_url, _DELAY_MS)
 
     async def open(
         self, *, delay_ms: int | None = None, language: str | None = None
     ) -> RemoteAsrStream:
         """Connect one caller; delay and language are the server's to choose, so both are ignored."""
-        return RemoteAsrStream(await self._connect(), self._connect, delay_ms=self._delay_ms)
+        return RemoteAsrStream(await self._connect(), self._connect, delay_ms=_DELAY_MS)
 
     async def close(self) -> None:
         """Nothing is shared between callers."""
@@ -80,7 +79,7 @@ class VllmAsrEngine:
         try:
             self._model = self._model or await self._first_model()
             socket = await connect(self._ws_url, open_timeout=_TIMEOUT_S, max_size=2**20)
-            wire = _VllmWire(socket, self._delay_ms)
+            wire = _VllmWire(socket, _DELAY_MS)
             await wire.start(self._model)
         except (InvalidHandshake, ConnectionClosed) as error:
             if "503" in str(error) or "429" in str(error):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 import pipelines.engines
-from common.errors import CheckpointError
-from pipelines.engines import open_engines
+from common.errors import CheckpointError, ParleyError
+from pipelines.engines import open_asr, open_engines, open_tts
 
 
 @pytest.fixture
@@ -43,3 +43,11 @@ async def test_ears_that_cannot_be_opened_leave_no_voice_behind(opened):
     with pytest.raises(CheckpointError, match="No ears"):
         await open_engines("broken", "voice")
     assert opened[-1] == "voice closed"
+
+
+@pytest.mark.parametrize("open_mistral", [open_asr, open_tts])
+async def test_a_key_that_cannot_be_sent_is_refused_without_being_quoted(open_mistral, monkeypatch):
+    monkeypatch.setenv("MISTRAL_API_KEY", "first-line\nsecond-line\n")
+    with pytest.raises(ParleyError, match="MISTRAL_API_KEY holds") as refused:
+        await open_mistral("mistral")
+    assert "first-line" not in str(refused.value)

@@ -25,6 +25,7 @@ from tts.phonemes import CLOSING_GAPS, GAP, MARKS, Phonemes
 from tts.schedule import FRAME_S
 from tts.voices import fingerprint
 
+_BATCH = 16
 _MARKS = {GAP, *CLOSING_GAPS.values(), *MARKS}
 
 
@@ -139,18 +140,16 @@ def _named(segment: Segment) -> str:
 
 
 @torch.no_grad()
-def encode_corpus(
-    codec: Codec, folder: Path, front_end: Phonemes, batch: int = 16
-) -> list[Aligned]:
+def encode_corpus(codec: Codec, folder: Path, front_end: Phonemes) -> list[Aligned]:
     """Align and encode a whole corpus folder; utterances that do not align are left out."""
     speech = SpokenCorpus(folder)
     codec.eval()
     semantic_dim = codec.config.semantic_dim
     order = sorted(range(len(speech)), key=lambda i: speech.utterances[i].n_frames)
     done: list[Aligned] = []
-    starts = range(0, len(order), batch)
+    starts = range(0, len(order), _BATCH)
     for first in track(starts, description="encoding the corpus"):
-        rows = order[first : first + batch]
+        rows = order[first : first + _BATCH]
         waves = [torch.from_numpy(speech.wave(i)) for i in rows]
         wave = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         latents = codec.latents(wave)

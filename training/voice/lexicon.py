@@ -60,9 +60,9 @@ _ROUNDS = 4
 _FEWEST = 2
 
 
-def words_and_phones(path: Path | None = None) -> dict[str, str]:
+def words_and_phones() -> dict[str, str]:
     """Lower-case words to phones with stress, wherever flite and CMUdict agree or can be merged."""
-    path = path or Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"))
+    path = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"))
     listed: dict[str, list[list[str]]] = defaultdict(list)
     for line in path.read_text().splitlines():
         word, *phones = line.split()
