@@ -194,7 +194,6 @@ class Conductor:
         """Say something that no language model wrote."""
         if line.ends_call:
             self._last = self.turn, self._say_no_more
-        self._spoken_turn = self.turn
         reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         self.mouth.say(reply, line.text)
 
@@ -276,7 +275,7 @@ class Conductor:
                 return None
             self._give_up(earlier)
         self._tool_runs = False
-        self._spoken_turn = turn = self.turn + self._speculating
+        turn = self.turn + self._speculating
         reply = Reply(turn, held=self._speculating, tool_calls=asked.tool_calls)
         self._begun = self.mouth.begin(reply)
         if not self._speculating:
@@ -287,6 +286,7 @@ class Conductor:
 
     def on_text(self, reply: Reply) -> None:
         """The first text of a reply arrived."""
+        self._spoken_turn = reply.turn  # not before: a model may call a tool without a word
         self._report.step(Step.LLM_WORD)
 
     def on_clause(self, reply: Reply, clause: str) -> None:
