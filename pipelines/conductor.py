@@ -73,9 +73,8 @@ class Conductor:
         self._tool_runs = False  # and goes on when that is done
         self._words_awaited = False
         self._spoken_turn: int | None = None  # the last turn for which something was said
-        self._last: tuple[int, Callable[[], object]] | None = (
-            None  # done when a turn's reply is heard
-        )
+        # A turn, and what is done when its reply has been heard.
+        self._last: tuple[int, Callable[[], object]] | None = None
 
     # ---- what turn-taking decides ---------------------------------------------------------------
 
@@ -163,7 +162,7 @@ class Conductor:
         if not self._speculating or commit.text != self._expecting:
             self._expect(commit.text)
         self._speculating = False
-        self._last = (self.turn, self._say_no_more) if commit.goodbye else None
+        self._last = (self.turn, self._part) if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
         reply = self.mouth.playout.held
@@ -193,13 +192,13 @@ class Conductor:
     def say(self, line: Line, *, remembered: bool = True) -> None:
         """Say something that no language model wrote."""
         if line.ends_call:
-            self._last = self.turn, self._say_no_more
+            self._last = self.turn, self._part
         reply = Reply(self.turn, interruptible=line.interruptible, remembered=remembered)
         self.mouth.say(reply, line.text)
 
     def hang_up_when_said(self) -> None:
         """End the call as soon as the last words have been heard, and never without any."""
-        self._when_said(self._say_no_more, self._manners.closing())
+        self._when_said(self._part, self._manners.closing())
 
     def put_through_when_said(self, put_through: Callable[[], object]) -> None:
         """Put the caller through, likewise."""
@@ -216,7 +215,7 @@ class Conductor:
             act, self._last = self._last[1], None
             act()
 
-    def _say_no_more(self) -> None:
+    def _part(self) -> None:
         self._hang_up("goodbye")
 
     def withdraw(self) -> None:
