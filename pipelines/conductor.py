@@ -74,9 +74,8 @@ class Conductor:
         self._answered = False  # some of it has been written
         self._filler: Reply | None = None  # what asked for patience since anything was
         self._words_awaited = False
-        self._last: tuple[int, Callable[[], object]] | None = (
-            None  # done when a turn's reply is heard
-        )
+        # A turn, and what is done when its reply has been heard.
+        self._last: tuple[int, Callable[[], object]] | None = None
 
     # ---- what turn-taking decides ---------------------------------------------------------------
 

@@ -144,11 +144,10 @@ class SipCall:
     def hear_answer(self, answer: SipMessage) -> None:
         """The other side answers a request of ours."""
         status = int(answer.start.split()[1])
-        match answer.get("cseq").split()[-1]:
-            case "BYE":
-                self.goodbye_heard.set()
-            case "REFER" if status >= 200:
-                self._referral.answer(status)
+        if answer.get("cseq").endswith("BYE"):
+            self.goodbye_heard.set()
+        elif answer.get("cseq") == f"{self._cseq} REFER" and status >= 200:
+            self._referral.answer(status)
 
     def hear_news(self, notify: SipMessage) -> None:
         """The other side tells how it fares with whom we asked it to call (RFC 3515 2.4.4)."""
@@ -179,8 +178,9 @@ class SipCall:
     def _domain(self) -> str:
         """Where numbers mean something: where the caller belongs, or else where the call came from."""
         caller = domain_of(self._invite.get("from"))
-        withheld = caller.endswith(_NOWHERE)
-        return domain_of(self._invite.get("contact")) if withheld else caller
+        if caller and not caller.endswith(_NOWHERE):
+            return caller
+        return domain_of(self._invite.get("contact"))
 
     async def _say_bye(self) -> None:
         """Tell the other side that the call is over (RFC 3261 15.1.1)."""

@@ -30,6 +30,7 @@ class Phone:
         self.hung_up = asyncio.Event()
         self.acknowledges_refusals = True
         self.contact = self.behind = ""  # for a proxy: the phone's address, the phone's Via
+        self.caller = ""  # in place of its own address
         self.more_headers = []
         self.referred = []
         self.takes_referrals = 202
@@ -115,7 +116,7 @@ class Phone:
                     "via",
                     f"SIP/2.0/UDP {host}:{port};branch=z9hG4bK-{branch or method}-{cseq};rport",
                 ),
-                ("from", f"<sip:+4930555@{host}:{port}>;tag=phone"),
+                ("from", f"<{self.caller or f'sip:+4930555@{host}:{port}'}>;tag=phone"),
                 ("to", self._to),
                 ("call-id", f"call-{port}"),
                 ("cseq", f"{cseq} {method}"),

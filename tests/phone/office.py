@@ -16,6 +16,9 @@ transfers: {the doctor: sip:doctor@127.0.0.2, front desk: +33 1 23 45 67 89}
 script:
   rules:
     - {hear: "1", say: I will put you through to the doctor., put_through: the doctor}
+    - hear: "3"
+      say: I will put you through, which may take a while, so please stay on the line and do not hang up.
+      put_through: the doctor
     - {hear: "2", say: I will put you through to the front desk., put_through: front desk}
 """
 

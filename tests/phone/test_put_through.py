@@ -20,9 +20,15 @@ SORRY = "Nobody answers there."
 
 
 @pytest.fixture
-async def phone(exchange, office):
+def caller():
+    return "sip:+4930555@pbx.example"
+
+
+@pytest.fixture
+async def phone(exchange, office, caller):
     office.persona = parse_yaml(PRACTICE, Persona, name="practice.yaml")
     async with Phone((exchange.wire.host, exchange.wire.port)) as phone:
+        phone.caller = caller
         await phone.dial()
         await until(lambda: loudness(phone.heard) > 0.01)
         await until(lambda: office.conversations[0].greeted)
@@ -55,7 +61,14 @@ async def test_a_caller_is_put_through_when_the_announcement_has_been_heard(
     assert phone.answers[-2:] == [200, 200]
 
 
-async def test_a_number_is_called_where_the_caller_belongs(office, phone):
+async def test_a_number_is_called_where_the_caller_belongs(phone):
+    phone.press("2")
+    await until(lambda: phone.referred)
+    assert phone.referred[0].get("refer-to") == "<sip:+33123456789@pbx.example>"
+
+
+@pytest.mark.parametrize("caller", ["sip:anonymous@anonymous.invalid", "tel:+4930555"])
+async def test_who_withholds_a_number_is_put_through_where_the_call_came_from(phone):
     phone.press("2")
     await until(lambda: phone.referred)
     host, port = phone._sip.get_extra_info("sockname")
@@ -105,7 +118,7 @@ async def test_who_hangs_up_while_being_put_through_has_hung_up(exchange, office
 
 
 async def test_who_speaks_during_the_announcement_is_not_put_through(office, phone, question):
-    phone.press("1")
+    phone.press("3")
     await until(lambda: "agent_text" in office.events[-1].values())
     phone.say(question)
     await until(lambda: len(office.turns("user")) > 1)

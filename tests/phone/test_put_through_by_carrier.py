@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed
 
 from evals.server import serving
 from tests.phone.office import PRACTICE
+from tests.phone.test_carriers import STARTS
 from web.phone import phone_routes
 from web.settings import WebSettings
 
-START = {"event": "start", "start": {"streamSid": "MZ1", "customParameters": {"to": "+1555"}}}
 SILENCE = base64.b64encode(b"\xff" * 160).decode()
 PACE_S = 0.02
 
@@ -37,8 +37,9 @@ def practice(tmp_path, monkeypatch):
 class Stream:
     """A carrier's end of one stream: the caller is silent but for keys."""
 
-    def __init__(self, socket):
+    def __init__(self, socket, carrier):
         self._socket = socket
+        self._start = STARTS[carrier]
         self.closed = asyncio.Event()
         self.sounded = asyncio.Event()
 
@@ -46,7 +47,7 @@ class Stream:
         await self._socket.send(json.dumps({"event": "dtmf", "dtmf": {"digit": key}}))
 
     async def send(self):
-        await self._socket.send(json.dumps(START))
+        await self._socket.send(json.dumps(self._start))
         while not self.closed.is_set():
             await self._socket.send(json.dumps({"event": "media", "media": {"payload": SILENCE}}))
             await asyncio.sleep(PACE_S)
@@ -60,10 +61,10 @@ class Stream:
 
 
 @asynccontextmanager
-async def streaming(document):
-    url = document.find(".//Stream").get("url")
-    async with connect(url) as socket:
-        stream = Stream(socket)
+async def streaming(document, carrier):
+    verb = document.find(".//Stream")
+    async with connect(verb.get("url") or verb.text) as socket:
+        stream = Stream(socket, carrier)
         tasks = [asyncio.create_task(stream.send()), asyncio.create_task(stream.hear())]
         yield stream
     for task in tasks:
@@ -73,35 +74,43 @@ async def streaming(document):
 
 
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng (apt install espeak-ng)")
-async def test_a_carrier_dials_and_brings_back_who_reached_nobody(practice):
-    async with httpx.AsyncClient() as carrier, asyncio.timeout(120):
+@pytest.mark.parametrize(
+    ("carrier", "noun", "status"),
+    [
+        ("twilio", "Sip", "DialCallStatus"),
+        ("telnyx", "Sip", "DialCallStatus"),
+        ("plivo", "User", "DialStatus"),
+    ],
+)
+async def test_a_carrier_dials_and_brings_back_who_reached_nobody(practice, carrier, noun, status):
+    async with httpx.AsyncClient() as client, asyncio.timeout(120):
 
         async def ask(url, **told):
-            reply = await carrier.post(url, data=told)
+            reply = await client.post(url, data=told)
             assert reply.status_code == 200
             return ET.fromstring(reply.text)
 
-        document = await ask(f"{practice}/phone/twilio/tok", To="+1555")
-        async with streaming(document) as stream:
+        document = await ask(f"{practice}/phone/{carrier}/tok", To="+1555")
+        async with streaming(document, carrier) as stream:
             await stream.sounded.wait()
             await stream.press("1")
             await stream.closed.wait()
         dial = (await ask(document.findtext("Redirect"), To="+1555")).find("Dial")
-        assert dial.findtext("Sip") == "sip:doctor@127.0.0.2"
+        assert dial.findtext(noun) == "sip:doctor@127.0.0.2"
 
-        back = await ask(dial.get("action"), DialCallStatus="busy")
-        async with streaming(back) as stream:
+        back = await ask(dial.get("action"), **{status: "busy"})
+        async with streaming(back, carrier) as stream:
             await stream.sounded.wait()  # that nobody could be reached
-            assert (await carrier.get(f"{practice}/readyz")).json()["calls"] == 1
+            assert (await client.get(f"{practice}/readyz")).json()["calls"] == 1
             await stream.press("2")
             await stream.closed.wait()
         dial = (await ask(back.findtext("Redirect"))).find("Dial")
         assert dial.findtext("Number") == "+33123456789"
-        over = await ask(dial.get("action"), DialCallStatus="completed")
+        over = await ask(dial.get("action"), **{status: "completed"})
         assert [verb.tag for verb in over] == ["Hangup"]
-        while (await carrier.get(f"{practice}/readyz")).json()["calls"]:  # noqa: ASYNC110
+        while (await client.get(f"{practice}/readyz")).json()["calls"]:  # noqa: ASYNC110
             await asyncio.sleep(PACE_S)
-        metrics = (await carrier.get(f"{practice}/metrics")).text
+        metrics = (await client.get(f"{practice}/metrics")).text
     assert 'parley_transfers_total{outcome="done"} 1.0' in metrics
     assert 'parley_transfers_total{outcome="failed"} 1.0' in metrics
 
