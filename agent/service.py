@@ -67,6 +67,7 @@ class AgentTurn(LLMService):
         )
         self._model = model
         self._persona = persona
+        self._said = False  # something has been said in this reply
         self._withdrawn_before = 0  # speculations older than this frame id answer nothing any more
         self._register_event_handler("on_llm_failed")
 
@@ -88,6 +89,7 @@ class AgentTurn(LLMService):
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
             return
+        self._said = False
         await self.push_frame(LLMFullResponseStartFrame())
         await self.start_processing_metrics()
         try:
@@ -102,7 +104,8 @@ class AgentTurn(LLMService):
             await self.push_frame(LLMFullResponseEndFrame())
 
     async def _apologise(self, error: LlmError) -> None:
-        await self._push_llm_text(f" {self._persona.failure}")
+        broken_off = "…" if self._said else ""
+        await self._push_llm_text(f"{broken_off} {self._persona.failure}")
         await self._call_event_handler("on_llm_failed", error)
         # The model's failure is told, not this processor's end: the next turn tries again.
         await self.push_error(str(error), category=ErrorCategory.UNKNOWN)
@@ -133,14 +136,13 @@ class AgentTurn(LLMService):
         if tool_rounds(messages) >= MAX_TOOL_ROUNDS:
             tools = []
         calls: list[FunctionCallFromLLM] = []
-        said = False
         await self.start_ttfb_metrics()
         async with aclosing(self._model.reply(messages, tools)) as pieces:
             async for piece in pieces:
                 await self.stop_ttfb_metrics()
                 match piece:
                     case TextDelta(text):
-                        said = said or any(map(str.isalnum, text))  # no emoji is heard
+                        self._said = self._said or any(map(str.isalnum, text))  # no emoji is heard
                         await self._push_llm_text(text)
                     case ToolCall():
                         calls.append(
@@ -150,7 +152,7 @@ class AgentTurn(LLMService):
                         await self._report(piece)
         if calls:
             await self.run_function_calls(calls)
-        elif not said:
+        elif not self._said:
             raise LlmError(f"{self._model.name} answered without saying anything.")
 
     async def _prompt(

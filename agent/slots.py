@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from agent.matching import alike, word_set, words_of
 from agent.scriptbook import Slot
@@ -32,6 +32,8 @@ _NAME_LEADS = (
     "my name is", "the name is", "name is", "call me", "under the name of", "under the name", "under",
     "this is", "it is", "for", "i am called", "i am",
 )  # fmt: skip
+_FEWEST_LETTERS = 3  # two may be initials
+_SAME_NAME = 0.6
 _CLEAR_LEADS = 7  # the first so many introduce a name even unasked
 _TIME_PHRASE = re.compile(
     r"\b(at|around|by|past|to) (half |quarter )?\S+( (past|to) \w+| (\w+teen|thirty|forty|ten|oclock|"
@@ -223,6 +225,21 @@ def closest(options: Iterable[str], words: tuple[str, ...], *, enough: float = 0
     return winner if winner is not None and scores[winner] >= enough else None
 
 
+def _spelled(words: list[str]) -> list[str]:
+    """The same with letters joined; who spells a name after saying it says it once."""
+    joined: list[str] = []
+    for spelt, run in groupby(words, key=lambda word: len(word) == 1):
+        letters = list(run)
+        if not spelt or len(letters) < _FEWEST_LETTERS:
+            joined += letters
+            continue
+        name = "".join(letters)
+        if joined and alike(joined[-1], name) >= _SAME_NAME:
+            joined.pop()
+        joined.append(name)
+    return joined
+
+
 def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:
     """The name a caller gives: what follows "my name is", or a short answer when asked."""
     text = f" {' '.join(words)} "
@@ -231,7 +248,7 @@ def name_in(words: tuple[str, ...], *, asked: bool) -> str | None:
     if lead is None and not asked:
         return None
     rest = (text.rpartition(f" {lead} ")[2] if lead else text).split()
-    rest = [word for word in rest if word not in _FILLERS][:3]
+    rest = _spelled([word for word in rest if word not in _FILLERS])[:3]
     for stop in ("and", "but", "because", "from"):
         rest = rest[: rest.index(stop)] if stop in rest else rest
     if not rest or rest[0] in _NOT_NAMES or numbers(rest):

@@ -139,7 +139,8 @@ class Conductor:
     @property
     def _held(self) -> Reply | None:
         """The reply that is being prepared before the caller's turn is over."""
-        return self._begun if self._begun and self._begun.held else None
+        reply = self._begun
+        return reply if reply and reply.held and not reply.cancelled else None
 
     def _speculate(self, text: str) -> None:
         self._speculating = True

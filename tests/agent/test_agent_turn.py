@@ -122,7 +122,7 @@ async def test_a_bug_in_a_model_is_no_blank_stare_either():
     down, _ = await run_test(
         AgentTurn(Broken(), PERSONA), frames_to_send=[LLMContextFrame(context())]
     )
-    assert spoken(down) == "Well, My head is empty, sorry."
+    assert spoken(down) == "Well,… My head is empty, sorry."
 
 
 @pytest.mark.parametrize("nothing", [" \n", "👍🎉"])

@@ -253,10 +253,11 @@ class Judges:
 # ---- the brain ------------------------------------------------------------------------------------
 
 _WORDS = ["river", "stone", "cloud", "garden", "yellow", "seven", "under", "morning", "cat", "a"]
+_SILENT = ["\n\n", " 🎉", " …", "  "]
 
 
 class Brain:
-    """A language model that is slow, dies, is silent, or wants tools.
+    """A language model that is slow or stuck, dies, is silent, goes on and on, or wants tools.
 
     Attributes:
         running: Replies that are being written.
@@ -280,14 +281,28 @@ class Brain:
 
     async def _reply(self, tools: Sequence[ToolSchema]) -> AsyncIterator[Piece]:
         rng = self._rng
-        fates = {"well": 60, "dead": 5, "dies": 7, "breaks": 4, "silent": 3, "tool": 15, "ends": 2}
+        fates = {
+            "well": 60,
+            "dead": 5,
+            "dies": 7,
+            "breaks": 4,
+            "silent": 3,
+            "tool": 15,
+            "tools": 4,
+            "notes": 5,
+            "ends": 2,
+        }
         (fate,) = rng.choices(list(fates), fates.values())
-        await asyncio.sleep(rng.choice([0.0, 0.1, 0.3, 1.5, 5.0]))
+        await asyncio.sleep(
+            rng.choice([0.0, 0.0, 0.1, 0.1, 0.3, 0.3, 1.2, 1.5, 1.5, 5.0, 5.0, 45.0])
+        )
         if fate == "dead":
             raise LlmError("The model is dead.")
-        said = fate not in ("silent", "tool") or rng.random() < 0.4
+        said = fate not in ("silent", "tool", "tools", "notes") or rng.random() < 0.4
         pace_s = rng.choice([0.0, 0.02, 0.02, 0.3])
-        for n in range(rng.choice([1, 4, 9, 25]) if said else 0):
+        for n in range(rng.choice([1, 4, 4, 9, 9, 25, 60]) if said else 0):
+            if rng.random() < 0.05:
+                yield TextDelta(rng.choice(_SILENT))
             end = rng.choice(["", "", "", ",", ".", "?"])
             yield TextDelta(f"{' ' if n else ''}{rng.choice(_WORDS)}{end}")
             await asyncio.sleep(pace_s)
@@ -295,9 +310,10 @@ class Brain:
             raise LlmError("The model died.")
         if fate == "breaks":
             raise Chaos
-        if tools and fate == "tool":
+        wanted = {"tool": ["look_up"], "tools": ["look_up", "look_up"], "notes": ["note_down"]}
+        for name in wanted.get(fate, ()) if tools else ():
             given = {"seconds": rng.choice([0.0, 0.4, 2.0, 20.0]), "fails": rng.random() < 0.3}
-            yield ToolCall(f"call-{rng.random()}", "look_up", given)
+            yield ToolCall(f"call-{rng.random()}", name, given)
         if tools and fate == "ends":
             yield ToolCall(f"call-{rng.random()}", "end_call", {})
         yield Usage(7, 7)
@@ -313,6 +329,12 @@ async def look_up(seconds: float, fails: bool) -> str:
     if fails:
         raise Chaos
     return "It was found."
+
+
+@tool(time_limit_s=4.0, answer_follows=False)
+async def note_down(seconds: float, fails: bool) -> str:
+    """Note something down."""
+    return await look_up(seconds, fails)
 
 
 @tool(answer_follows=False)
@@ -353,13 +375,14 @@ class Caller:
         self._judges = judges
         self._noise = np.random.default_rng(rng.randrange(1 << 30))
         self._microphone = Microphone(rng)
+        self._nervous = rng.choice([0.15, 0.15, 0.6])
         self._next = rng.randint(0, 4 * 16_000)
         self._until = 0
         self.said: list[tuple[int, Utterance]] = []
 
     def react(self, at: int) -> None:
         """Say something very soon, perhaps."""
-        if self._rng.random() < 0.15:
+        if self._rng.random() < self._nervous:
             self._next = min(self._next, max(self._until, at + self._rng.randint(0, 6_000)))
 
     def speak(self, at: int, *, silent: bool) -> np.ndarray:

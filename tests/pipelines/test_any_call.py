@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def persona(rng: random.Random) -> Persona:
         acknowledge=["hmm"],
         filler=["patience"],
         failure="sorry no answer",
-        tools=[f"{here}:look_up", f"{here}:end_call"],
+        tools=[f"{here}:look_up", f"{here}:note_down", f"{here}:end_call"],
     )
 
 
@@ -90,9 +90,10 @@ class Call:
     async def _misbehave(self, seconds: float) -> None:
         rng, keys = self.rng, PhoneLine(self.call)
         until = self.at_samples + 16_000 * seconds
+        often = rng.choice([1, 1, 1, 4])
         while self.at_samples < until and not self.call.ended.is_set():
             await self._tick()
-            what = rng.random()
+            what = rng.random() / often
             if what < 0.001:
                 self.call.typed(rng.choice(["hello", "what about Paris?", "goodbye", " "]))
             elif what < 0.002:
@@ -154,6 +155,7 @@ class Page:
     def __init__(self) -> None:
         self.replies: dict[int, list[dict[str, Any]]] = {}
         self.order: list[dict[str, Any]] = []
+        self.state = "listening"
 
     def take(self, event: dict[str, Any]) -> None:
         match event:
@@ -181,7 +183,10 @@ class Page:
                     reply["spoken"], reply["ended"] = len(heard.split()), True
                 else:
                     reply["words"].clear()
-            case {"kind": "state", "state": "listening"}:
+            case {"kind": "state", "state": state}:
+                self.state = state
+                if state != "listening":
+                    return
                 for replies in self.replies.values():
                     reply = replies[-1]
                     if reply["words"] and reply["spoken"] >= len(reply["words"]):
@@ -189,7 +194,7 @@ class Page:
 
     def heard(self) -> str:
         shown = [reply["words"][: reply["spoken"]] for reply in self.order]
-        return "".join(f"{bare(word)} " for words in shown for word in words)
+        return flat(word for words in shown for word in words)
 
     def unended(self) -> list[dict[str, Any]]:
         every = [reply for replies in self.replies.values() for reply in replies]
@@ -208,6 +213,10 @@ class Page:
         }
         self.replies.setdefault(turn, []).append(reply)
         return reply
+
+
+def flat(words: Iterable[str]) -> str:
+    return "".join(f"{bare(word)} " for word in words if bare(word))
 
 
 def bare(word: str) -> str:
@@ -261,11 +270,12 @@ def check(call: Call, errors: list[str]) -> None:
         # What is remembered is what was heard, and what was asked.
         memory = call.call.context.get_messages()
         said = " ".join(str(m.get("content") or "") for m in memory if m["role"] == "assistant")
-        remembered = "".join(f"{bare(word)} " for word in said.replace(CUT_NOTE, " ").split())
+        remembered = flat(said.replace(CUT_NOTE, " ").split())
         assert call.heard_words(remembered=True).fullmatch(remembered), remembered
         # So does the page.
         assert call.heard_words().fullmatch(call.page.heard()), call.page.heard()
         assert call.page.unended() == []
+        assert call.page.state == "listening" or call.call.end_reason == "goodbye"
         assert [m["content"] for m in memory if m["role"] == "user"] == committed(call)
     unanswered(call)
 

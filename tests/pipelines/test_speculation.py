@@ -206,6 +206,7 @@ async def test_a_tool_waits_for_the_commit(talk, until):
     await play_out(talk)
     assert memory(talk)[0] == ("user", "the time please")
     assert memory(talk)[-1] == ("assistant", "It is late.")
+    assert [e["kept"] for e in talk.events if e["kind"] == "speculation"] == [False]
 
 
 async def test_a_commit_taken_back_before_a_sound_is_forgotten(talk, until):
