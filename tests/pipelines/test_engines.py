@@ -6,7 +6,7 @@ import pytest
 
 import pipelines.engines
 from common.errors import CheckpointError
-from pipelines.engines import open_engines
+from pipelines.engines import open_asr, open_engines
 
 
 @pytest.fixture
@@ -43,3 +43,11 @@ async def test_ears_that_cannot_be_opened_leave_no_voice_behind(opened):
     with pytest.raises(CheckpointError, match="No ears"):
         await open_engines("broken", "voice")
     assert opened[-1] == "voice closed"
+
+
+async def test_pocketsphinx_is_awake_before_the_first_caller():
+    ears = await open_asr("sphinx")
+    (waiting,) = ears._idle
+    stream = await ears.open()
+    assert stream._worker is waiting
+    await ears.close()
