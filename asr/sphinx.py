@@ -163,7 +163,11 @@ class SphinxEngine:
         return ""
 
     async def warm_up(self) -> None:
-        """Start one process ahead of the first caller (half a second's work)."""
+        """Start one process ahead of the first caller, who would be connected the later for it.
+
+        Raises:
+            RemoteError: It did not start.
+        """
         if not self._idle and not self._open:
             self._idle.append(await self._start())
 

@@ -66,7 +66,9 @@ async def open_asr(
     if spec == "sphinx":
         from asr.sphinx import SphinxEngine
 
-        return await _off_the_loop(SphinxEngine)
+        engine = SphinxEngine()
+        await engine.warm_up()
+        return engine
     if spec == "mistral":
         from asr.remote.mistral import MistralAsrEngine
 

@@ -51,3 +51,11 @@ async def test_a_key_that_cannot_be_sent_is_refused_without_being_quoted(open_mi
     with pytest.raises(ParleyError, match="MISTRAL_API_KEY holds") as refused:
         await open_mistral("mistral")
     assert "first-line" not in str(refused.value)
+
+
+async def test_pocketsphinx_is_awake_before_the_first_caller():
+    ears = await open_asr("sphinx")
+    (waiting,) = ears._idle
+    stream = await ears.open()
+    assert stream._worker is waiting
+    await ears.close()
