@@ -63,6 +63,17 @@ SHORT = {"phone on its side": (844, 390), "small phone": (320, 568), "zoomed": (
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
+@pytest.fixture
+def in_call(stand_in: StandIn, new_page: Callable[..., Page]) -> Page:
+    """A page in a call, which is greeted; with `TELL` a test speaks for the server."""
+    url, _ = stand_in
+    page = new_page()
+    page.add_init_script(CHANNEL)
+    live(page, url)
+    expect(page.locator('[data-turn="0"] .reply')).to_be_visible()
+    return page
+
+
 def violations(page: Page) -> str:
     found = Axe().run(page)
     return found.generate_report() if found.violations_count else ""
@@ -150,41 +161,32 @@ def test_nothing_covers_anything_in_a_short_window(
     assert page.evaluate(TOP_AND_BOTTOM, "settings")[1] <= height
 
 
-def test_words_of_any_length_and_direction_are_shown_whole(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, _ = stand_in
-    page = new_page(viewport=SIZES["phone"])
-    page.add_init_script(CHANNEL)
-    live(page, url)
-    page.evaluate(
+def test_words_of_any_length_and_direction_are_shown_whole(in_call: Page) -> None:
+    in_call.set_viewport_size(SIZES["phone"])
+    in_call.evaluate(
         TELL, {"event": "caller_words", "turn": 7, "text": "نعم." + "x" * 200, "final": True}
     )
-    page.evaluate(TELL, {"event": "agent_text", "turn": 7, "text": "نعم " + "x" * 200})
-    expect(page.locator('[data-turn="7"] .word')).to_have_count(2)
+    in_call.evaluate(TELL, {"event": "agent_text", "turn": 7, "text": "نعم " + "x" * 200})
+    expect(in_call.locator('[data-turn="7"] .word')).to_have_count(2)
     assert (
-        page.evaluate(
+        in_call.evaluate(
             "(all => all.scrollWidth - all.clientWidth)(document.getElementById('transcript'))"
         )
         == 0
     )
     for line in (".said", ".reply"):
-        written = page.locator(f'[data-turn="7"] {line}')
+        written = in_call.locator(f'[data-turn="7"] {line}')
         expect(written).to_have_css("direction", "rtl")
-    expect(page.locator('[data-turn="0"] .reply')).to_have_css("direction", "ltr")
+    expect(in_call.locator('[data-turn="0"] .reply')).to_have_css("direction", "ltr")
 
 
-def test_a_long_conversation_makes_the_page_no_longer(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, _ = stand_in
-    page = new_page()
-    page.add_init_script(CHANNEL)
-    live(page, url)
+def test_a_long_conversation_makes_the_page_no_longer(in_call: Page) -> None:
     for turn in range(2, 22):
-        page.evaluate(TELL, {"event": "agent_text", "turn": turn, "text": "One thing more."})
-    expect(page.locator('[data-turn="21"] .reply')).to_be_visible()
-    shape = page.evaluate("(all => [all.scrollHeight, all.clientHeight])(document.documentElement)")
+        in_call.evaluate(TELL, {"event": "agent_text", "turn": turn, "text": "One thing more."})
+    expect(in_call.locator('[data-turn="21"] .reply')).to_be_visible()
+    shape = in_call.evaluate(
+        "(all => [all.scrollHeight, all.clientHeight])(document.documentElement)"
+    )
     assert shape[0] == shape[1]
 
 
@@ -324,21 +326,14 @@ def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[
     expect(page.get_by_role("alert")).to_contain_text("found no way out to the network")
 
 
-def test_a_key_meant_for_a_call_that_ends_places_no_other(
-    stand_in: StandIn, new_page: Callable[..., Page]
-) -> None:
-    url, _ = stand_in
-    page = new_page()
-    page.add_init_script(CHANNEL)
-    live(page, url)
-    expect(page.locator('[data-turn="0"] .reply')).to_be_visible()
-    page.get_by_label("Type a message").focus()
-    page.keyboard.type("ok")
-    page.evaluate(TELL, {"event": "bye", "reason": "It hung up."})
-    expect(page.locator("#transcript")).to_be_focused()
-    page.keyboard.type(" and thanks")
-    page.keyboard.press("Enter")
-    assert page.locator("body").get_attribute("data-phase") == "ended"
+def test_a_key_meant_for_a_call_that_ends_places_no_other(in_call: Page) -> None:
+    in_call.get_by_label("Type a message").focus()
+    in_call.keyboard.type("ok")
+    in_call.evaluate(TELL, {"event": "bye", "reason": "It hung up."})
+    expect(in_call.locator("#transcript")).to_be_focused()
+    in_call.keyboard.type(" and thanks")
+    in_call.keyboard.press("Enter")
+    assert in_call.locator("body").get_attribute("data-phase") == "ended"
 
 
 def test_a_page_outlives_its_server(flite_installed: None, new_page: Callable[..., Page]) -> None:
