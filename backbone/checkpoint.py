@@ -76,18 +76,6 @@ M = TypeVar("M", bound=nn.Module)
 DTypes = torch.dtype | Callable[[str], torch.dtype]
 
 
-def renamed(prefixes: Mapping[str, str]) -> Naming:
-    """Names that differ from the module's by their beginning; the first matching prefix counts."""
-
-    def name(own: str) -> Source:
-        for prefix, published in prefixes.items():
-            if own.startswith(prefix):
-                return Source(published + own.removeprefix(prefix))
-        return Source(own)
-
-    return name
-
-
 def read_params(folder: str | Path, name: str = "params.json") -> dict[str, Any]:
     """Read a checkpoint's parameters.
 

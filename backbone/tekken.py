@@ -87,13 +87,12 @@ class Tekken:
         Raises:
             CheckpointError: The file names no such token, and there is no default.
         """
-        if name not in self._specials and default is not None:
-            return default
-        if name not in self._specials:
+        rank = self._specials.get(name, default)
+        if rank is None:
             raise CheckpointError(
                 f"tekken.json has no special token {name}.", "Is it the tokenizer of this model?"
             )
-        return self._specials[name]
+        return rank
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text's pieces; no special token is added or recognised."""

@@ -18,10 +18,11 @@ def read_audio(path: str | Path, sample_rate_hz: int) -> np.ndarray:
     """Decode a wav, flac, mp3, opus… file of any rate and channel count.
 
     Returns:
-        float32 mono in [-1, 1] at `sample_rate_hz`, shape [samples]; channels are averaged.
+        float32 mono in [-1, 1] at `sample_rate_hz`, shape [samples]; channels are averaged. An empty
+        recording has no samples.
 
     Raises:
-        AudioError: The file is missing, is not audio, or is cut off before the first sample.
+        AudioError: The file is missing, is not audio, or is damaged before the first sample.
     """
     try:
         with av.open(str(path)) as container:

@@ -59,9 +59,7 @@ class Reporter:
         """What the agent does now: listening, thinking, speaking or ducked."""
         if state != self._state:
             self._state = state
-            if (
-                state == "listening"
-            ):  # what was heard to its end is over; more would be another text
+            if state == "listening":  # what was heard to its end is over: more is another text
                 for turn in [n for n, text in self._texts.items() if text.spoken >= text.told]:
                     del self._texts[turn]
             self._tell("state", state=state, reason=reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,12 @@ from tts.model import TtsModel
 from tts.text import TekkenUnits, TextUnits
 
 _CODEC = "audio_tokenizer."
+_SPECIALS = {
+    "audio_token_id": "[AUDIO]",
+    "begin_audio_token_id": "[BEGIN_AUDIO]",
+    "next_audio_text_token_id": "[NEXT_AUDIO_TEXT]",
+    "repeat_audio_text_token_id": "[REPEAT_AUDIO_TEXT]",
+}
 
 
 def load_model(folder: Path, device: torch.device) -> TtsModel:
@@ -79,18 +86,10 @@ def _config(folder: Path) -> TtsConfig:
     if config.audio.text_units == "phonemes":
         return config
     tekken, audio = Tekken.load(folder / "tekken.json"), config.audio
-    audio = replace(
-        audio,
-        audio_token_id=tekken.special("[AUDIO]", audio.audio_token_id),
-        begin_audio_token_id=tekken.special("[BEGIN_AUDIO]", audio.begin_audio_token_id),
-        next_audio_text_token_id=tekken.special(
-            "[NEXT_AUDIO_TEXT]", audio.next_audio_text_token_id
-        ),
-        repeat_audio_text_token_id=tekken.special(
-            "[REPEAT_AUDIO_TEXT]", audio.repeat_audio_text_token_id
-        ),
-    )
-    return replace(config, audio=audio)
+    ids: dict[str, Any] = {
+        key: tekken.special(name, getattr(audio, key)) for key, name in _SPECIALS.items()
+    }
+    return replace(config, audio=replace(audio, **ids))
 
 
 def _has_encoder(files: list[Path]) -> bool:

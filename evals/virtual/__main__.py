@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from agent.pace import TurnOptions, options_for
+from cli.output import run_program
 from evals.scenario import Behaviour, Scenario, load_all
 from evals.virtual.measure import STOP_MS, Outcome, measure
 from evals.virtual.world import DELAYED, ECHOING, FAST, HARSH, World
@@ -98,4 +99,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

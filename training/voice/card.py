@@ -50,13 +50,6 @@ def write(
     evaluation = json.loads((folder / "evaluation.json").read_text())
     replaced = json.loads(before.read_text()) if before else None
     params = json.loads((folder / "params.json").read_text())
-    options = json.loads((corpus / "options.json").read_text())
-    shards = sorted(corpus.glob("*.jsonl"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in shards)).hexdigest()
-    lines = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
-    hours = sum(line["n_frames"] for line in lines) * FRAME_S / 3600
-    speakers = {line["speaker"] for line in lines}
-    shipped = speakers.intersection(range(len(SHIPPED)))
     text = [
         "# Nano voice",
         "",
@@ -69,9 +62,7 @@ def write(
         "",
         "## Data",
         "",
-        f"{len(lines)} utterances, {hours:.1f} h, by {len(shipped)} shipped and "
-        f"{len(speakers - shipped)} other made speakers; seed {options['seed']}; "
-        f"SHA-256 of all labels `{digest[:16]}`.",
+        _taught_by(corpus),
         "",
         "## Training",
         "",
@@ -103,6 +94,21 @@ def write(
         _LICENCES.format(flite=flite),
     ]
     (folder / "README.md").write_text("\n".join(text) + "\n")
+
+
+def _taught_by(corpus: Path) -> str:
+    options = json.loads((corpus / "options.json").read_text())
+    shards = sorted(corpus.glob("*.jsonl"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in shards)).hexdigest()
+    lines = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
+    hours = sum(line["n_frames"] for line in lines) * FRAME_S / 3600
+    speakers = {line["speaker"] for line in lines}
+    shipped = speakers.intersection(range(len(SHIPPED)))
+    return (
+        f"{len(lines)} utterances, {hours:.1f} h, by {len(shipped)} shipped and "
+        f"{len(speakers - shipped)} other made speakers; seed {options['seed']}; "
+        f"SHA-256 of all labels `{digest[:16]}`."
+    )
 
 
 def _trained(name: str, run: Path, wanted: tuple[str, ...]) -> str:
