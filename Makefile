@@ -16,6 +16,8 @@ check: setup .venv/.test-ready
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  'Parley needs Python 3.11 or newer: name one, as in `make talk PYTHON=python3.12`.'; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on -e .

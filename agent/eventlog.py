@@ -17,6 +17,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from loguru import logger
 from agent.decisions import Decision
 from agent.evidence import Evidence
 from agent.pace import TurnOptions
+from common.errors import ConfigError
 from common.privatefile import only_ours
 
-FORMAT = 1
+GIVE = "Give what `parley call --log` or `parley serve --log-dir` wrote."
+_FORMAT = 1
 # Every field that holds what somebody said, in evidence, decisions and the pipeline's own entries.
 _SPOKEN_FIELDS = frozenset({"text", "heard", "unheard"})
 _QUOTED = re.compile("“.*”")  # a reason names the words it judged
@@ -57,7 +60,8 @@ class EventLog:
             self._thread = threading.Thread(target=self._drain, args=(path,), name="event-log")
             self._thread.daemon = True
             self._thread.start()
-        self.write("call", 0, format=FORMAT, with_words=with_words, **header)
+        begun = datetime.now().astimezone().isoformat(timespec="seconds")
+        self.write("call", 0, format=_FORMAT, begun=begun, with_words=with_words, **header)
 
     def subscribe(self, callback: _CALLBACK) -> None:
         """Call `callback` with every further entry, words included, in the thread that writes it."""
@@ -120,6 +124,32 @@ class EventLog:
                 file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
                 if self._queue.empty():
                     file.flush()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """All entries of an event log, of which the first describes the call.
+
+    Raises:
+        ConfigError: It is no event log, or one of another version.
+    """
+    entries = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError as error:
+                if not line.endswith("\n"):  # its writer was killed in the midst of it
+                    break
+                raise ConfigError(
+                    f"{path}, line {number} is not JSON ({error.msg}).", GIVE
+                ) from error
+            if not isinstance(entry, dict):
+                raise ConfigError(f"{path}, line {number} is no entry of an event log.", GIVE)
+            entries.append(entry)
+    header = entries[0] if entries else {}
+    if header.get("kind") != "call" or header.get("format") != _FORMAT:
+        raise ConfigError(f"{path} is no event log of this version.", GIVE)
+    return entries
 
 
 def _facts(what: Evidence | Decision) -> dict[str, Any]:

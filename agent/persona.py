@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator
 
 from agent.heard import CUT_NOTE
 from agent.scriptbook import Lines, Script, SomeLines, all_rules
@@ -49,6 +50,12 @@ def _fillers(given: dict[str, Any]) -> list[str]:
     return _FILLERS.get(given.get("language", "").split("-")[0].lower(), [])
 
 
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
+        raise ValueError("use lower-case letters, digits and -; what callers see is the `title`")
+    return value
+
+
 class Persona(StrictModel):
     """A character with a voice, manners and knowledge.
 
@@ -78,7 +85,7 @@ class Persona(StrictModel):
         tools: Names of tools it may use: built in ones, or `package.module:function`.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: Annotated[str, AfterValidator(_name)]
     title: str = ""
     description: str = ""
     language: Language = "en"
@@ -154,7 +161,12 @@ def load_persona(name_or_path: str | Path) -> Persona:
         path = PERSONAS_DIR / f"{name_or_path}.yaml"
         if not path.is_file() or path.name.startswith("_"):
             known = [p.stem for p in PERSONAS_DIR.glob("*.yaml") if not p.name.startswith("_")]
-            close = difflib.get_close_matches(str(name_or_path), known, n=1)
+            file = Path(f"{name_or_path}.yaml")
+            close = (
+                [str(file)]
+                if file.is_file()
+                else difflib.get_close_matches(str(name_or_path), known, n=1)
+            )
             hint = f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(known)}."
             raise ConfigError(
                 f"There is no persona '{name_or_path}'.", f"{hint} Or give the path of a YAML file."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,12 @@ from typing import Any
 from agent import decisions as known_decisions
 from agent import evidence as known_evidence
 from agent.decisions import Decision
-from agent.eventlog import FORMAT
+from agent.eventlog import GIVE, read_log
 from agent.evidence import Evidence
 from agent.pace import BALANCED, TurnOptions, options_for
 from agent.turns import TurnTaking
 from asr.interface import Hypothesis, Word
 from common.errors import ConfigError
-
-_GIVE = "Give what `parley call --log` wrote."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +42,8 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
     Raises:
         ConfigError: The file is no such log, or was written without words.
     """
-    entries = list(_entries(log))
-    header = entries[0] if entries else {}
-    if header.get("kind") != "call" or header.get("format") != FORMAT:
-        raise ConfigError(
-            f"{log} is no event log of this version.", "Record one with `parley call --log`."
-        )
-    if not header.get("with_words"):
+    entries = read_log(log)
+    if not entries[0].get("with_words"):
         raise ConfigError(
             f"{log} was written without words.",
             "Turn-taking judges words: record calls with --log-words.",
@@ -64,24 +55,10 @@ def replay(log: Path, *, pace: str | None = None) -> Replayed:
             _rebuilt(known_decisions, entry) for entry in entries if entry["kind"] == "decision"
         ]
     except (AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{log} holds a malformed entry: {error}.", _GIVE) from error
+        raise ConfigError(f"{log} holds a malformed entry: {error}.", GIVE) from error
     turns = TurnTaking(options_for(pace) if pace else rules)
     decided = [decision for piece in evidence for decision in turns.observe(piece)]
     return Replayed(len(evidence), tuple(decided), _first_difference(recorded, decided))
-
-
-def _entries(log: Path) -> Iterator[dict[str, Any]]:
-    with log.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError(
-                    f"{log}, line {number} is not JSON ({error.msg}).", _GIVE
-                ) from error
-            if not isinstance(entry, dict):
-                raise ConfigError(f"{log}, line {number} is no entry of an event log.", _GIVE)
-            yield entry
 
 
 def _rules(entries: list[dict[str, Any]]) -> TurnOptions:

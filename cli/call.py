@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from signal import SIGINT
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.transcript import as_event, as_line
 from common.errors import AudioError, ParleyError
 
 
@@ -89,7 +91,7 @@ async def _call(
     recorder = Recorder(output)
     try:
         event_log = EventLog(log_path, with_words=True, persona=persona.name, pace=persona.pace)
-        event_log.subscribe(lambda entry: _note(entry, events, print_it=not as_json))
+        event_log.subscribe(partial(_note, events, print_it=not as_json))
         conversation = Conversation(
             engines,
             choice.open(persona),
@@ -124,35 +126,9 @@ def _refuse_overwriting(files: dict[str, Path | None]) -> None:
             raise ParleyError(f"{one} and {other} are the same file: {same}.", "Name another file.")
 
 
-_TOLD = {"ready", "caller_words", "agent_text", "agent_cut", "latency", "error", "bye"}
-
-
-def _note(entry: dict[str, Any], events: list[dict[str, Any]], *, print_it: bool) -> None:
-    if entry["kind"] not in _TOLD:
-        return
-    events.append(
-        {"at_s": round(entry["at"] / 16_000, 3), "event": entry["kind"]}
-        | {key: value for key, value in entry.items() if key not in ("at", "kind")}
-    )
-    line = _line(entry) if print_it else ""
-    if line:
-        typer.echo(f"{entry['at'] / 16_000:7.2f} s  {line}")
-
-
-def _line(entry: dict[str, Any]) -> str:
-    match entry:
-        case {"kind": "ready", "persona": who, "asr": asr, "tts": tts, "llm": llm}:
-            return f"{who} answers: ears {asr}, voice {tts}, brain {llm}"
-        case {"kind": "caller_words", "final": True, "text": text} if text:
-            return f"caller  {text}"
-        case {"kind": "agent_text", "text": text}:
-            return f"agent   {text.strip()}"
-        case {"kind": "agent_cut", "heard": heard, "by": by}:
-            how = "interrupted" if by == "caller" else "the voice broke off"
-            return f"        {how} after: {heard or '(nothing)'}"
-        case {"kind": "latency", "total_ms": total, "parts": parts}:
-            named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
-            return f"        answered after {total:.0f} ms ({named})"
-        case {"kind": "error", "message": message, "cure": cure}:
-            return f"error   {message} {cure}"
-    return ""
+def _note(events: list[dict[str, Any]], entry: dict[str, Any], *, print_it: bool) -> None:
+    event = as_event(entry)
+    if event:
+        events.append(event)
+    if print_it and (line := as_line(entry)):
+        typer.echo(line)

@@ -24,6 +24,7 @@ _COMMANDS = {
     "transcribe": ("cli.transcribe", "transcribe", "Write down what recordings say, word by word."),
     "voice": ("cli.voice", "voice", "Add, list, check and remove voices."),
     "codec": ("cli.codec", "codec", "Turn speech into codes and back."),
+    "transcript": ("cli.transcript", "transcript", "Write down who said what in a recorded call."),
     "replay": ("cli.replay", "replay", "Feed a recorded call through turn-taking once more."),
     "doctor": ("cli.doctor", "doctor", "Check this machine and say how to mend what is wrong."),
 }
@@ -32,13 +33,11 @@ _COMMANDS = {
 class _Lazy(TyperGroup):
     """The overview knows every command; a command's module is imported when it is run."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return (
-            TyperCommand(cmd_name, help=_COMMANDS[cmd_name][2]) if cmd_name in _COMMANDS else None
-        )
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.commands = {
+            name: TyperCommand(name, help=about) for name, (_, _, about) in _COMMANDS.items()
+        }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)

@@ -46,8 +46,8 @@ class CarrierSocket:
         """The next text message; None when the carrier hung up."""
         try:
             return await self._socket.receive_text()
-        except (WebSocketDisconnect, KeyError):  # KeyError: a binary message
-            return None
+        except (WebSocketDisconnect, RuntimeError, KeyError):
+            return None  # RuntimeError: `send` noticed it first; KeyError: a binary message
 
     async def send(self, text: str) -> None:
         """Send a text message; a carrier that is gone is noticed by `receive`."""

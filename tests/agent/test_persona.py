@@ -39,6 +39,20 @@ def test_an_unknown_persona_gets_a_suggestion():
     assert caught.value.cure.startswith("Did you mean 'quizmaster'?")
 
 
+def test_a_file_named_without_its_ending_is_suggested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bakery.yaml").touch()
+    with pytest.raises(ConfigError) as caught:
+        load_persona("bakery")
+    assert caught.value.cure.startswith("Did you mean 'bakery.yaml'?")
+
+
+def test_a_name_that_cannot_be_one_is_told_in_words(tmp_path):
+    (tmp_path / "bakery.yaml").write_text("name: My Bakery\n")
+    with pytest.raises(ConfigError, match="lower-case letters, digits and -"):
+        load_persona(tmp_path / "bakery.yaml")
+
+
 FORM = (
     "name: x\nscript:\n  forms:\n    f:\n      slots: []\n"
     "      confirm: ['{}']\n      done: ['{}']\n      cancelled: [no]\n"
