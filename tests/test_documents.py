@@ -65,8 +65,11 @@ def test_links_lead_somewhere(target):
 
 
 @pytest.mark.parametrize(("document", "line"), commands())
-def test_command_lines_are_ones_that_parley_takes(document, line):
+def test_command_lines_are_ones_that_parley_takes(document, line, tmp_path, monkeypatch):
     name, *arguments = shlex.split(line)
+    monkeypatch.chdir(tmp_path)
+    for log in (argument for argument in arguments if argument.endswith(".jsonl")):
+        Path(log).touch()  # it must be there to be read
     module, attribute, _ = _COMMANDS[name]
     takes(as_command(getattr(import_module(module), attribute)), name, arguments)
 
