@@ -123,7 +123,7 @@ def _refuse_overwriting(files: dict[str, Path | None]) -> None:
             raise ParleyError(f"{one} and {other} are the same file: {same}.", "Name another file.")
 
 
-_TOLD = {"ready", "caller_words", "agent_text", "agent_cut", "latency", "error", "bye"}
+_TOLD = {"ready", "caller_words", "agent_text", "agent_cut", "latency", "transfer", "error", "bye"}
 
 
 def _note(entry: dict[str, Any], events: list[dict[str, Any]], *, print_it: bool) -> None:
@@ -152,6 +152,8 @@ def _line(entry: dict[str, Any]) -> str:
         case {"kind": "latency", "total_ms": total, "parts": parts}:
             named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
             return f"        answered after {total:.0f} ms ({named})"
+        case {"kind": "transfer", "to": to, "reason": reason}:
+            return f"        not put through to {to}: {reason}"
         case {"kind": "error", "message": message, "cure": cure}:
             return f"error   {message} {cure}"
     return ""
