@@ -10,7 +10,10 @@ import typer
 
 from asr.interface import SAMPLE_RATE_HZ
 
-_EVENTS = {"call", "ready", "caller_words", "agent_text", "agent_cut", "latency", "error", "bye"}
+_EVENTS = {
+    *("call", "ready", "caller_words", "agent_text", "agent_cut", "latency"),
+    *("transfer", "error", "bye"),
+}
 
 
 def transcript(
@@ -75,6 +78,8 @@ def _told(entry: dict[str, Any]) -> str:
         case {"kind": "latency", "total_ms": total, "parts": parts}:
             named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
             return f"        answered after {total:.0f} ms ({named})"
+        case {"kind": "transfer", "to": to, "reason": reason}:
+            return f"        not put through to {to}: {reason}"
         case {"kind": "error", "message": message, "cure": cure}:
             return f"error   {message} {cure}"
         case {"kind": "bye", "reason": reason}:

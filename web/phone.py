@@ -27,10 +27,8 @@ _STREAM = {
 }
 _DIAL = '<Dial action={dialled} timeout="{rings_s}"><{noun}>{address}</{noun}></Dial>'
 _SIP_NOUNS = {"twilio": "Sip", "telnyx": "Sip", "plivo": "User"}
-_REACHED = (
-    "completed",
-    "answered",
-)  # of `DialCallStatus` (Twilio, Telnyx) and `DialStatus` (Plivo)
+# Of `DialCallStatus` (Twilio, Telnyx) and `DialStatus` (Plivo).
+_REACHED = ("completed", "answered")
 _OVER = 1000
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013

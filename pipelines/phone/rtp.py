@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import struct
+from contextlib import ExitStack
 
 from loguru import logger
 
@@ -186,10 +187,10 @@ class RtpSession(asyncio.DatagramProtocol):
 
 def _even_port(host: str) -> socket.socket:
     """A free port for RTP: old phones take an odd one for the even one below it (RFC 3550 11)."""
-    odd: list[socket.socket] = []  # held until then, so that none is offered twice
-    while True:
-        found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        found.bind((host, 0))
-        if found.getsockname()[1] % 2 == 0:
-            return found
-        odd.append(found)
+    with ExitStack() as odd:  # held until then, so that none is offered twice
+        while True:
+            found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            found.bind((host, 0))
+            if found.getsockname()[1] % 2 == 0:
+                return found
+            odd.enter_context(found)

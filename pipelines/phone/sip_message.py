@@ -13,7 +13,6 @@ _COMPACT = {
     "i": "call-id",
     "l": "content-length",
     "m": "contact",
-    "o": "event",
     "t": "to",
     "v": "via",
 }

@@ -8,10 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
+from agent.persona import Persona
 from common.errors import ParleyError
+from common.yamlfile import parse_yaml
 from pipelines.phone import g711
 from pipelines.phone.carrier_call import CarrierCalls
-from tests.phone.office import until
+from tests.phone.office import PRACTICE, until
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("flite") and shutil.which("espeak-ng")),
@@ -94,6 +96,28 @@ async def test_keys_that_a_carrier_tells_of_are_one_message(office):
     assert office.turns("user") == ["4217"]
     socket.stopped = True
     await asyncio.wait_for(call, 5)
+
+
+@pytest.mark.parametrize(
+    ("reached", "reason"),
+    [(None, "transferred"), (True, "transferred"), (False, "the caller hung up")],
+)
+async def test_a_carrier_that_does_not_come_back_leaves_nothing_behind(
+    office, monkeypatch, reached, reason
+):
+    monkeypatch.setattr("pipelines.phone.carrier_call.RINGS_S", 0)
+    monkeypatch.setattr("pipelines.phone.carrier_call._NEWS_WITHIN_S", 0.5)
+    office.persona = parse_yaml(PRACTICE, Persona, name="practice.yaml")
+    calls, socket = CarrierCalls(office.answer), FakeSocket(STARTS["twilio"])
+    call = asyncio.create_task(calls.take("twilio", socket, key="k"))
+    await until(lambda: socket.sent)
+    socket.keys = [{"digit": "1"}]
+    await asyncio.wait_for(call, 15)
+    assert calls.to_dial("k") == "sip:doctor@127.0.0.2"
+    if reached is not None:
+        assert calls.dialled("k", reached=reached) is not reached
+    await until(lambda: not calls.to_dial("k"))
+    assert office.conversations[0].end_reason == reason
 
 
 async def test_a_carrier_is_answered_in_the_law_that_the_webhook_asked_for(office):
