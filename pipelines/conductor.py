@@ -224,7 +224,8 @@ class Conductor:
         self.mouth.say(self._filler, line.text)
 
     def _thinks(self, thinking: bool = True, *, words: bool = False) -> None:
-        self.listener.observe(AgentThinking(self.listener.at, thinking, words))
+        if not self.mouth.playout.audible:
+            self.listener.observe(AgentThinking(self.listener.at, thinking, words))
 
     def _has_no_more_to_say(self) -> None:
         """The turn was answered without a sound."""
@@ -351,10 +352,10 @@ class Conductor:
             self._report.state("thinking", "the answer is awaited")
         else:
             self._report.finished_speaking()
+        if self._awaited:
+            self._thinks()  # first, or for a moment nobody has the floor
         # Last: that may be answered at once, by falling silent again.
         self._observe_audio(reply, audible=audible)
-        if self._awaited and not audible:
-            self._thinks()
 
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""
