@@ -138,8 +138,7 @@ class Conductor:
     @property
     def _held(self) -> Reply | None:
         """The reply that is being prepared before the caller's turn is over."""
-        reply = self._begun
-        return reply if reply and reply.held and not reply.cancelled else None
+        return self._begun if self._begun and self._begun.held else None
 
     def _speculate(self, text: str) -> None:
         self._speculating = True
@@ -166,8 +165,9 @@ class Conductor:
         self._report.state("listening", reason)
 
     def _drop_held(self) -> None:
-        if self._held:
-            self._give_up(self._held)
+        if reply := self._held:
+            self._begun = None
+            self._give_up(reply)
 
     def _give_up(self, reply: Reply) -> None:
         """Take back a reply of which nobody has heard anything."""
