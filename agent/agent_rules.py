@@ -49,7 +49,9 @@ def thinking(floor: Floor) -> None:
 def speaking(floor: Floor) -> None:
     """The caller hears the agent."""
     if not floor.audible:
-        if floor.after_ms(floor.resumed) >= RESUMED_MS:
+        if floor.thinking:  # more of the answer follows
+            floor.enter(State.THINKING)
+        elif floor.after_ms(floor.resumed) >= RESUMED_MS:
             floor.listen()
     elif not floor.interruptible:
         return

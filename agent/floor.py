@@ -55,7 +55,7 @@ class Floor:
 
         committed: The text being answered.
         committed_at: When it was committed.
-        thinking: A reply is being prepared.
+        thinking: A reply, or the next part of one, is being prepared and nothing is heard.
         words_written: Its first words are there.
         fillers: How often the caller was asked for patience since then.
         filled: When that was last done.

@@ -112,6 +112,7 @@ def _note(floor: Floor, evidence: Evidence) -> None:
 def _note_agent(floor: Floor, audio: AgentAudio) -> None:
     began = audio.audible and audio.interruptible and not floor.audible
     floor.audible = audio.audible
+    floor.thinking = floor.thinking and not audio.audible
     floor.interruptible = audio.interruptible or not audio.audible
     floor.agent_text = audio.text or floor.agent_text
     acknowledging = floor.after_ms(floor.acknowledged) < ACKNOWLEDGING_MS

@@ -139,8 +139,7 @@ class Conductor:
     @property
     def _held(self) -> Reply | None:
         """The reply that is being prepared before the caller's turn is over."""
-        reply = self._begun
-        return reply if reply and reply.held and not reply.cancelled else None
+        return self._begun if self._begun and self._begun.held else None
 
     def _speculate(self, text: str) -> None:
         self._speculating = True
@@ -167,8 +166,9 @@ class Conductor:
         self._report.state("listening", reason)
 
     def _drop_held(self) -> None:
-        if self._held:
-            self._give_up(self._held)
+        if reply := self._held:
+            self._begun = None
+            self._give_up(reply)
 
     def _give_up(self, reply: Reply) -> None:
         """Take back a reply of which nobody has heard anything."""
@@ -225,7 +225,8 @@ class Conductor:
         self.mouth.say(self._filler, line.text)
 
     def _thinks(self, thinking: bool = True, *, words: bool = False) -> None:
-        self.listener.observe(AgentThinking(self.listener.at, thinking, words))
+        if not self.mouth.playout.audible:
+            self.listener.observe(AgentThinking(self.listener.at, thinking, words))
 
     def _has_no_more_to_say(self) -> None:
         """The turn was answered without a sound."""
@@ -368,10 +369,10 @@ class Conductor:
             self._report.state("thinking", "the answer is awaited")
         else:
             self._report.finished_speaking()
+        if self._awaited:
+            self._thinks()  # first, or for a moment nobody has the floor
         # Last: that may be answered at once, by falling silent again.
         self._observe_audio(reply, audible=audible)
-        if self._awaited and not audible:
-            self._thinks()
 
     def on_done(self, reply: Utterance) -> None:
         """All of a reply has been written."""

@@ -276,3 +276,9 @@ def test_words_of_the_turn_that_come_when_its_answer_is_heard_do_not_stop_it() -
     commit = talk.last(d.Commit)
     assert isinstance(commit, d.Commit)
     assert commit.text == "wait"
+
+
+def test_an_answer_of_which_more_follows_keeps_the_floor():
+    talk = Talk().ask().speaks("One moment, please.").quiet(1000).thinks().falls_silent()
+    assert talk.state is State.THINKING
+    assert talk.speaks("It is Lima.").quiet(1000).falls_silent().quiet(500).state is State.LISTENING
