@@ -152,6 +152,8 @@ def test_nothing_covers_anything_in_a_short_window(
     top, bottom = page.evaluate(TOP_AND_BOTTOM, "transcript")
     assert bottom - top > height / 4
     assert ends_before_the_dock("transcript")
+    page.evaluate(TELL, {"event": "state", "state": "ducked", "reason": "it heard you " * 9})
+    assert page.evaluate(TOP_AND_BOTTOM, "transcript") == [top, bottom], "it stays where it is"
     page.evaluate(
         TELL, {"event": "error", "message": "It broke.", "cure": "Mend it, and then say it again."}
     )
@@ -251,6 +253,16 @@ def test_typing_hushing_and_keys(stand_in: StandIn, new_page: Callable[..., Page
     expect(page.get_by_role("status")).to_have_text("You hung up.")
 
 
+def test_a_double_click_places_one_call(stand_in: StandIn, new_page: Callable[..., Page]) -> None:
+    url, calls = stand_in
+    page = new_page()
+    page.goto(url)
+    expect(page.get_by_label("Harbour office")).to_be_checked()
+    page.get_by_role("button", name="Talk").dblclick()
+    expect(page.locator("body")).to_have_attribute("data-phase", "live")
+    assert calls.active == 1
+
+
 def test_end_takes_back_a_call_that_waits_for_the_server(
     stand_in: StandIn, new_page: Callable[..., Page]
 ) -> None:
@@ -308,6 +320,20 @@ def test_a_gone_server_is_explained(stand_in: StandIn, new_page: Callable[..., P
     page.route("**/api/offer", lambda route: route.abort())
     page.get_by_role("button", name="Talk").click()
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+
+
+def test_nothing_is_offered_before_the_server_says_what_there_is(
+    stand_in: StandIn, new_page: Callable[..., Page]
+) -> None:
+    url, _ = stand_in
+    page = new_page()
+    page.route("**/api/page*", lambda route: route.abort())
+    page.goto(url)
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    expect(page.get_by_text("Who answers")).to_be_hidden()
+    page.unroute("**/api/page*")
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Harbour office")).to_be_checked()
 
 
 def test_missing_candidates_are_explained(stand_in: StandIn, new_page: Callable[..., Page]) -> None:

@@ -39,6 +39,7 @@ async function arrive() {
   }
   showTrouble($('trouble'), null);
   settings.offer(page);
+  $('setup').hidden = false;
   const { asr, tts, llm } = page.engines;
   $('engines').textContent = [asr && `ears ${asr}`, tts && `voice ${tts}`, llm && `brain ${llm}`].filter(Boolean).join(' · ');
   document.querySelectorAll('.privacy').forEach((line) => { line.textContent = page.privacy; });
@@ -226,7 +227,11 @@ function frame(now_ms) {
   requestAnimationFrame(frame);
 }
 
-$('talk').addEventListener('click', () => (document.body.dataset.calling === 'true' ? end() : begin()));
+$('talk').addEventListener('click', ({ detail }) => {
+  if (detail > 1) return; // the second half of a double click would end what the first began
+  if (document.body.dataset.calling === 'true') end();
+  else begin();
+});
 $('type-instead').addEventListener('click', () => begin({ typing: true }));
 $('mute').addEventListener('click', () => setMuted($('mute').getAttribute('aria-pressed') !== 'true'));
 $('interrupt').addEventListener('click', () => call?.interrupt());
