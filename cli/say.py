@@ -92,10 +92,10 @@ async def _say(
         raise ParleyError(
             "Nothing in this text can be spoken.", "Give words of the voice's language."
         )
-    if codes is not None and spoken.codes is None:
-        raise ParleyError(f"{engine.info.name} has no codes.", "Use a Voxtral TTS checkpoint.")
     write_wav(out, spoken.pcm, SAMPLE_RATE_HZ)
-    if codes is not None and spoken.codes is not None:
+    if codes is not None:
+        if spoken.codes is None:  # the speech is kept: it may have been paid for
+            raise ParleyError(f"{engine.info.name} has no codes.", "Use a Voxtral TTS checkpoint.")
         _save_codes(codes, spoken.codes)
     seconds = len(spoken.pcm) / SAMPLE_RATE_HZ
     silent = [word.text for word in spoken.words if word.start_samples == word.end_samples]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import json
 import sys
 from pathlib import Path
@@ -129,3 +130,14 @@ def test_words_that_no_one_can_say_are_named(
     code, _, error = parley(capsys, "say", "Yes.", "-o", tmp_path / "c.mp3")
     assert code == 1
     assert ".wav" in error
+
+
+@pytest.mark.skipif(ctypes.util.find_library("espeak-ng") is None, reason="needs espeak-ng")
+def test_a_voice_without_codes_keeps_what_it_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wav, codes = tmp_path / "out.wav", tmp_path / "codes.npy"
+    code, _, error = parley(capsys, "say", "Hello.", "--tts", "espeak", "-o", wav, "--codes", codes)
+    assert code == 1
+    assert "has no codes" in error
+    assert len(read_audio(wav, 24_000))
