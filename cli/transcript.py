@@ -78,6 +78,8 @@ def _told(entry: dict[str, Any]) -> str:
         case {"kind": "latency", "total_ms": total, "parts": parts}:
             named = ", ".join(f"{p['name']} {p['ms']:.0f}" for p in parts if p["ms"] >= 1)
             return f"        answered after {total:.0f} ms ({named})"
+        case {"kind": "transfer", "done": True, "to": to}:
+            return f"        put through to {to}"
         case {"kind": "transfer", "to": to, "reason": reason}:
             return f"        not put through to {to}: {reason}"
         case {"kind": "error", "message": message, "cure": cure}:
