@@ -37,3 +37,9 @@ def test_silence_is_asked_about_twice_and_then_ends_politely():
 def test_acknowledgements_take_turns():
     manners = Manners(ANN)
     assert [manners.acknowledgement().text for _ in range(3)] == ["Mm-hm.", "I see.", "Mm-hm."]
+
+
+def test_fillers_take_turns():
+    manners = Manners(ANN.model_copy(update={"filler": ["One moment.", "Let me see."]}))
+    said = [manners.filler().text for _ in range(3)]
+    assert said == ["One moment.", "Let me see.", "One moment."]

@@ -142,3 +142,12 @@ async def test_two_personas_of_one_name_are_not_served_together(tmp_path):
     with pytest.raises(ConfigError) as caught:
         await host_calls(order, Mock(), None)
     assert caught.value.cause == f"{one} and {other} are both named 'bakery'."
+
+
+def test_nobody_is_asked_for_patience_in_a_foreign_language():
+    def fillers(language: str) -> list[str]:
+        return Persona(name="ann", language=language).filler
+
+    assert fillers("en-GB") == Persona(name="ann").filler != []
+    assert fillers("pt-BR")[0] == "Um momento, por favor."
+    assert fillers("sw") == []
