@@ -22,7 +22,7 @@ from backbone.cuda import memory_for, rows_that_fit
 from backbone.stepper import Stepper, on_one_core
 from common.errors import EngineFull, ParleyError
 from tts.alignment import Pace
-from tts.capacity import capacity
+from tts.capacity import BUSY_SHARE, capacity
 from tts.checkpoint import load_model, load_units
 from tts.interface import TtsInfo, VoiceInfo
 from tts.metrics import Meter, TtsMetrics
@@ -172,8 +172,11 @@ class VoxtralTtsEngine:
 
     @property
     def refusal(self) -> str:
-        """Why `open` would refuse one more speaker at this moment; empty when it would not."""
-        return self._stepper.why_stopped or self._why_full()
+        """Why no further caller should be taken in at this moment; empty when one may.
+
+        `open` is not as strict: a caller who is there is better answered late than not at all.
+        """
+        return self._stepper.why_stopped or self._why_full() or self._why_late()
 
     @property
     def failure(self) -> str:
@@ -196,6 +199,15 @@ class VoxtralTtsEngine:
     def _why_full(self) -> str:
         full = len(self._speakers) >= self._max_streams
         return f"All {self._max_streams} voices of this machine are speaking." if full else ""
+
+    def _why_late(self) -> str:
+        """The capacity was measured in CPU time, of which a busy machine may give too little."""
+        step_s = self._meter.step_s if self._speakers else 0.0
+        if step_s <= BUSY_SHARE * FRAME_S:
+            return ""
+        return (
+            f"The voice needs {1000 * step_s:.0f} ms for every {1000 * FRAME_S:.0f} ms of speech."
+        )
 
     # --- on the engine's thread -----------------------------------------------------------------
 

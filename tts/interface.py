@@ -106,7 +106,7 @@ class TtsEngine(Protocol):
 
     @property
     def refusal(self) -> str:
-        """Why `open` would refuse one more speaker at this moment, as far as is known here; else ""."""
+        """Why no further caller should be taken in at this moment, as far as is known here; else ""."""
 
     @property
     def failure(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _RECENT = 200
+_LATEST_STEPS = 25  # two seconds of speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ class Meter:
     def step(self, seconds: float) -> None:
         """A step was made."""
         self._step_ms.append(seconds * 1000)
+
+    @property
+    def step_s(self) -> float:
+        """What a step typically takes now, by the clock on the wall; 0 while that is not known yet."""
+        latest_ms = list(self._step_ms)[-_LATEST_STEPS:]
+        return statistics.median(latest_ms) / 1000 if len(latest_ms) == _LATEST_STEPS else 0.0
 
     def read(self, max_speakers: int, leads_s: Iterable[float]) -> TtsMetrics:
         """The figures now."""

@@ -168,6 +168,27 @@ async def test_cancel_frees_the_slot_at_once_and_full_engines_refuse(checkpoint:
     await engine.close()
 
 
+async def test_no_caller_is_taken_in_while_the_voice_is_slower_than_speech(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await asyncio.to_thread(VoxtralTtsEngine.load, checkpoint, max_streams=2, device="cpu")
+    step = engine._batch.step
+    monkeypatch.setattr(engine._batch, "step", lambda *args: (time.sleep(0.1), step(*args))[1])
+    stream = await engine.open()
+    assert not engine.refusal
+    stream.write(20 * TEXT)
+    stream.end_text()
+    async for _ in stream.frames():
+        if engine.refusal:
+            break
+    assert "for every 80 ms" in engine.refusal
+    (await engine.open()).cancel()  # somebody who is there gets an answer
+    stream.cancel()
+    await engine.metrics()  # the slot is free when this has been answered
+    assert not engine.refusal
+    await engine.close()
+
+
 async def test_speakers_with_enough_audio_ahead_step_aside(checkpoint: Path) -> None:
     engine = await asyncio.to_thread(
         VoxtralTtsEngine.load, checkpoint, max_streams=2, device="cpu", ahead_s=0.4
