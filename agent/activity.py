@@ -73,6 +73,7 @@ class VoiceActivity:
         sign: Whether this very frame is voice: the first sign.
         quiet_since: End of the latest established voice.
         neural: Whether a neural detector takes part at all.
+        noise_dbfs: The quietest level of late: falls at once, rises by 1 dB a second.
         usual_dbfs: Peak level of the caller's own turns so far; None before the first.
         usual_pitch_hz: Pitch of the caller's own turns so far.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class VoxtralRealtimeStream:
             self._news.clear()
             latest, self._latest = self._latest, None
             if latest is not None:
-                yield self._uncommitted(latest)
+                yield latest.since(self._upto_samples)
             if self._error is not None:
                 raise self._error
             if self._closed:
@@ -83,7 +82,7 @@ class VoxtralRealtimeStream:
             deliver(self._loop, self._answer, answer, hypothesis, tokens)
 
         self._stepper.post(lambda: self._batch.flush(self._seated(), final))
-        return self._uncommitted(await answer)
+        return (await answer).since(self._upto_samples)
 
     def commit(self, upto_samples: int) -> None:
         """Forget words whose middle lies before `upto_samples`."""
@@ -140,9 +139,3 @@ class VoxtralRealtimeStream:
         self._tokens = tokens
         if not answer.done():
             answer.set_result(hypothesis)
-
-    def _uncommitted(self, hypothesis: Hypothesis) -> Hypothesis:
-        upto = self._upto_samples
-        words = tuple(word for word in hypothesis.words if word.middle_samples >= upto)
-        stable = max(hypothesis.stable - (len(hypothesis.words) - len(words)), 0)
-        return replace(hypothesis, words=words, stable=stable)

@@ -7,7 +7,7 @@ In process, on a remote server or offline, a recogniser is an `AsrEngine`; one c
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +60,12 @@ class Hypothesis:
     def text(self) -> str:
         """The words, joined by single spaces."""
         return " ".join(word.text for word in self.words)
+
+    def since(self, samples: int) -> Hypothesis:
+        """The same without the words whose middle lies before `samples`."""
+        words = tuple(word for word in self.words if word.middle_samples >= samples)
+        forgotten = len(self.words) - len(words)
+        return replace(self, words=words, stable=max(0, self.stable - forgotten))
 
 
 class AsrStream(Protocol):

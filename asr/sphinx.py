@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 
@@ -59,7 +58,7 @@ class SphinxStream:
             RemoteError: The recogniser's process died.
         """
         while (hypothesis := await self._news.get()) is not None:
-            yield self._uncommitted(hypothesis)
+            yield hypothesis.since(self._committed)
         if self._failed:
             raise RemoteError("The pocketsphinx process ended unexpectedly.", _CURE)
 
@@ -75,7 +74,7 @@ class SphinxStream:
         answer = asyncio.get_running_loop().create_future()
         self._flushes[self._flush_count] = answer
         self._send(b"F", self._flush_count)
-        return self._uncommitted(await answer)
+        return (await answer).since(self._committed)
 
     def commit(self, upto_samples: int) -> None:
         """Forget words that lie before `upto_samples` (by their middle)."""
@@ -97,12 +96,6 @@ class SphinxStream:
         stdin = self._worker.stdin
         if not self._closed and not self._failed and stdin is not None:
             stdin.write(HEADER.pack(command, number) + payload)
-
-    def _uncommitted(self, hypothesis: Hypothesis) -> Hypothesis:
-        """Drop words committed while this hypothesis was on its way."""
-        words = tuple(w for w in hypothesis.words if w.middle_samples >= self._committed)
-        forgotten = len(hypothesis.words) - len(words)
-        return replace(hypothesis, words=words, stable=max(0, hypothesis.stable - forgotten))
 
     async def _read(self) -> None:
         """Sort the worker's answers: flushes to who waits for them, the rest to `events`."""

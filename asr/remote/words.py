@@ -49,9 +49,7 @@ class ArrivingWords:
 
     def commit(self, upto_samples: int) -> None:
         """Forget words whose middle lies before `upto_samples`."""
-        self._words = [
-            w for w in self._words if w.start_samples + w.end_samples >= 2 * upto_samples
-        ]
+        self._words = [w for w in self._words if w.middle_samples >= upto_samples]
 
     def _word(self) -> Word:
         earliest = self._words[-1].end_samples if self._words else 0
