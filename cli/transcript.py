@@ -14,7 +14,7 @@ _EVENTS = {"call", "ready", "caller_words", "agent_text", "agent_cut", "latency"
 
 
 def transcript(
-    log: Annotated[Path, typer.Argument(help="Event log of a call.", exists=True, dir_okay=False)],
+    log: Annotated[Path, typer.Argument(help="Event log of a call.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per event instead of text.")
     ] = False,

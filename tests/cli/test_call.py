@@ -91,7 +91,7 @@ def test_a_format_that_is_not_written_is_refused_before_the_call(tmp_path: Path)
 def test_what_cannot_be_written_is_refused_before_the_call(tmp_path: Path, option: str) -> None:
     caller = tmp_path / "caller.wav"
     write_wav(caller, np.zeros(16_000, np.float32), 16_000)
-    given = {"--output": tmp_path / "both.wav", option: tmp_path / "gone" / "file"}
+    given = {"--output": tmp_path / "both.wav", option: tmp_path / "gone" / "file.wav"}
     options = [str(one) for pair in given.items() for one in pair]
     result = CliRunner().invoke(app, ["call", str(caller), "--tts", "espeak", *options])
     assert isinstance(result.exception, ParleyError)
