@@ -130,22 +130,24 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """All entries of an event log, of which the first describes the call.
 
     Raises:
-        ConfigError: It is no event log, or one of another version.
+        ConfigError: It cannot be read, is no event log, or one of another version.
     """
-    entries = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                if not line.endswith("\n"):  # its writer was killed in the midst of it
-                    break
-                raise ConfigError(
-                    f"{path}, line {number} is not JSON ({error.msg}).", GIVE
-                ) from error
-            if not isinstance(entry, dict):
-                raise ConfigError(f"{path}, line {number} is no entry of an event log.", GIVE)
-            entries.append(entry)
+    entries: list[dict[str, Any]] = []
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            lines = list(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            if entries and not line.endswith("\n"):  # its writer was killed in the midst of it
+                break
+            raise ConfigError(f"{path}, line {number} is not JSON ({error.msg}).", GIVE) from error
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{path}, line {number} is no entry of an event log.", GIVE)
+        entries.append(entry)
     header = entries[0] if entries else {}
     if header.get("kind") != "call" or header.get("format") != _FORMAT:
         raise ConfigError(f"{path} is no event log of this version.", GIVE)

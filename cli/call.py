@@ -78,6 +78,8 @@ async def _call(
     from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
     _refuse_overwriting({"The recording": recording, "--output": output, "--log": log_path})
+    if output.suffix not in (".wav", ".flac"):
+        raise ParleyError(f"{output} is no name for a recording.", "End it in .wav or .flac.")
     check_writable(output)
     if log_path is not None:
         check_writable(log_path)
@@ -110,6 +112,11 @@ async def _call(
         await engines.close()
         await choice.close()
     seconds = recorder.samples / SAID_HZ
+    if recorder.failure:
+        raise ParleyError(
+            f"{output} holds only {seconds:.1f} s of the call: {recorder.failure}.",
+            "Make room there, or choose another --output.",
+        )
     if as_json:
         messages = conversation.context.get_messages()
         about = {"output": str(output), "seconds": round(seconds, 3)}

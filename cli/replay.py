@@ -12,7 +12,7 @@ from asr.interface import SAMPLE_RATE_HZ
 
 
 def replay(
-    log: Annotated[Path, typer.Argument(help="Event log of a call.", exists=True, dir_okay=False)],
+    log: Annotated[Path, typer.Argument(help="Event log of a call.")],
     pace: Annotated[
         str | None, typer.Option(help="Try another pace: eager, balanced or patient.")
     ] = None,

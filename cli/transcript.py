@@ -17,7 +17,7 @@ _EVENTS = {
 
 
 def transcript(
-    log: Annotated[Path, typer.Argument(help="Event log of a call.", exists=True, dir_okay=False)],
+    log: Annotated[Path, typer.Argument(help="Event log of a call.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per event instead of text.")
     ] = False,

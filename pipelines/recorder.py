@@ -37,6 +37,7 @@ class Recorder:
 
     Attributes:
         samples: Written so far, at 24 kHz.
+        failure: Why no more of the call is written; empty while all is well.
     """
 
     def __init__(self, path: Path | None = None):
@@ -46,6 +47,7 @@ class Recorder:
             path: FLAC if it ends so, else wav; None records nothing.
         """
         self.samples = 0
+        self.failure = ""
         self._path = path
         self._taken: deque[tuple[int, np.ndarray | None]] = deque()
         self._over = threading.Event()
@@ -73,12 +75,16 @@ class Recorder:
             logger.error("{} is not finished: its disk does not answer", self._path)
 
     def _take(self, side: int, pcm: np.ndarray | None) -> None:
-        if self._path is None:
+        if self._path is None or self.failure:
             return
         self._taken.append((side, pcm))
         if len(self._taken) > _MOST_WAITING:  # or they would fill the memory
-            logger.error("{} holds no more of this call: its disk does not answer", self._path)
-            self._path = None
+            self._give_up("its disk does not answer")
+
+    def _give_up(self, why: str) -> None:
+        logger.error("{} holds no more of this call: {}", self._path, why)
+        self.failure = why
+        self._taken.clear()
 
     def _write(self, path: Path) -> None:
         try:
@@ -88,9 +94,7 @@ class Recorder:
                 with open(path, "wb", buffering=0, opener=only_ours) as file:
                     self._write_sides(file, path.suffix)
         except OSError as error:  # av's errors are such
-            logger.error("{} holds no more of this call: {}", path, error)
-            self._path = None
-            self._taken.clear()
+            self._give_up(str(error))
         finally:
             self._written.set_result(None)
 

@@ -18,6 +18,8 @@ LEVEL_DBFS = -23.0
 """Speech is brought to this level, so that voices do not differ in loudness."""
 CLIPPED_SHARE = 0.001
 MIN_SNR_DB = 15.0
+_TELEPHONE_HZ = 4_500
+_TELEPHONE_DB = -50.0  # of all that is there; in speech recorded at 16 kHz or more about -20
 _MARGIN_S = 0.1
 _WINDOW_SAMPLES = SAMPLE_RATE_HZ // 50
 
@@ -87,9 +89,18 @@ def prepare(pcm: np.ndarray, name: str) -> Reference:
         )
     if snr_db < MIN_SNR_DB:
         remarks.append("There is noise behind the speech, and the voice will have it too.")
+    if _above_telephone_db(pcm) < _TELEPHONE_DB:
+        remarks.append("It is in telephone quality, and the voice will be as muffled.")
     gain = 10 ** ((LEVEL_DBFS - speech_dbfs) / 20)
     leveled = (pcm * min(gain, 0.99 / np.abs(pcm).max())).astype(np.float32)
     return Reference(leveled, speech_dbfs, snr_db, tuple(remarks))
+
+
+def _above_telephone_db(pcm: np.ndarray) -> float:
+    """How much of it a telephone would not carry."""
+    power = np.square(np.abs(np.fft.rfft(pcm)))
+    above = np.fft.rfftfreq(len(pcm), 1 / SAMPLE_RATE_HZ) > _TELEPHONE_HZ
+    return float(10 * np.log10(power[above].sum() / power.sum() + 1e-12))
 
 
 def _levels_dbfs(pcm: np.ndarray) -> np.ndarray:

@@ -60,6 +60,7 @@ class DrainingServer(uvicorn.Server):
                 app,
                 log_config=None,
                 access_log=False,
+                log_level="warning",  # below it tells carriers' addresses, which hold a secret
                 ws="websockets-sansio",
                 timeout_graceful_shutdown=2,
                 server_header=False,

@@ -79,15 +79,35 @@ def test_a_recording_that_is_none_is_refused_in_words(
     assert not (tmp_path / "out.wav").exists()
 
 
+def test_a_format_that_is_not_written_is_refused_before_the_call(tmp_path: Path) -> None:
+    caller = tmp_path / "caller.wav"
+    write_wav(caller, np.zeros(16_000, np.float32), 16_000)
+    result = CliRunner().invoke(app, ["call", str(caller), "-o", str(tmp_path / "both.mp3")])
+    assert isinstance(result.exception, ParleyError)
+    assert ".flac" in result.exception.cure
+
+
 @pytest.mark.parametrize("option", ["--output", "--log"])
 def test_what_cannot_be_written_is_refused_before_the_call(tmp_path: Path, option: str) -> None:
     caller = tmp_path / "caller.wav"
     write_wav(caller, np.zeros(16_000, np.float32), 16_000)
-    given = {"--output": tmp_path / "both.wav", option: tmp_path / "gone" / "file"}
+    given = {"--output": tmp_path / "both.wav", option: tmp_path / "gone" / "file.wav"}
     options = [str(one) for pair in given.items() for one in pair]
     result = CliRunner().invoke(app, ["call", str(caller), "--tts", "espeak", *options])
     assert isinstance(result.exception, ParleyError)
     assert "There is no folder" in result.exception.cause
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng")
+def test_a_call_that_the_disk_had_no_room_for_is_not_said_to_be_there(tmp_path: Path) -> None:
+    caller, out = tmp_path / "caller.wav", tmp_path / "both.wav"
+    write_wav(caller, np.zeros(8_000, np.float32), 16_000)
+    out.symlink_to("/dev/full")
+    options = ["-o", str(out), "--tts", "espeak", "--llm", "script", "--no-greeting"]
+    result = CliRunner().invoke(app, ["call", str(caller), *options])
+    assert isinstance(result.exception, ParleyError)
+    assert "holds only 0.0 s of the call" in result.exception.cause
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,21 @@ def test_lines_are_json_objects_when_asked() -> None:
     assert theirs["message"] == "no luck {}"
 
 
+def test_a_carriers_address_and_the_token_in_it_are_never_logged() -> None:
+    told = stderr_of(
+        'library_level="DEBUG"',
+        """
+        import logging
+        from web.run import DrainingServer
+        DrainingServer(None, drain=None, on_ready=None)
+        logging.getLogger("uvicorn.error").info("WebSocket /phone/twilio/hunter2/stream [accepted]")
+        logging.getLogger("uvicorn.error").warning("a word of warning")
+        """,
+    )
+    assert "a word of warning" in told
+    assert "hunter2" not in told
+
+
 def test_what_pipecat_tells_of_calls_is_left_out_unless_asked_for() -> None:
     what = """
         logger.patch(lambda line: line.update(name="pipecat.services")).debug("said: hello")

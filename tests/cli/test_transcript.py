@@ -67,5 +67,11 @@ def test_what_is_no_log_is_refused(tmp_path: Path, content: str) -> None:
     assert isinstance(result.exception, ConfigError)
 
 
+def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["transcript", str(tmp_path / "call.jsonl")])
+    assert isinstance(result.exception, ConfigError)
+    assert "No such file" in result.exception.cause
+
+
 def test_a_command_that_is_almost_one_is_named() -> None:
     assert "Did you mean 'serve'?" in CliRunner().invoke(app, ["server"]).output

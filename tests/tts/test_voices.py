@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from common.audiofile import write_wav
 from common.errors import AudioError, CheckpointError, ParleyError
+from common.resample import resample
 from tests.tts.checkpoints import write_checkpoint
 from tts.checkpoint import load_codec
 from tts.codec import Codec
@@ -166,6 +167,8 @@ def test_what_a_recording_is_judged_by() -> None:
     assert any("clipped" in remark for remark in clipped.remarks)
     noisy = speech(5) + 0.05 * np.random.default_rng(1).standard_normal(6 * 24_000)
     assert any("noise" in remark for remark in prepare(noisy.astype(np.float32), "it").remarks)
+    narrow = resample(resample(speech(5), 24_000, 8_000), 8_000, 24_000)
+    assert any("telephone" in remark for remark in prepare(narrow, "it").remarks)
 
 
 def test_no_audio_at_all(tmp_path: Path) -> None:
