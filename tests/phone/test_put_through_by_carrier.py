@@ -90,6 +90,9 @@ async def test_a_carrier_dials_and_brings_back_who_reached_nobody(practice, carr
             assert reply.status_code == 200
             return ET.fromstring(reply.text)
 
+        async def metrics():
+            return (await client.get(f"{practice}/metrics")).text
+
         document = await ask(f"{practice}/phone/{carrier}/tok", To="+1555")
         async with streaming(document, carrier) as stream:
             await stream.sounded.wait()
@@ -101,18 +104,18 @@ async def test_a_carrier_dials_and_brings_back_who_reached_nobody(practice, carr
         back = await ask(dial.get("action"), **{status: "busy"})
         async with streaming(back, carrier) as stream:
             await stream.sounded.wait()  # that nobody could be reached
-            assert (await client.get(f"{practice}/readyz")).json()["calls"] == 1
+            assert "parley_calls_active 1.0" in await metrics()
             await stream.press("2")
             await stream.closed.wait()
         dial = (await ask(back.findtext("Redirect"))).find("Dial")
         assert dial.findtext("Number") == "+33123456789"
         over = await ask(dial.get("action"), **{status: "completed"})
         assert [verb.tag for verb in over] == ["Hangup"]
-        while (await client.get(f"{practice}/readyz")).json()["calls"]:  # noqa: ASYNC110
+        while "parley_calls_active 0.0" not in await metrics():  # noqa: ASYNC110
             await asyncio.sleep(PACE_S)
-        metrics = (await client.get(f"{practice}/metrics")).text
-    assert 'parley_transfers_total{outcome="done"} 1.0' in metrics
-    assert 'parley_transfers_total{outcome="failed"} 1.0' in metrics
+        told = await metrics()
+    assert 'parley_transfers_total{outcome="done"} 1.0' in told
+    assert 'parley_transfers_total{outcome="failed"} 1.0' in told
 
 
 async def test_only_who_knows_the_token_is_told_whom_to_dial():
