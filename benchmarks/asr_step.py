@@ -35,6 +35,7 @@ from asr.words import StreamingIds
 from backbone.checkpoint import read_params
 from backbone.config import DecoderConfig
 from backbone.tekken import Tekken
+from cli.output import run_program
 from pipelines.engines import NANO_ASR
 from tests.asr.reference import reference
 from tests.asr.tiny import speechlike, tekken
@@ -327,4 +328,4 @@ def _cuda() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.lines import LOUD, OurLine, StockLine, idle_calls
+from cli.output import run_program
 from evals.caller import FRAME_S, Caller, Offer
 from evals.heard import SAMPLE_RATE_HZ, Arrival
 from pipelines.engines import NANO_TTS
@@ -264,4 +265,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

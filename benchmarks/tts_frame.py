@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.output import run_program
 from pipelines.engines import NANO_TTS
 from tts.checkpoint import load_model, load_units
 from tts.config import TtsConfig
@@ -192,4 +193,4 @@ def _bytes(module: torch.nn.Module) -> int:
 
 
 if __name__ == "__main__":
-    app()
+    run_program(app)

@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from cli.output import run_program
 from pipelines.engines import NANO_TTS
 from tts.engine import VoxtralTtsEngine
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -124,4 +125,4 @@ def _pitch_hz(pcm: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_program(run)

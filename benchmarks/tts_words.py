@@ -15,6 +15,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from cli.output import run_program
 from pipelines.engines import open_tts
 from training.voice.judge import word_ends
 from tts.interface import FRAME_SAMPLES, SAMPLE_RATE_HZ, SpokenWord, TtsEngine
@@ -84,4 +85,4 @@ async def _speak(
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_program(run)

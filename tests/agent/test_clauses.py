@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,13 +61,6 @@ def test_without_a_comma_a_joint_will_do():
 def test_a_sentence_without_end_is_cut_between_words():
     clauses = split("word " * 100)
     assert max(len(clause.split()) for clause in clauses) == 40
-
-
-def test_a_long_text_at_once_takes_no_longer_than_the_same_bit_by_bit():
-    sentence = "It is late, and the Dr. says that 3.5 miles of it are left before we can rest. "
-    began_s = time.thread_time()
-    assert len(ClauseSplitter().push(sentence * 100)) > 100
-    assert time.thread_time() - began_s < 0.3
 
 
 def test_after_a_flush_the_next_first_clause_is_short_again():
