@@ -171,16 +171,15 @@ class Page:
                 reply = self._reply(turn)
                 assert not reply["ended"], "words of a reply that had ended"
                 assert spoken <= len(reply["words"]), "more words than were shown"
-                reply["spoken"] = spoken
-                if reply not in self.order:
-                    self.order.append(reply)
+                self._heard(reply, spoken)
             case {"kind": "agent_cut", "turn": turn, "heard": heard, "unheard": unheard}:
                 reply = self._reply(turn)
                 if reply["ended"]:  # all of it was heard
                     assert not unheard
                 elif heard.strip():
                     assert reply["words"] == f"{heard} {unheard}".split()
-                    reply["spoken"], reply["ended"] = len(heard.split()), True
+                    self._heard(reply, len(heard.split()))
+                    reply["ended"] = True
                 else:
                     reply["words"].clear()
             case {"kind": "state", "state": state}:
@@ -199,6 +198,11 @@ class Page:
     def unended(self) -> list[dict[str, Any]]:
         every = [reply for replies in self.replies.values() for reply in replies]
         return [reply for reply in every if reply["words"] and not reply["ended"]]
+
+    def _heard(self, reply: dict[str, Any], words: int) -> None:
+        reply["spoken"] = words
+        if reply not in self.order:
+            self.order.append(reply)
 
     def _reply(self, turn: int) -> dict[str, Any]:
         return self.replies[turn][-1] if turn in self.replies else self._another(turn)
