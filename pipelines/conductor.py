@@ -201,6 +201,7 @@ class Conductor:
 
     def _interrupt(self, reason: str) -> None:
         self._expect(None)
+        self._last = None  # who cuts off a goodbye stays
         cuts = [(reply, reply.cut(self.downstream_samples)) for reply in self.mouth.silence()]
         self._report.cut(cuts)
         for reply, cut in cuts:

@@ -22,6 +22,8 @@ PRACTICE = Persona(
     disclosure=NOTICE,
     connecting="One moment.",
     unreachable="Nobody is there.",
+    idle=["Hello?"],
+    idle_after_s=1,
     transfers={"the doctor": "+33 1 23 45 67 89"},
 )
 
@@ -135,4 +137,15 @@ async def test_a_caller_who_cannot_be_put_through_goes_on_talking(talk, has_line
         talk.typed("the doctor")
         await play_until(talk, lambda times=times: heard(talk).count("Nobody is there.") == times)
     assert outcomes(talk) == [False, False]
+    assert not talk.ended.is_set()
+
+
+async def test_who_stops_the_announcement_is_not_put_through_later(talk):
+    line = Line(talk)
+    talk.set_put_through(line.put_through)
+    talk.typed("the doctor")
+    await play_until(talk, lambda: talk._playout.audible)
+    talk.stop_pressed()
+    await play_until(talk, lambda: "Hello?" in heard(talk) or talk.ended.is_set())
+    assert not line.dialled
     assert not talk.ended.is_set()
