@@ -16,6 +16,7 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from agent.decisions import Decision
 from agent.evidence import Evidence
 from agent.pace import TurnOptions
 from common.errors import ConfigError
-from common.privatefile import only_ours
+from common.privatefile import only_ours, wait_until_written
 
 GIVE = "Give what `parley call --log` or `parley serve --log-dir` wrote."
 _FORMAT = 1
@@ -55,11 +56,12 @@ class EventLog:
         self.with_words = with_words
         self._subscribers: list[_CALLBACK] = []
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._path = path  # None: nothing is written, or no more
+        self._written: Future[None] = Future()
         if path is not None:
-            self._thread = threading.Thread(target=self._drain, args=(path,), name="event-log")
-            self._thread.daemon = True
-            self._thread.start()
+            threading.Thread(
+                target=self._drain, args=(path,), name="event-log", daemon=True
+            ).start()
         begun = datetime.now().astimezone().isoformat(timespec="seconds")
         self.write("call", 0, format=_FORMAT, begun=begun, with_words=with_words, **header)
 
@@ -78,7 +80,7 @@ class EventLog:
         line = {"at": at_samples, "kind": kind, **entry}
         for callback in self._subscribers:
             callback(line)
-        if self._thread is not None:
+        if self._path is not None:
             self._queue.put(line)
 
     def rules(self, options: TurnOptions) -> None:
@@ -93,15 +95,15 @@ class EventLog:
         """Note what turn-taking decided."""
         self._typed("decision", decision)
 
-    def close(self) -> None:
-        """Write what is left and close the file. Idempotent."""
-        if self._thread is not None:
+    async def close(self) -> None:
+        """Write what is left and close the file. Idempotent; a disk that hangs is not waited for."""
+        if self._path is not None:
+            path, self._path = self._path, None
             self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+            await wait_until_written(self._written, path)
 
     def _typed(self, kind: str, what: Evidence | Decision) -> None:
-        if not self._subscribers and self._thread is None:
+        if not self._subscribers and self._path is None:
             return
         facts = _facts(what)
         self.write(kind, facts.pop("at"), type=type(what).__name__, **facts)
@@ -114,6 +116,8 @@ class EventLog:
             logger.error("{} holds no more of this call: {}", path, error)
             for _ in lines:  # piled up, they would fill the memory
                 pass
+        finally:
+            self._written.set_result(None)
 
     def _write_lines(self, path: Path, lines: Iterator[dict[str, Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

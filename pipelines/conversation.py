@@ -247,8 +247,7 @@ class Conversation:
         await self._worker.cancel(reason=self.end_reason)
         await self._tasks.cancel()
         await self._mouth.close()  # last: until then the model may begin a reply
-        self.log.close()
-        await self._recorder.close()
+        await asyncio.gather(self.log.close(), self._recorder.close())
 
     def tell(self, event: str, **fields: Any) -> None:
         """Tell the caller's screen and the log of an event of the page protocol."""

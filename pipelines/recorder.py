@@ -7,7 +7,6 @@ second, so the event loop never waits for the disk and a crash loses less than a
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -20,12 +19,11 @@ from loguru import logger
 
 from asr.interface import SAMPLE_RATE_HZ as HEARD_HZ
 from common.pcm import to_pcm16
-from common.privatefile import only_ours
+from common.privatefile import only_ours, wait_until_written
 from common.resample import Resampler
 from tts.interface import SAMPLE_RATE_HZ as SAID_HZ
 
 _EVERY_S = 0.5
-_LAST_WORDS_S = 10.0  # for a slow disk, once the call is over
 # The caller's sound may come so late and then all at once: that is no gap in what the agent says.
 _LATEST_SAMPLES = SAID_HZ // 4
 _MOST_WAITING = 6_000  # a minute of both sides
@@ -66,13 +64,8 @@ class Recorder:
     async def close(self) -> None:
         """Write what is left. Idempotent; a disk that hangs is not waited for."""
         self._over.set()
-        if self._path is None:
-            return
-        try:
-            written = asyncio.shield(asyncio.wrap_future(self._written))
-            await asyncio.wait_for(written, _LAST_WORDS_S)
-        except TimeoutError:
-            logger.error("{} is not finished: its disk does not answer", self._path)
+        if self._path is not None:
+            await wait_until_written(self._written, self._path)
 
     def _take(self, side: int, pcm: np.ndarray | None) -> None:
         if self._path is None or self.failure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ def _record(path: Path, *, with_words: bool = True, pace: str = "balanced") -> N
     log = EventLog(path, with_words=with_words, persona="test")
     log.rules(options)
     World(scenario, DELAYED, options, log=log).play()
-    log.close()
+    asyncio.run(log.close())
 
 
 def test_a_replay_reproduces_every_decision(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_words_are_hidden_wherever_they_stand(tmp_path: Path) -> None:
     talk = Talk().quiet(300).say("yesterday I bought").quiet(300).heard(final=True).quiet(4000)
     for decision in talk.decisions:
         log.decision(decision)
-    log.close()
+    asyncio.run(log.close())
     written = path.read_text()
     assert SECRET not in written
     assert "bought" not in written
@@ -117,11 +119,31 @@ def test_a_log_that_cannot_be_written_is_told_once_and_harms_no_call(tmp_path: P
         log = EventLog(path)
         for at in range(50):
             log.write("level", at, dbfs=level)
-        log.close()
+        asyncio.run(log.close())
         assert log._queue.empty()
         assert [line.split(" holds")[0] for line in told] == [f"ERROR {path}"]
         told.clear()
     logger.remove(sink)
+
+
+async def test_a_disk_that_hangs_holds_up_no_other_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.privatefile._LAST_WORDS_S", 0.5)
+    os.mkfifo(tmp_path / "call.jsonl")  # it opens for who reads it, and nobody does
+    log, beats = EventLog(tmp_path / "call.jsonl"), 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            await asyncio.sleep(0.01)
+            beats += 1
+
+    heart = asyncio.create_task(beat())
+    await log.close()
+    heart.cancel()
+    assert beats > 5
+    (tmp_path / "call.jsonl").read_bytes()  # let its thread go
 
 
 def test_subscribers_hear_everything_at_once() -> None:
@@ -131,7 +153,7 @@ def test_subscribers_hear_everything_at_once() -> None:
     log.write("latency", 320, total_ms=410)
     log.evidence(Heard(320, Hypothesis()))
     assert seen == ["latency", "evidence"]
-    log.close()
+    asyncio.run(log.close())
 
 
 HEADER = '{"kind": "call", "format": 1, "with_words": true}\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def record(path: Path, *, with_words: bool) -> None:
     log.write("latency", 40_000, turn=1, total_ms=512.0, parts=[{"name": "line", "ms": 512.0}])
     log.write("agent_cut", 48_000, turn=1, heard="Hello", unheard="Ruth", by="caller")
     log.write("bye", 64_000, reason="the caller hung up")
-    log.close()
+    asyncio.run(log.close())
 
 
 def read(path: Path, *options: str) -> list[str]:
