@@ -155,7 +155,10 @@ def _facts(report: dict[str, Any]) -> list[str]:
     words, levels = report["word_end_error_ms"], report["levels"]
     pauses, rise = report["pauses_ms"], report["final_rise_semitones"]
     asked, told, strangers = rise["questions"], rise["statements"], clone["with_strangers"]
+    hoarse = report["periodicity"]
     return [
+        f"Periodicity of what is voiced, which hoarseness lowers: {hoarse['nano']:.3f} (codec alone "
+        f"{hoarse['codec']:.3f}, teacher {hoarse['teacher']:.3f}).",
         f"Ended by itself: {ended['share']:.1%} of {ended['of']} sentences.",
         f"Length against the teacher's: {length['mean']:.2f} ± {length['sd']:.2f}.",
         f"Word ends against a forced alignment of the same audio: median {words['median']:.0f} ms, "
