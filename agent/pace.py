@@ -32,7 +32,7 @@ class TurnOptions:
     interrupt_voice_ms: int = 1000
     idle_s: float = 10.0
     long_turn_s: float = 25.0
-    fill_ms: int = 1200
+    fill_ms: int = 2000
     fill_again_ms: int = 6000
     fillers: int = 3
     thinking_limit_s: float = 30.0
