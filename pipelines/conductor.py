@@ -30,6 +30,7 @@ from agent.heard import Cut
 from agent.manners import Line, Manners
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis
 from common.errors import ParleyError
+from pipelines.answer import Answer
 from pipelines.assembly import Asked
 from pipelines.head import Head
 from pipelines.listener import Listener
@@ -67,12 +68,7 @@ class Conductor:
         self._manners = manners
         self._report = report
         self._hang_up = hang_up
-        self._speculating = False
-        self._expecting: str | None = None  # a reply to these words may begin
-        self._begun: Reply | None = None  # it has
-        self._tool_runs = False  # and goes on when that is done
-        self._answered = False  # some of it has been written
-        self._filler: Reply | None = None  # what asked for patience since anything was
+        self._answer = Answer()
         self._words_awaited = False
         # A turn, and what is done when its reply has been heard.
         self._last: tuple[int, Callable[[], object]] | None = None
@@ -123,27 +119,12 @@ class Conductor:
             case d.Acknowledge():
                 self.say(self._manners.acknowledgement(), remembered=False)
 
-    def _expect(self, words: str | None) -> None:
-        self._expecting, self._begun, self._filler = words, None, None
-        self._tool_runs = self._answered = False
-
     @property
     def _awaited(self) -> bool:
-        """The caller waits for words that nobody has written yet."""
-        if self._expecting is None or self._speculating:
-            return False
-        if self._tool_runs or self._begun is None:
-            return True
-        return self._begun is self.mouth.writing and not self._begun.worded
-
-    @property
-    def _held(self) -> Reply | None:
-        """The reply that is being prepared before the caller's turn is over."""
-        return self._begun if self._begun and self._begun.held else None
+        return self._answer.is_awaited(self.mouth.writing)
 
     def _speculate(self, text: str) -> None:
-        self._speculating = True
-        self._expect(text)
+        self._answer = Answer(text, guessed=True)
         self.head.put(
             sure(ProposedUserStartedSpeakingFrame()),
             EagerTranscriptionFrame(text, _CALLER, time_now_iso8601()),
@@ -152,13 +133,13 @@ class Conductor:
     def _drop(self, reason: str) -> None:
         """The reply that was being prepared is void; nobody has heard any of it."""
         self._report.start_over()
-        if self._speculating:
-            self._speculating = False
+        if self._answer.guessed:
+            self._answer.guessed = False
             self._drop_held()
-            self._expect(None)
+            self._answer = Answer()
             self.head.put(sure(EagerEndOfTurnCancelFrame()))
             return
-        self._expect(None)
+        self._answer = Answer()
         self.turn -= 1
         self._report.cut([(reply, Cut("", reply.text)) for reply in self.mouth.silence()])
         self.head.put(taken_back())
@@ -166,8 +147,8 @@ class Conductor:
         self._report.state("listening", reason)
 
     def _drop_held(self) -> None:
-        if reply := self._held:
-            self._begun = None
+        if reply := self._answer.held:
+            self._answer.reply = None
             self._give_up(reply)
 
     def _give_up(self, reply: Reply) -> None:
@@ -182,13 +163,13 @@ class Conductor:
         self._report.step(Step.VOICE_ENDED)  # known already, unless the turn was typed
         self._report.step(Step.COMMITTED)
         self.turn += 1
-        if not self._speculating or commit.text != self._expecting:
-            self._expect(commit.text)
-        self._speculating = False
+        if not self._answer.guessed or commit.text != self._answer.to:
+            self._answer = Answer(commit.text)
+        self._answer.guessed = False
         self._last = (self.turn, self._say_no_more) if commit.goodbye else None
         self._report.caller_said(self.turn, commit.text, commit.upto_samples)
         self._report.state("thinking", commit.reason)
-        if reply := self._held:
+        if reply := self._answer.held:
             self._report.let_go(reply)
             self.mouth.let_go(reply)
             self._thinks(words=reply.worded)
@@ -200,7 +181,7 @@ class Conductor:
         )
 
     def _interrupt(self, reason: str) -> None:
-        self._expect(None)
+        self._answer = Answer(guessed=self._answer.guessed)
         self._last = None  # who cuts off a goodbye stays
         cuts = [(reply, reply.cut(self.downstream_samples)) for reply in self.mouth.silence()]
         self._report.cut(cuts)
@@ -222,8 +203,8 @@ class Conductor:
 
     def _fill(self, line: Line) -> None:
         """Ask for patience. It is no answer: nobody remembers it, and words that come replace it."""
-        self._filler = Reply(self.turn, remembered=False)
-        self.mouth.say(self._filler, line.text)
+        self._answer.filler = Reply(self.turn, remembered=False)
+        self.mouth.say(self._answer.filler, line.text)
 
     def _thinks(self, thinking: bool = True, *, words: bool = False) -> None:
         if not self.mouth.playout.audible:
@@ -244,8 +225,8 @@ class Conductor:
 
     def _when_said(self, act: Callable[[], object], unless_said: Line) -> None:
         self._last = self.turn, act
-        if not self._answered:
-            self._answered = True
+        if not self._answer.written:
+            self._answer.written = True
             self.say(unless_said)
         elif self.mouth.idle:
             self._do_the_last()
@@ -260,14 +241,14 @@ class Conductor:
 
     def withdraw(self) -> None:
         """The call ends: nobody waits for a reply any more."""
-        if self._speculating:
+        if self._answer.guessed:
             self._drop("the call ended")
 
     # ---- what the language model writes ---------------------------------------------------------
 
     def wants(self, asked: Asked) -> bool:
         """Whether an answer to these words may still be said."""
-        return asked.words == self._expecting
+        return asked.words == self._answer.to
 
     def llm(self, frame: Frame, asked: Asked) -> None:
         """Take what the language model's service sends, before pipecat's gate holds it back.
@@ -286,9 +267,9 @@ class Conductor:
             case LLMTextFrame() if mouth.writing:
                 mouth.write(mouth.writing, frame.text)
             case FunctionCallsStartedFrame() if self.wants(asked):
-                self._tool_runs = True
+                self._answer.tool_runs = True
             case FunctionCallResultFrame(properties=told) if told and told.run_llm is False:
-                self._tool_runs = False  # and that was the end of the matter
+                self._answer.tool_runs = False  # and that was the end of the matter
                 if mouth.idle:
                     self._has_no_more_to_say()
                 if self._last and self._last[0] == self.turn:
@@ -296,7 +277,7 @@ class Conductor:
             case LLMFullResponseEndFrame() if mouth.writing:
                 mouth.end(mouth.writing)
                 mouth.writing = None
-            case TTSSpeakFrame() if self.wants(asked) and not self._filler:
+            case TTSSpeakFrame() if self.wants(asked) and not self._answer.filler:
                 self._fill(Line(frame.text))  # a slow tool's own words
             case EagerEndOfTurnCancelFrame() if frame.broadcast_sibling_id is not None:
                 # Not ours: the model wants a tool, and that has to wait for the commit.
@@ -310,35 +291,35 @@ class Conductor:
         """
         if not self.wants(asked):
             return None
-        earlier = self._begun
+        earlier = self._answer.reply
         if earlier and not earlier.cancelled and earlier.tool_calls == asked.tool_calls:
             if earlier.written_samples:
                 return None
             self._give_up(earlier)
-        self._tool_runs = False
-        turn = self.turn + self._speculating
-        self._begun = Reply(turn, held=self._speculating, tool_calls=asked.tool_calls)
-        if not self._speculating:
+        self._answer.tool_runs = False
+        turn = self.turn + self._answer.guessed
+        self._answer.reply = Reply(turn, held=self._answer.guessed, tool_calls=asked.tool_calls)
+        if not self._answer.guessed:
             self._thinks()
-        return self._begun
+        return self._answer.reply
 
     # ---- what the mouth and the playout tell ------------------------------------------------------
 
     def on_text(self, reply: Reply) -> None:
         """The first text of a reply arrived."""
-        if reply is not self._begun:
+        if reply is not self._answer.reply:
             return
         self._report.step(Step.LLM_WORD)
-        self._answered = True
-        if self._filler and not self._filler.written_samples:
-            self._give_up(self._filler)
-        self._filler = None
+        self._answer.written = True
+        if self._answer.filler and not self._answer.filler.written_samples:
+            self._give_up(self._answer.filler)
+        self._answer.filler = None
         if not reply.held:
             self._thinks(words=True)
 
     def on_clause(self, reply: Reply, clause: str) -> None:
         """A clause was handed to the voice."""
-        if reply is self._begun:
+        if reply is self._answer.reply:
             self._report.step(Step.CLAUSE)
         if self.mouth.playout.current is reply and not reply.held:
             self._report.show(reply)
@@ -347,7 +328,7 @@ class Conductor:
 
     def on_frame(self, reply: Reply) -> None:
         """One more frame of a reply's audio exists."""
-        if reply is self._begun:
+        if reply is self._answer.reply:
             self._report.step(Step.FRAME)
 
     def on_voice_failure(self, reply: Reply, error: ParleyError) -> None:
@@ -365,7 +346,7 @@ class Conductor:
         reply = self.mouth.playout.current
         self.head.put(BotStartedSpeakingFrame() if audible else BotStoppedSpeakingFrame())
         if audible and isinstance(reply, Reply):
-            self._report.audible(reply, answers=reply is self._begun)
+            self._report.audible(reply, answers=reply is self._answer.reply)
         elif self._awaited:
             self._report.state("thinking", "the answer is awaited")
         else:
@@ -382,9 +363,9 @@ class Conductor:
         self._report.done(reply)
         if self.mouth.playout.audible and (follower := self.mouth.playout.current):
             self._observe_audio(follower, audible=True)
-            if follower is self._begun:
-                self._report.audible(self._begun, answers=True)
-        if not reply.written_samples and reply is self._begun and not self._tool_runs:
+            if (answer := self._answer.reply) and follower is answer:
+                self._report.audible(answer, answers=True)
+        if not reply.written_samples and reply is self._answer.reply and not self._answer.tool_runs:
             self._has_no_more_to_say()
         last_turn = self._last[0] if self._last else None
         if last_turn == reply.turn and self.mouth.idle and not self._awaited:

@@ -253,6 +253,8 @@ def play(monkeypatch, tmp_path, errors):
         monkeypatch.setattr("pipelines.listener.VoiceJudge", lambda: call.judges)
         monkeypatch.setattr("pipelines.listener.TurnJudge", lambda: call.judges)
         monkeypatch.setattr("pipelines.conversation.warm_judges", lambda: None)
+        # The disk is a real one and knows no virtual time.
+        monkeypatch.setattr("common.privatefile._LAST_WORDS_S", None)
         with asyncio.Runner(loop_factory=VirtualTime) as runner:
             runner.run(call.run())
             left = asyncio.all_tasks(runner.get_loop())

@@ -79,7 +79,7 @@ def memory(talk: Conversation) -> list[tuple[str, str]]:
 
 
 async def held_audio(talk: Conversation, until: Any) -> None:
-    await until(lambda: (reply := talk._conductor._held) and reply.peek(1).size)
+    await until(lambda: (reply := talk._conductor._answer.held) and reply.peek(1).size)
 
 
 async def test_a_right_guess_is_heard_at_once_and_asked_for_once(talk, until):
