@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import cycle
 
 from agent.persona import Persona
 
@@ -29,8 +30,8 @@ class Manners:
     def __init__(self, persona: Persona, rng: random.Random | None = None):
         self._persona = persona
         self._rng = rng or random.Random()
-        self._acknowledged = 0
-        self._filled = 0
+        self._fillers = cycle(persona.filler)
+        self._sounds = cycle(persona.acknowledge)
 
     def opening(self) -> tuple[Line, ...]:
         """The disclosure, when there is one, then a greeting."""
@@ -59,9 +60,7 @@ class Manners:
 
     def filler(self) -> Line:
         """A few words while an answer is long in coming; never the same twice in a row."""
-        words = self._persona.filler
-        self._filled += 1
-        return Line(words[(self._filled - 1) % len(words)])
+        return Line(next(self._fillers))
 
     def failure(self) -> Line:
         """No answer can be given."""
@@ -69,6 +68,4 @@ class Manners:
 
     def acknowledgement(self) -> Line:
         """A short sound of listening during a very long turn; never the same twice in a row."""
-        sounds = self._persona.acknowledge
-        self._acknowledged += 1
-        return Line(sounds[(self._acknowledged - 1) % len(sounds)])
+        return Line(next(self._sounds))

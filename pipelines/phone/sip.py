@@ -246,7 +246,7 @@ class SipServer:
             ("to", to),
             ("call-id", request.get("call-id")),
             ("cseq", request.get("cseq")),
-            ("contact", f"<sip:parley@{self.wire.host_towards(addr)}:{self.wire.port}>"),
+            ("contact", self.wire.contact_towards(addr)),
             ("allow", _ALLOW),
             *extra,
         ]

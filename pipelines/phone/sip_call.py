@@ -65,6 +65,7 @@ class SipCall:
         self._invite = invite
         self._addr = addr
         self._host = wire.host_towards(addr)
+        self._contact = wire.contact_towards(addr)
         self._conversation = conversation
         self._over = over
         self._rtp = RtpSession()
@@ -169,10 +170,6 @@ class SipCall:
             await referral.outcome()
         finally:
             self._line.still = False
-
-    @property
-    def _contact(self) -> str:
-        return f"<sip:parley@{self._host}:{self._wire.port}>"
 
     @property
     def _domain(self) -> str:

@@ -105,3 +105,7 @@ class SipWire(asyncio.DatagramProtocol):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(addr)  # sends nothing
             return str(probe.getsockname()[0])
+
+    def contact_towards(self, addr: Address) -> str:
+        """How the other side reaches us."""
+        return f"<sip:parley@{self.host_towards(addr)}:{self.port}>"
