@@ -19,8 +19,7 @@ from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.interface import Hypothesis
 from asr.state import BLOCK_TOKENS
 from asr.steps import CONTEXT_SAMPLES, Steps
-from asr.stream import Listener, decisions
-from asr.words import Decision
+from asr.stream import Listener
 
 MAX_HOLD_S = 0.02
 """How long a decision may wait for the others to be ready too."""
@@ -185,17 +184,23 @@ class ListeningBatch:
         going = [listener is not None for listener in part]
         active = None if all(going) else torch.tensor(going, device=device)
         audio = self._audio(start, stop, ready)
-        tokens = torch.tensor([each.input_token if each else 0 for each in part], device=device)
+        nobody = [self.steps.ids.pad] * self.steps.width
+        tokens = [each.input_tokens if each else nobody for each in part]
         extent = 1 + max(each.position for each in part if each)
-        chosen = self.steps.decode(start, stop, audio, tokens, extent, active).cpu().numpy()
+        rated = self.steps.decode(
+            start, stop, audio, torch.tensor(tokens, device=device), extent, active
+        )
         self.sizes.append(len(rows))
-        for row, decision in zip(range(start, stop), decisions(chosen), strict=True):
-            if listeners[row] is None:
+        for row, candidates in zip(range(start, stop), rated.cpu().numpy(), strict=True):
+            listener = listeners[row]
+            if listener is None:
                 continue
+            changed = listener.decide(candidates)
+            self.steps.move(row, listener.moves)
             if row < n_forks:
-                self._decided_fork(row, decision)
+                self._decided_fork(row)
             else:
-                self._decided(self.seats[row - n_forks], decision)
+                self._decided(self.seats[row - n_forks], changed=changed)
 
     def _audio(self, start: int, stop: int, ready: list[bool]) -> Tensor:
         """Audio embeddings of a range of rows, [stop - start, 1, dim]."""
@@ -218,23 +223,21 @@ class ListeningBatch:
             pieces.append(self.steps.encode(first + n_forks, stop, samples, active))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
-    def _decided(self, seat: Seat, decision: Decision) -> None:
-        changed = seat.listener.decide(decision)
+    def _decided(self, seat: Seat, *, changed: bool) -> None:
         pause = seat.listener.transcript.pause
         if changed or abs(pause - seat.told_pause) >= NOTICED_PAUSE:
             seat.told_pause = pause
             seat.tell(seat.listener.hypothesis())
 
-    def _decided_fork(self, row: int, decision: Decision) -> None:
+    def _decided_fork(self, row: int) -> None:
         fork = self._forks[row]
         assert fork is not None
         assert fork.listener is not None
-        fork.listener.decide(decision)
         fork.needed -= 1
         more = bool(fork.audio) or fork.listener.ready_tokens() > 0
-        if more and (fork.needed > 0 or decision.token != self.steps.ids.pad):
+        if more and (fork.needed > 0 or not fork.listener.transcript.blank_run):
             if not fork.audio:
                 self._encode_ahead(row, fork)
             return
         self._forks[row] = None
-        fork.answer(fork.listener.hypothesis(final=True), list(fork.listener.tokens))
+        fork.answer(fork.listener.hypothesis(final=True), fork.listener.tokens)

@@ -87,7 +87,7 @@ class VoxtralRealtimeStream:
     def commit(self, upto_samples: int) -> None:
         """Forget words whose middle lies before `upto_samples`."""
         self._upto_samples = max(self._upto_samples, upto_samples)
-        self._post(lambda: self._listener.transcript.forget(upto_samples))
+        self._post(lambda: self._listener.forget(upto_samples))
 
     def token_ids(self) -> list[int]:
         """Raw tokens up to the last `flush`, one per 80 ms, the prompt excluded."""

@@ -20,6 +20,7 @@ TOKEN_SAMPLES = 1_280
 TOKEN_MS = 80
 TOKEN_MEL_FRAMES = TOKEN_SAMPLES // HOP_SAMPLES
 MAX_DELAY_MS = 2_400
+MAX_BEAM_WIDTH = 64
 OFFLINE_EXTRA_TOKENS = 10
 """Silence fed after the end of a file beyond the delay, so that the last pieces come out."""
 
@@ -35,6 +36,8 @@ class AsrConfig:
         global_log_mel_max: The fixed maximum (log10) from which the spectrogram's floor, 8 below,
             is counted; fixed so that it never depends on what is still to come.
         downsample_factor: Encoder frames that become one decoder position.
+        beam_width: Readings of a stream that are followed side by side (`asr.beam`). Ours: published
+            checkpoints do not say, and get one.
     """
 
     decoder: DecoderConfig
@@ -42,13 +45,15 @@ class AsrConfig:
     num_mel_bins: int
     global_log_mel_max: float = 1.5
     downsample_factor: int = 4
+    beam_width: int = 1
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Read a `params.json`.
 
         Raises:
-            CheckpointError: It is that of another model, or of another time grid than 80 ms.
+            CheckpointError: It is that of another model, of another time grid than 80 ms, or has a
+                number where none can be.
         """
         try:
             whisper = params["multimodal"]["whisper_model_args"]
@@ -56,6 +61,7 @@ class AsrConfig:
             audio = encoder["audio_encoding_args"]
             downsample = int(whisper["downsample_args"]["downsample_factor"])
             bins = int(audio["num_mel_bins"])
+            width = int(params.get("beam_width", 1))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"params.json is not that of a Voxtral Realtime model: {error!r}.",
@@ -73,6 +79,11 @@ class AsrConfig:
                 f"params.json describes another time grid: {other}, downsample {downsample}.",
                 f"This code runs at {grid} and downsample {TOKEN_MEL_FRAMES // 2}.",
             )
+        if not 1 <= width <= MAX_BEAM_WIDTH:
+            raise CheckpointError(
+                f"params.json asks for a beam_width of {width}.",
+                f"It can be 1 to {MAX_BEAM_WIDTH}.",
+            )
         decoder = DecoderConfig.from_params({"tied_embeddings": True} | dict(params))
         sound = DecoderConfig.from_params(encoder | {"vocab_size": 0, "use_biases": True})
         if None in (decoder.window(0), sound.window(0)) or not decoder.tied_embeddings:
@@ -86,6 +97,7 @@ class AsrConfig:
             num_mel_bins=bins,
             global_log_mel_max=float(audio.get("global_log_mel_max", 1.5)),
             downsample_factor=downsample,
+            beam_width=width,
         )
 
 

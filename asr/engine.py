@@ -165,7 +165,8 @@ class VoxtralRealtimeEngine:
         delay = delay_tokens(delay_ms or self._delay_ms)
         if why := self._why_full():
             raise EngineFull(why)
-        listener = Listener(self._tekken, self._steps.ids, delay, left=self._steps.left)
+        steps = self._steps
+        listener = Listener(self._tekken, steps.ids, delay, left=steps.left, width=steps.width)
         stream = VoxtralRealtimeStream(self._batch, self._stepper, listener)
         self._streams.add(stream)
         try:
@@ -218,7 +219,8 @@ def _make_steps(model: VoxtralRealtime, tekken: Tekken, max_streams: int | None)
     most = (max_streams or MAX_STREAMS[device.type]) + forks
     if device.type != "cuda":
         return Steps(model, ids, most, left)
-    row_bytes = StreamState.allocate(model, 1, device="meta").row_bytes
+    width = model.config.beam_width
+    row_bytes = StreamState.allocate(model, 1, width=width, device="meta").row_bytes
     rows = rows_that_fit(device, row_bytes, least=(max_streams or 1) + forks, most=most)
     steps = GraphedSteps(model, ids, rows, left)
     steps.warm_up()
@@ -242,7 +244,7 @@ def _probe(steps: Steps, first_row: int, delay: int) -> int:
             pcm = torch.from_numpy(np.zeros((count, TOKEN_SAMPLES + CONTEXT_SAMPLES), np.float32))
             stop = first_row + count
             audio = steps.encode(first_row, stop, pcm.to(steps.device))
-            tokens = torch.full((count,), steps.ids.pad, device=steps.device)
+            tokens = torch.full((count, steps.width), steps.ids.pad, device=steps.device)
             steps.decode(first_row, stop, audio, tokens, steps.left + index).cpu()
             times.append((time.perf_counter() - began_s) * 1000)
         took_ms[count] = min(times)

@@ -32,8 +32,9 @@ class GraphedSteps(Steps):
         dtype = model.tok_embeddings.weight.dtype
         self._pcm = torch.zeros(rows, TOKEN_SAMPLES + CONTEXT_SAMPLES, device=device)
         self._audio = torch.zeros(rows, 1, dim, device=device, dtype=dtype)
-        self._tokens = torch.zeros(rows, dtype=torch.int64, device=device)
-        self._chosen = torch.zeros(rows, 3, device=device)
+        width = self.width
+        self._tokens = torch.zeros(rows, width, dtype=torch.int64, device=device)
+        self._rated = torch.zeros(rows, width, width, 3, device=device)
         self._active = torch.zeros(rows, dtype=torch.bool, device=device)
         self._encodings: Graphs[int, None] = Graphs()
         self._decodings: Graphs[tuple[int, int], None] = Graphs()
@@ -74,7 +75,7 @@ class GraphedSteps(Steps):
         self._tokens[start:stop] = tokens
         enough = next((each for each in self._extents if each >= extent), self._extents[-1])
         self._decodings.replay((self._bucket(stop), enough))
-        return self._chosen[start:stop].clone()
+        return self._rated[start:stop].clone()
 
     def _activate(self, start: int, stop: int, active: Tensor | None) -> None:
         self._active.zero_()
@@ -91,13 +92,5 @@ class GraphedSteps(Steps):
         )
 
     def _decode(self, count: int, extent: int) -> None:
-        state = self.view(0, count)
-        logits = self.model.decode(
-            self._audio[:count],
-            self._tokens[:count, None],
-            state.scale,
-            state.decoder,
-            active=self._active[:count],
-            extent=extent,
-        )
-        self._chosen[:count] = self._choose(logits[:, 0].float())
+        audio, tokens, active = self._audio[:count], self._tokens[:count], self._active[:count]
+        self._rated[:count] = self._rate(self.view(0, count), audio, tokens, extent, active)

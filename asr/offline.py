@@ -10,7 +10,7 @@ import torch
 from asr.config import TOKEN_SAMPLES
 from asr.interface import Hypothesis
 from asr.steps import CONTEXT_SAMPLES, Steps
-from asr.stream import Listener, decisions
+from asr.stream import Listener
 from backbone.tekken import Tekken
 
 
@@ -29,7 +29,9 @@ def transcribe(
     Returns:
         For each clip its words and its tokens, one per 80 ms, the prompt excluded.
     """
-    listeners = [Listener(tekken, steps.ids, delay, left=steps.left) for _ in clips]
+    listeners = [
+        Listener(tekken, steps.ids, delay, left=steps.left, width=steps.width) for _ in clips
+    ]
     for row, (listener, clip) in enumerate(zip(listeners, clips, strict=True)):
         steps.seat(row, delay)
         listener.feed(clip)
@@ -51,10 +53,12 @@ def step(steps: Steps, listeners: Sequence[Listener], start: int = 0) -> list[bo
     pcm = [each.take(1) if go else nothing for each, go in zip(listeners, ready, strict=True)]
     active = None if all(ready) else torch.tensor(ready, device=steps.device)
     audio = steps.encode(start, stop, torch.from_numpy(np.stack(pcm)).to(steps.device), active)
-    tokens = torch.tensor([each.input_token for each in listeners], device=steps.device)
+    tokens = torch.tensor([each.input_tokens for each in listeners], device=steps.device)
     extent = 1 + max(each.position for each in listeners)
-    chosen = steps.decode(start, stop, audio, tokens, extent, active).cpu().numpy()
-    return [
-        go and each.decide(decision)
-        for go, each, decision in zip(ready, listeners, decisions(chosen), strict=True)
-    ]
+    rated = steps.decode(start, stop, audio, tokens, extent, active).cpu().numpy()
+    changed = []
+    for row, (go, listener) in enumerate(zip(ready, listeners, strict=True)):
+        changed.append(go and listener.decide(rated[row]))
+        if go:
+            steps.move(start + row, listener.moves)
+    return changed

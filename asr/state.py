@@ -18,17 +18,19 @@ BLOCK_TOKENS = 8
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """State of many streams, one row each, however old.
+    """State of many streams, however old: a row each for the encoder, `width` for the decoder.
 
     Attributes:
         encoder: Convolution tails and the encoder's keys and values.
         decoder: The decoder's keys and values; its lengths are the decoder positions.
-        scale: Each row's conditioning on its delay, [B, n_layers, dim].
+        scale: Each decoder row's conditioning on its delay, [B * width, n_layers, dim].
+        width: Decoder rows of each stream, for its readings (`asr.beam`).
     """
 
     encoder: EncoderState
     decoder: KvCache
     scale: Tensor
+    width: int = 1
 
     @classmethod
     def allocate(
@@ -36,6 +38,7 @@ class StreamState:
         model: VoxtralRealtime,
         rows: int,
         *,
+        width: int = 1,
         max_tokens: int | None = None,
         device: torch.device | str | None = None,
     ) -> StreamState:
@@ -51,26 +54,34 @@ class StreamState:
                 device=device,
             ),
             KvCache.allocate(
-                config, rows, max_tokens=max_tokens, device=device, dtype=weight.dtype
+                config, rows * width, max_tokens=max_tokens, device=device, dtype=weight.dtype
             ),
-            weight.new_ones(rows, config.n_layers, config.dim, device=device),
+            weight.new_ones(rows * width, config.n_layers, config.dim, device=device),
+            width,
         )
 
     @property
     def row_bytes(self) -> int:
         """Memory that one more stream costs."""
-        tails = (self.encoder.mel_tail, self.encoder.conv_tail, self.scale)
-        rings = self.encoder.cache.row_bytes + self.decoder.row_bytes
-        return rings + sum(tensor[:1].nbytes for tensor in tails)
+        tails = (self.encoder.mel_tail, self.encoder.conv_tail)
+        encoder = self.encoder.cache.row_bytes + sum(tensor[:1].nbytes for tensor in tails)
+        return encoder + self.width * (self.decoder.row_bytes + self.scale[:1].nbytes)
 
     def rows(self, start: int, stop: int) -> StreamState:
-        """Rows start..stop as views."""
+        """Streams start..stop as views."""
+        first, last = start * self.width, stop * self.width
         return StreamState(
-            self.encoder.rows(start, stop), self.decoder.rows(start, stop), self.scale[start:stop]
+            self.encoder.rows(start, stop),
+            self.decoder.rows(first, last),
+            self.scale[first:last],
+            self.width,
         )
 
     def copy_row(self, to: int, source: StreamState, row: int) -> None:
-        """Overwrite a row with a row of `source`, which may be this state: fork, move or start."""
+        """Overwrite a stream with one of `source`: of this state, or of one as wide, or of width 1."""
         self.encoder.copy_row(to, source.encoder, row)
-        self.decoder.copy_row(to, source.decoder, row)
-        self.scale[to] = source.scale[row]
+        for reading in range(self.width):
+            mine = to * self.width + reading
+            theirs = row * source.width + reading % source.width
+            self.decoder.copy_row(mine, source.decoder, theirs)
+            self.scale[mine] = source.scale[theirs]

@@ -1,12 +1,14 @@
-"""The two computations of a decision, for a range of rows: encode 80 ms, choose a token."""
+"""The two computations of a decision, for a range of streams: encode 80 ms, rate the tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from asr.beam import Move
 from asr.config import TOKEN_SAMPLES
 from asr.frontend import LOOK_AHEAD_SAMPLES, LOOK_BACK_SAMPLES, LogMel
 from asr.model import VoxtralRealtime
@@ -35,7 +37,8 @@ class Steps:
         self.left = left
         self.device = model.tok_embeddings.weight.device
         self.mel = LogMel(model.config.num_mel_bins, model.config.global_log_mel_max, self.device)
-        self.state = StreamState.allocate(model, rows)
+        self.width = model.config.beam_width
+        self.state = StreamState.allocate(model, rows, width=self.width)
         self.view = lru_cache(maxsize=256)(self.state.rows)
         self._beginnings: dict[int, StreamState] = {}  # by delay
         self._silence: tuple[StreamState, Tensor] | None = None
@@ -74,30 +77,45 @@ class Steps:
         extent: int,
         active: Tensor | None = None,
     ) -> Tensor:
-        """Choose the next token of each row of a range.
+        """Rate what each reading of the streams of a range may say next.
 
         Args:
-            start: First row.
+            start: First stream.
             stop: One past the last.
             audio: Audio embeddings, [stop - start, 1, dim].
-            tokens: The tokens before, int64 [stop - start].
-            extent: An upper bound of the active rows' length after this decision.
-            active: bool [stop - start]; rows that are False keep their state. None for all.
+            tokens: The tokens before, int64 [stop - start, width].
+            extent: An upper bound of the active streams' length after this decision.
+            active: bool [stop - start]; streams that are False keep their state. None for all.
 
         Returns:
-            float32 [stop - start, 3]: token, its probability, probability of saying nothing.
+            Of each reading the `width` likeliest tokens, their probabilities, and that of saying
+            nothing, float32 [stop - start, width, width, 3].
         """
         state = self.view(start, stop)
-        logits = self.model.decode(
-            audio, tokens[:, None], state.scale, state.decoder, active=active, extent=extent
-        )
-        return self._choose(logits[:, 0].float())
+        return self._rate(state, audio, tokens, extent, active)
 
-    def _choose(self, logits: Tensor) -> Tensor:
-        token = logits.argmax(-1, keepdim=True)
-        probabilities = logits.softmax(-1)
-        pad = probabilities[:, self.ids.pad, None]
-        return torch.cat((token.float(), probabilities.gather(1, token), pad), 1)
+    def _rate(
+        self, state: StreamState, audio: Tensor, tokens: Tensor, extent: int, active: Tensor | None
+    ) -> Tensor:
+        width = self.width
+        logits = self.model.decode(
+            audio.repeat_interleave(width, 0),
+            tokens.reshape(-1, 1),
+            state.scale,
+            state.decoder,
+            active=None if active is None else active.repeat_interleave(width),
+            extent=extent,
+        )
+        probabilities = logits[:, 0].float().softmax(-1)
+        likeliest, token = probabilities.topk(width)
+        pad = probabilities[:, self.ids.pad, None].expand_as(likeliest)
+        return torch.stack((token.float(), likeliest, pad), -1).unflatten(0, (-1, width))
+
+    def move(self, row: int, moves: Sequence[Move]) -> None:
+        """Let a stream's readings go on where others of its readings are."""
+        if moves:
+            to, source = torch.tensor(moves, device=self.device).T + row * self.width
+            self.state.decoder.copy_rows(to, source)
 
     def _begin(self, delay: int) -> StreamState:
         """State of one row after all but the last token of the left padding."""

@@ -7,10 +7,12 @@ the next decision needs, which token goes in, which moment the chosen token spea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from asr.beam import Beam, Move
 from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.frontend import LOOK_BACK_SAMPLES
 from asr.interface import Hypothesis
@@ -28,9 +30,9 @@ class Listener:
     Attributes:
         delay: In tokens.
         position: Decoder position of the next decision.
-        transcript: The words so far.
+        transcript: The words so far, in the likeliest reading.
+        moves: Decoder rows of this stream to copy before the next decision.
         heard_samples: How much of the caller's own audio has been decided upon.
-        tokens: Those since the prompt, the last hour of them.
     """
 
     def __init__(
@@ -40,13 +42,16 @@ class Listener:
         delay: int,
         *,
         left: int = 32,
+        width: int = 1,
     ):
         self.delay = delay
         self.position = left - 1
-        self.transcript = Transcript(tekken, ids)
-        self.tokens: deque[int] = deque(maxlen=MAX_TOKENS)
-        self._ids, self._left = ids, left
-        self._previous = ids.start if left == 1 else ids.pad
+        self.transcript = self._settled = Transcript(tekken, ids)
+        self.moves: list[Move] = []
+        self._settled_tokens: deque[int] = deque(maxlen=MAX_TOKENS)
+        self._beam = Beam(ids, width)
+        self._start = [ids.start] * width if left == 1 else None
+        self._left = left
         self._inbox: deque[np.ndarray] = deque()
         # The last token of silence before the caller, with the samples its first frame looks back.
         self._pcm = np.zeros(LOOK_BACK_SAMPLES + TOKEN_SAMPLES, np.float32)
@@ -106,44 +111,71 @@ class Listener:
         return self.ready_tokens()
 
     @property
-    def input_token(self) -> int:
-        """The token before the next decision: the prompt's while it lasts, then the model's own."""
-        return self._previous
+    def input_tokens(self) -> list[int]:
+        """Each reading's token before the next decision: the prompt's while it lasts, then its own."""
+        return self._start or self._beam.tokens
 
-    def decide(self, decision: Decision) -> bool:
-        """Take in what the model said at the current position; returns whether a word changed.
+    @property
+    def tokens(self) -> list[int]:
+        """Those since the prompt in the likeliest reading, the last hour of them."""
+        return [*self._settled_tokens, *(decision.token for decision in self._beam.open)]
+
+    def decide(self, candidates: np.ndarray) -> bool:
+        """Take in what the model may say at the current position; returns whether a word changed.
 
         The end-of-text token is fed back like any other: it never ends a live stream.
+
+        Args:
+            candidates: From `Steps.decode`, [width, width, 3].
         """
         position, self.position = self.position, self.position + 1
         if position < self._left + self.delay:
-            self._previous = self._ids.pad
+            self._start = None
             return False
-        self._previous = decision.token
-        self.tokens.append(decision.token)
-        at_samples = aligned_samples(position, self.delay, self._left)
-        return self.transcript.push(decision, at_samples)
+        before = self._beam.said
+        settled, self.moves = self._beam.extend(candidates)
+        open_ = self._beam.open
+        at_samples = aligned_samples(self.position, self.delay, self._left)
+        at_samples -= TOKEN_SAMPLES * (len(settled) + len(open_))
+        self._settled_tokens.extend(decision.token for decision in settled)
+        changed = _push(self._settled, settled, at_samples)
+        self.transcript = self._settled.copy() if open_ else self._settled
+        if open_:
+            changed = _push(self.transcript, open_, at_samples + TOKEN_SAMPLES * len(settled))
+        return changed or self._beam.said != before
+
+    def forget(self, upto_samples: int) -> None:
+        """Drop settled words whose middle lies before `upto_samples`."""
+        self._settled.forget(upto_samples)
 
     def hypothesis(self, *, final: bool = False) -> Hypothesis:
         """What was understood so far."""
-        return self.transcript.hypothesis(self.heard_samples, final=final)
+        likeliest = self.transcript.hypothesis(self.heard_samples, final=final)
+        if final or self.transcript is self._settled:
+            return likeliest
+        settled = self._settled.hypothesis(self.heard_samples).stable
+        return replace(likeliest, stable=min(likeliest.stable, settled))
 
     def fork(self) -> Listener:
         """A listener that goes on from here by itself, with all audio fed so far."""
         self.ready_tokens()
         twin = Listener.__new__(Listener)
         twin.__dict__.update(self.__dict__)
-        twin.transcript = self.transcript.copy()
-        twin.tokens = self.tokens.copy()
+        twin._settled, twin._beam = self._settled.copy(), self._beam.copy()
+        twin.transcript = self.transcript.copy() if self._beam.open else twin._settled
+        twin._settled_tokens = self._settled_tokens.copy()
         twin._inbox = deque()
         return twin
+
+
+def _push(transcript: Transcript, decisions: Sequence[Decision], at_samples: int) -> bool:
+    """Tell a transcript consecutive decisions; returns whether the last one changed a word."""
+    changed = False
+    for number, decision in enumerate(decisions):
+        changed = transcript.push(decision, at_samples + number * TOKEN_SAMPLES)
+    return changed
 
 
 def _clean(pcm: np.ndarray) -> np.ndarray:
     """Audio the model can stand: no NaN, nothing beyond full scale."""
     return np.clip(np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
-
-
-def decisions(rows: np.ndarray) -> Iterator[Decision]:
-    """Unpack what `Steps.decode` returned."""
-    return (Decision(int(token), float(own), float(pad)) for token, own, pad in rows)

@@ -128,6 +128,14 @@ class KvCache:
             mine[to, :used].copy_(theirs[row, :used])
         self.lengths[to] = source.lengths[row]
 
+    def copy_rows(self, to: Tensor, source: Tensor) -> None:
+        """Overwrite some rows with others that have seen as many tokens; int64 [n] each.
+
+        No row may be both among `to` and among `source`.
+        """
+        for ring in self.rings:
+            ring[to] = ring[source]
+
     def order(self, new: int) -> Tensor:
         """Each row's count of tokens before each of its next `new`, int64 [B, new]."""
         return self.lengths[:, None] + torch.arange(new, device=self.lengths.device)

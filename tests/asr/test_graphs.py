@@ -56,7 +56,7 @@ def test_capturing_moves_no_stream():
 @torch.inference_mode()
 def test_rows_beside_the_range_do_not_move():
     steps = graphed(3)
-    audio, tokens = steps._audio.clone(), torch.full((3,), IDS.pad)
+    audio, tokens = steps._audio.clone(), torch.full((3, 1), IDS.pad)
     steps.decode(0, 3, audio, tokens, 32)
     steps.decode(2, 3, audio[2:], tokens[2:], 32)
     assert steps.state.decoder.lengths.tolist() == [1, 1, 2]
@@ -68,7 +68,7 @@ def test_a_long_call_that_is_over_makes_no_later_one_slower():
     for row in (0, 1):
         steps.seat(row, 2)
     steps.state.decoder.lengths[1] = 10_000  # nobody's any more
-    audio, tokens = steps._audio.clone(), torch.full((2,), IDS.pad)
+    audio, tokens = steps._audio.clone(), torch.full((2, 1), IDS.pad)
     steps.decode(0, 2, audio, tokens, 32, torch.tensor([True, False]))
     assert steps._decodings.replayed[-1] == (2, 256)
     steps.decode(0, 2, audio, tokens, 10_001)

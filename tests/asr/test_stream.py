@@ -14,7 +14,7 @@ from asr.offline import step, transcribe
 from asr.state import StreamState
 from asr.steps import Steps
 from asr.stream import Listener
-from asr.words import Decision, StreamingIds
+from asr.words import StreamingIds
 from backbone.tekken import Tekken
 from common.errors import AudioError
 from tests.asr.test_model import greedy, offline
@@ -22,6 +22,11 @@ from tests.asr.tiny import params, random_model, speechlike, tekken
 
 TEKKEN = Tekken(tekken())
 IDS = StreamingIds.of(TEKKEN)
+
+
+def certain(token: int) -> np.ndarray:
+    """What `Steps.decode` returns of a model that is sure of a token."""
+    return np.array([[[token, 1.0, float(token == IDS.pad)]]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,7 @@ def test_chunks_neighbours_joining_and_leaving_change_nothing(model):
             break
     for listener, tokens in zip(listeners, alone, strict=True):
         assert len(listener.tokens) >= 25
-        assert list(listener.tokens) == tokens[: len(listener.tokens)]
+        assert listener.tokens == tokens[: len(listener.tokens)]
 
 
 @torch.inference_mode()
@@ -101,11 +106,11 @@ def test_the_shared_beginning_equals_starting_from_nothing(model):
 def test_end_of_text_never_ends_a_live_stream():
     listener = Listener(TEKKEN, IDS, 1)
     for _ in range(2):
-        listener.decide(Decision(IDS.pad, 1.0, 1.0))
-    listener.decide(Decision(2, 0.9, 0.0))
-    assert listener.input_token == 2
-    listener.decide(Decision(IDS.word, 0.9, 0.0))
-    listener.decide(Decision(TEKKEN.encode(" cat")[0], 0.9, 0.0))
+        listener.decide(certain(IDS.pad))
+    listener.decide(certain(2))
+    assert listener.input_tokens == [2]
+    listener.decide(certain(IDS.word))
+    listener.decide(certain(TEKKEN.encode(" cat")[0]))
     assert listener.hypothesis().text == "cat"
 
 
@@ -113,10 +118,10 @@ def test_the_prompt_is_fed_while_it_lasts_whatever_the_model_says():
     listener = Listener(TEKKEN, IDS, 6)
     spoken = TEKKEN.encode(" cat")[0]
     for _ in range(7):
-        assert not listener.decide(Decision(spoken, 1.0, 0.0))
-        assert listener.input_token == IDS.pad
-    assert listener.decide(Decision(spoken, 1.0, 0.0))
-    assert listener.input_token == spoken
+        assert not listener.decide(certain(spoken))
+        assert listener.input_tokens == [IDS.pad]
+    assert listener.decide(certain(spoken))
+    assert listener.input_tokens == [spoken]
 
 
 @pytest.mark.parametrize(

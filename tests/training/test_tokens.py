@@ -42,7 +42,6 @@ def test_words_in_quick_succession_share_one_boundary(tekken: Tekken) -> None:
 def test_what_the_trainer_calls_right_is_what_the_listener_reads(tekken: Tekken) -> None:
     """The target tokens, spoken by a perfect model, become the words at the times they ended."""
     from asr.stream import Listener
-    from asr.words import Decision
 
     words = [("hello", 0.50), ("it's", 0.95), ("help", 1.02), ("yellow", 2.4)]
     delay = 6
@@ -52,8 +51,8 @@ def test_what_the_trainer_calls_right_is_what_the_listener_reads(tekken: Tekken)
     assert listener.ready_tokens() >= 49
     for position in range(LEFT_PAD_TOKENS - 1, len(row) - 1):
         if position >= LEFT_PAD_TOKENS:
-            assert listener.input_token == row[position]
-        listener.decide(Decision(int(row[position + 1]), 1.0, 0.0))
+            assert listener.input_tokens == [row[position]]
+        listener.decide(np.array([[[row[position + 1], 1.0, 0.0]]], np.float32))
     heard = listener.hypothesis(final=True).words
     assert [word.text for word in heard] == [word for word, _ in words]
     for word, (_, end_s) in zip(heard, words, strict=True):

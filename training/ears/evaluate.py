@@ -103,7 +103,8 @@ class VoxtralEar:
         model = load_model(folder, dtype=torch.float32)
         self._steps = Steps(model, ids, 1, left)
         self._delay = delay_tokens(delay_ms)
-        self._new = lambda: Listener(tekken, ids, self._delay, left=left)
+        width = self._steps.width
+        self._new = lambda: Listener(tekken, ids, self._delay, left=left, width=width)
 
     @torch.inference_mode()
     def hear(self, pcm: np.ndarray) -> Heard:

@@ -61,6 +61,7 @@ class EarsRecipe(StrictModel):
     token_noise: float
     average_steps: int
     held_out_clips: int
+    beam_width: int
     encoder: Size
     decoder: Size
     stages: list[Stage]
@@ -117,6 +118,7 @@ class EarsRecipe(StrictModel):
                 "tied_embeddings": True,
                 "ada_rms_norm_t_cond": True,
                 "ada_rms_norm_t_cond_dim": 16,
+                "beam_width": self.beam_width,
                 "model_max_length": 131_072,
                 "multimodal": {
                     "whisper_model_args": {
