@@ -7,11 +7,12 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator
 
 from agent.heard import CUT_NOTE
+from agent.phrases import usual
 from agent.scriptbook import Lines, Script, SomeLines, all_rules
 from agent.tools import Tool, find_tool
 from agent.transfers import Transfers, put_through_tool
@@ -33,23 +34,6 @@ You are on a live voice call: what you write is spoken aloud as you write it.
 - Never invent facts about orders, people or prices. Say plainly when you do not know."""
 
 
-_FILLERS = {
-    "ar": ["لحظة من فضلك."],
-    "de": ["Einen Moment bitte.", "Ich bin gleich so weit."],
-    "en": ["One moment, please.", "Let me think.", "I will be right with you."],
-    "es": ["Un momento, por favor.", "Déjeme pensar."],
-    "fr": ["Un instant, s'il vous plaît.", "Je réfléchis."],
-    "hi": ["एक क्षण रुकिए।"],
-    "it": ["Un momento, per favore.", "Mi lasci pensare."],
-    "nl": ["Een ogenblik alstublieft.", "Even nadenken."],
-    "pt": ["Um momento, por favor.", "Deixe-me pensar."],
-}
-
-
-def _fillers(given: dict[str, Any]) -> list[str]:
-    return _FILLERS.get(given.get("language", "").split("-")[0].lower(), [])
-
-
 def _name(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", value):
         raise ValueError("use lower-case letters, digits and -; what callers see is the `title`")
@@ -58,6 +42,8 @@ def _name(value: str) -> str:
 
 class Persona(StrictModel):
     """A character with a voice, manners and knowledge.
+
+    What it says in every call has a default in its language (`agent/languages`).
 
     Attributes:
         name: How it is asked for; the file's name without `.yaml`.
@@ -91,19 +77,19 @@ class Persona(StrictModel):
     language: Language = "en"
     voice: str = ""
     pace: Literal["eager", "balanced", "patient"] = "balanced"
-    greeting: SomeLines = Field(default_factory=lambda: ["Hello! How can I help you?"])
-    goodbye: SomeLines = Field(default_factory=lambda: ["Goodbye!"])
+    greeting: SomeLines = Field(default_factory=usual("greeting"))
+    goodbye: SomeLines = Field(default_factory=usual("goodbye"))
     disclosure: str = ""
     instructions: str = ""
-    idle: Lines = Field(default_factory=lambda: ["Are you still there?"])
+    idle: Lines = Field(default_factory=usual("idle"))
     idle_after_s: float = Field(default=12.0, ge=0)
-    acknowledge: SomeLines = Field(default_factory=lambda: ["Mm-hm."])
-    filler: Lines = Field(default_factory=_fillers)
-    failure: str = "I am sorry, I cannot think clearly just now. Could you say that again?"
+    acknowledge: SomeLines = Field(default_factory=usual("acknowledge"))
+    filler: Lines = Field(default_factory=usual("filler"))
+    failure: str = Field(default_factory=usual("failure"))
     lexicon: dict[str, str] = Field(default_factory=dict)
     transfers: Transfers = Field(default_factory=dict)
-    connecting: str = "One moment, I will put you through."
-    unreachable: str = "I am sorry, nobody can be reached there just now. Can I help you myself?"
+    connecting: str = Field(default_factory=usual("connecting"))
+    unreachable: str = Field(default_factory=usual("unreachable"))
     script: Script = Field(default_factory=Script)
     tools: list[str] = Field(default_factory=list)
     _path: Path = PrivateAttr(default=Path())  # its file, for errors

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from agent.llm_script import ScriptModel
 from agent.persona import Persona, list_personas, load_persona
+from agent.phrases import LANGUAGES_DIR, phrases
 from agent.scriptbook import all_rules
 from agent.toolbox import ToolBox
 from cli.hosting import host_calls
@@ -144,10 +145,23 @@ async def test_two_personas_of_one_name_are_not_served_together(tmp_path):
     assert caught.value.cause == f"{one} and {other} are both named 'bakery'."
 
 
-def test_nobody_is_asked_for_patience_in_a_foreign_language():
-    def fillers(language: str) -> list[str]:
-        return Persona(name="ann", language=language).filler
+def test_a_persona_speaks_its_language_in_what_it_does_not_say_otherwise():
+    brazilian = Persona(name="ana", language="pt-BR", goodbye=["Tchau!"])
+    assert brazilian.filler[0] == "Um momento, por favor."
+    assert brazilian.idle == ["Ainda está aí?"]
+    assert brazilian.goodbye == ["Tchau!"]
+    assert Persona(name="ann", language="en-GB").failure == Persona(name="ann").failure
 
-    assert fillers("en-GB") == Persona(name="ann").filler != []
-    assert fillers("pt-BR")[0] == "Um momento, por favor."
-    assert fillers("sw") == []
+
+def test_in_a_language_without_phrases_only_what_must_be_said_is_said_in_english():
+    swahili, english = Persona(name="asha", language="sw"), Persona(name="ann")
+    assert swahili.filler == []
+    assert swahili.failure == english.failure
+
+
+def test_every_language_has_phrases_of_its_own():
+    languages = {path.stem: phrases(path.stem) for path in LANGUAGES_DIR.glob("*.yaml")}
+    assert len(languages) == 9
+    for phrase in ("greeting", "goodbye", "idle", "filler", "failure", "connecting", "unreachable"):
+        said = [str(getattr(each, phrase)) for each in languages.values()]
+        assert len(set(said)) >= 8, said
