@@ -36,8 +36,9 @@ class AsrConfig:
         global_log_mel_max: The fixed maximum (log10) from which the spectrogram's floor, 8 below,
             is counted; fixed so that it never depends on what is still to come.
         downsample_factor: Encoder frames that become one decoder position.
-        beam_width: Readings of a stream that are followed side by side (`asr.beam`). Ours: published
-            checkpoints do not say, and get one.
+        beam_width: Readings of a stream that are followed side by side (`asr.beam`).
+        noise_filter: Whether steady noise is taken out first (`asr.noise_filter`). Of these two
+            published checkpoints say nothing: they get one reading and all the noise.
     """
 
     decoder: DecoderConfig
@@ -46,6 +47,7 @@ class AsrConfig:
     global_log_mel_max: float = 1.5
     downsample_factor: int = 4
     beam_width: int = 1
+    noise_filter: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -98,6 +100,7 @@ class AsrConfig:
             global_log_mel_max=float(audio.get("global_log_mel_max", 1.5)),
             downsample_factor=downsample,
             beam_width=width,
+            noise_filter=bool(audio.get("noise_filter", False)),
         )
 
 

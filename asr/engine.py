@@ -165,8 +165,7 @@ class VoxtralRealtimeEngine:
         delay = delay_tokens(delay_ms or self._delay_ms)
         if why := self._why_full():
             raise EngineFull(why)
-        steps = self._steps
-        listener = Listener(self._tekken, steps.ids, delay, left=steps.left, width=steps.width)
+        listener = Listener.on(self._steps, self._tekken, delay)
         stream = VoxtralRealtimeStream(self._batch, self._stepper, listener)
         self._streams.add(stream)
         try:

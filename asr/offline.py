@@ -29,9 +29,7 @@ def transcribe(
     Returns:
         For each clip its words and its tokens, one per 80 ms, the prompt excluded.
     """
-    listeners = [
-        Listener(tekken, steps.ids, delay, left=steps.left, width=steps.width) for _ in clips
-    ]
+    listeners = [Listener.on(steps, tekken, delay) for _ in clips]
     for row, (listener, clip) in enumerate(zip(listeners, clips, strict=True)):
         steps.seat(row, delay)
         listener.feed(clip)

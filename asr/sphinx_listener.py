@@ -25,8 +25,9 @@ from typing import Literal
 import pocketsphinx
 
 from asr.interface import SAMPLE_RATE_HZ, Hypothesis, Word
+from asr.noise_filter import DELAY_SAMPLES, NoiseFilter
 from asr.sphinx_mean import LineMean
-from asr.sphinx_noise import DELAY_SAMPLES, NoiseFilter
+from common.pcm import to_float, to_pcm16
 
 LanguageModel = Literal["ours", "bundled"]
 
@@ -155,7 +156,7 @@ class Listener:
         self._recent.append(voice)
         self._silent_samples = 0 if voice else self._silent_samples + _GATE_SAMPLES
         if self._options.filtered:
-            frame = self._noise.filter(frame)
+            frame = to_pcm16(self._noise.filter(to_float(frame)))
         if self._utterance is not None:
             self._utterance += frame
             if voice and self._looked:

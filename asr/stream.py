@@ -16,7 +16,8 @@ from asr.beam import Beam, Move
 from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.frontend import LOOK_BACK_SAMPLES
 from asr.interface import Hypothesis
-from asr.steps import CONTEXT_SAMPLES
+from asr.noise_filter import DELAY_SAMPLES, HOP_SAMPLES, NoiseFilter
+from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.words import Decision, StreamingIds, Transcript, aligned_samples
 from backbone.tekken import Tekken
 from common.errors import AudioError
@@ -43,6 +44,7 @@ class Listener:
         *,
         left: int = 32,
         width: int = 1,
+        filtered: bool = False,
     ):
         self.delay = delay
         self.position = left - 1
@@ -53,10 +55,26 @@ class Listener:
         self._start = [ids.start] * width if left == 1 else None
         self._left = left
         self._inbox: deque[np.ndarray] = deque()
+        self._filter = NoiseFilter() if filtered else None
+        self._unfiltered = np.zeros(0, np.float32)  # less than a frame
+        self._early_samples = DELAY_SAMPLES  # of what the filter says next, from before the caller
         # The last token of silence before the caller, with the samples its first frame looks back.
         self._pcm = np.zeros(LOOK_BACK_SAMPLES + TOKEN_SAMPLES, np.float32)
         self._fed_samples = 0
         self._own_samples: int | None = None
+
+    @classmethod
+    def on(cls, steps: Steps, tekken: Tekken, delay: int) -> Listener:
+        """One that a model's steps can serve."""
+        config = steps.model.config
+        return cls(
+            tekken,
+            steps.ids,
+            delay,
+            left=steps.left,
+            width=config.beam_width,
+            filtered=config.noise_filter,
+        )
 
     def feed(self, pcm: np.ndarray) -> None:
         """Take in audio of any length. May be called from another thread than all else here.
@@ -78,7 +96,7 @@ class Listener:
         if self._inbox:
             fresh = [self._inbox.popleft() for _ in range(len(self._inbox))]
             self._fed_samples += sum(map(len, fresh))
-            self._pcm = np.concatenate((self._pcm, *map(_clean, fresh)))
+            self._hear(_clean(np.concatenate(fresh)))
         return max((len(self._pcm) - CONTEXT_SAMPLES) // TOKEN_SAMPLES, 0)
 
     @property
@@ -105,10 +123,28 @@ class Listener:
         """
         self.ready_tokens()
         self._own_samples = self._fed_samples
-        align = -self._fed_samples % TOKEN_SAMPLES
+        whole = self._fed_samples
+        if self._filter is not None:  # let out what it holds back
+            whole += -whole % HOP_SAMPLES
+            self._hear(np.zeros(whole - self._fed_samples + DELAY_SAMPLES, np.float32))
+            self._filter = None
+        align = -whole % TOKEN_SAMPLES
         silence = align + (self.delay + 1 + OFFLINE_EXTRA_TOKENS) * TOKEN_SAMPLES + CONTEXT_SAMPLES
         self._pcm = np.concatenate((self._pcm, np.zeros(silence, np.float32)))
         return self.ready_tokens()
+
+    def _hear(self, pcm: np.ndarray) -> None:
+        if self._filter is not None:
+            pcm = np.concatenate((self._unfiltered, pcm))
+            whole = len(pcm) // HOP_SAMPLES * HOP_SAMPLES
+            self._unfiltered = pcm[whole:]
+            if not whole:
+                return
+            pcm = self._filter.filter(pcm[:whole]).astype(np.float32)
+            early = min(self._early_samples, whole)
+            self._early_samples -= early
+            pcm = pcm[early:]
+        self._pcm = np.concatenate((self._pcm, pcm))
 
     @property
     def input_tokens(self) -> list[int]:
@@ -165,6 +201,7 @@ class Listener:
         twin.transcript = self.transcript.copy() if self._beam.open else twin._settled
         twin._settled_tokens = self._settled_tokens.copy()
         twin._inbox = deque()
+        twin._filter = self._filter.copy() if self._filter else None
         return twin
 
 

@@ -32,6 +32,9 @@ IDS = StreamingIds.of(TEKKEN)
 CAT, DOG = (TEKKEN.encode(word)[0] for word in (" cat", " dog"))
 DELAY = 2
 SIZES = params(layers=2, encoder_layers=2, window=26, encoder_window=25, mels=80)
+FILTERED = params(
+    layers=2, encoder_layers=2, window=26, encoder_window=25, mels=80, noise_filter=True
+)
 
 
 def candidates(*rows: dict[int, float]) -> np.ndarray:
@@ -174,7 +177,7 @@ def test_the_words_that_are_still_open_are_not_called_stable():
 @pytest.mark.parametrize("graphed", [False, True])
 async def test_wide_callers_and_their_forks_do_not_hear_each_other(monkeypatch, graphed: bool):
     monkeypatch.setattr(asr.graphs, "Graphs", RerunGraphs)
-    wide = SIZES | {"beam_width": 3}
+    wide = FILTERED | {"beam_width": 3}
     if graphed:
         steps = GraphedSteps(random_model(wide), IDS, 7)
         steps.warm_up()
@@ -201,8 +204,8 @@ async def test_wide_callers_and_their_forks_do_not_hear_each_other(monkeypatch, 
     assert max(engine.metrics().batch_sizes) > 1
     await engine.close()
     for clip, tokens in zip(clips, heard, strict=True):
-        listener = Listener(TEKKEN, IDS, 2, width=3)
         alone = Steps(random_model(wide), IDS, 1)
+        listener = Listener.on(alone, TEKKEN, 2)
         alone.seat(0, 2)
         listener.feed(clip.numpy())
         listener.finish()

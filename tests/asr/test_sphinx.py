@@ -16,7 +16,6 @@ import pytest
 from asr.interface import Hypothesis
 from asr.sphinx import SphinxEngine
 from asr.sphinx_listener import Listener, ListenerOptions
-from asr.sphinx_noise import DELAY_SAMPLES, NoiseFilter
 from common.errors import ConfigError, EngineFull, RemoteError
 
 pytestmark = pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite to speak")
@@ -178,23 +177,6 @@ def test_a_dull_line_is_learnt_within_the_first_sentence(first: np.ndarray) -> N
         feed(listener, pcm)
         right.append(len(set(FIRST.split()) & set(listener.flush().text.split())))
     assert right[0] > right[1]
-
-
-def test_the_noise_filter_lowers_noise_and_spares_a_voice() -> None:
-    noise = np.random.default_rng(0).normal(0, 300, 48_000)
-    voice = noise.copy()
-    voice[16_000:32_000] += 6_000 * np.sin(2 * np.pi * np.arange(16_000) * 440 / 16_000)
-    outputs = []
-    for chunk in (480, 1_600):
-        noise_filter = NoiseFilter()
-        pieces = [voice[i : i + chunk].astype(np.int16) for i in range(0, len(voice), chunk)]
-        outputs.append(b"".join(noise_filter.filter(piece.tobytes()) for piece in pieces))
-    assert outputs[0] == outputs[1]
-    out = np.frombuffer(outputs[0], np.int16)[DELAY_SAMPLES:].astype(float)
-    assert out[4_000:15_000].std() < 0.4 * 300
-    kept = np.corrcoef(out[18_000:30_000], voice[18_000:30_000])[0, 1]
-    assert kept > 0.99
-    assert out[18_000:30_000].std() > 0.95 * voice[18_000:30_000].std()
 
 
 def test_commit_forgets_by_the_middle(listener: Listener, first: np.ndarray) -> None:

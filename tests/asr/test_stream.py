@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from asr.config import TOKEN_SAMPLES
+from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.frontend import LOOK_BACK_SAMPLES
 from asr.model import VoxtralRealtime
 from asr.offline import step, transcribe
@@ -52,6 +52,25 @@ def test_every_clip_gets_a_decision_for_each_80_ms_of_it_and_its_silence(model, 
         ((hypothesis, tokens),) = transcribe(Steps(model, IDS, 1), TEKKEN, [clip], delay)
         assert len(tokens) == -(-samples // TOKEN_SAMPLES) + 11
         assert hypothesis.heard_samples == samples
+
+
+@pytest.mark.parametrize("samples", [0, 1, 159, 160, 1279, 1280, 1281, 16_000])
+def test_a_noise_filter_changes_neither_how_much_is_heard_nor_when(samples):
+    """However the audio is cut: a click stays where it was, and its silence is as long."""
+    clip = np.zeros(samples, np.float32)
+    clip[samples // 2 :][:1] = 0.9
+    heard = []
+    for chunk in (100, 1280):
+        listener = Listener(TEKKEN, IDS, 6, left=1, filtered=True)
+        for start in range(0, samples, chunk):
+            listener.feed(clip[start : start + chunk])
+            listener.ready_tokens()
+        tokens = listener.finish()
+        assert tokens == -(-samples // TOKEN_SAMPLES) + 7 + OFFLINE_EXTRA_TOKENS + 1
+        heard.append(listener.take(tokens)[LOOK_BACK_SAMPLES + TOKEN_SAMPLES :])
+    assert np.array_equal(*heard)
+    assert heard[0].any() == (samples > 0)
+    assert not samples or int(np.abs(heard[0]).argmax()) == samples // 2
 
 
 @torch.inference_mode()

@@ -36,6 +36,7 @@ def params(
     encoder_heads: tuple[int, int] = (2, 16),
     encoder_window: int = 750,
     mels: int = 128,
+    noise_filter: bool = False,
 ) -> dict:
     """A `params.json` with every key of the published one."""
     n_heads, n_kv_heads, head_dim = heads
@@ -49,6 +50,7 @@ def params(
             "chunk_length_s": None,
             "global_log_mel_max": 1.5,
             "transcription_format": "streaming",
+            "noise_filter": noise_filter,
         },
         "dim": encoder_dim,
         "n_layers": encoder_layers,

@@ -103,8 +103,7 @@ class VoxtralEar:
         model = load_model(folder, dtype=torch.float32)
         self._steps = Steps(model, ids, 1, left)
         self._delay = delay_tokens(delay_ms)
-        width = self._steps.width
-        self._new = lambda: Listener(tekken, ids, self._delay, left=left, width=width)
+        self._new = lambda: Listener.on(self._steps, tekken, self._delay)
 
     @torch.inference_mode()
     def hear(self, pcm: np.ndarray) -> Heard:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, avg_pool2d, interpolate
 
 from asr.interface import SAMPLE_RATE_HZ
+from asr.noise_filter import NoiseGain
 from training.ears.corpus import UNKNOWN_PHONE
 
 _LOG10 = 2.302585
@@ -24,6 +26,7 @@ _FORMANT = 0.05  # their resonances by so much more, each its own way (standard 
 _PHONE, _PHONE_DB = 0.06, 3.0  # every phone's own by so much again, and its colour,
 _PITCH = 0.3  # and voices by so much, at most
 _PHONE_KNOTS = 5
+_FILTERED = 0.85  # of the clips go through the filter that a caller's audio goes through
 _GAP_BANDS, _GAP_FRAMES = 10, 8  # widest gap in the spectrum, and in time (10 ms each)
 
 
@@ -134,8 +137,17 @@ def _amid_noise(mel: Tensor, draws: _Draws) -> Tensor:
     power = power + sometimes(0.15) * babble * 10 ** (-babble_db / 10)
 
     level_db = uniform(-30, 6)
+    power = power + sometimes(_FILTERED) * (_filtered(power) - power)
     out = (torch.log10(power.clamp_min(1e-12)) + 4) / 4 + level_db * _PER_DB
     return out.clamp_min(_FLOOR)
+
+
+def _filtered(power: Tensor) -> Tensor:
+    """What the recogniser's noise filter leaves, in bands instead of frequencies."""
+    frames = power.permute(2, 0, 1).double().cpu().numpy()
+    gain = NoiseGain(frames.shape[1:])
+    gains = np.stack([gain.of(frame) for frame in frames])
+    return power * torch.from_numpy(gains).to(power).permute(1, 2, 0) ** 2
 
 
 def _by_phone(phones: Tensor, bins: int, spread: float, generator: torch.Generator) -> Tensor:

@@ -93,6 +93,7 @@ class EarsRecipe(StrictModel):
             "chunk_length_s": None,
             "global_log_mel_max": 1.5,
             "transcription_format": "streaming",
+            "noise_filter": True,
         }
         vocabulary = self.pieces + len(SPECIALS)
         encoder = (
