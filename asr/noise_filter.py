@@ -65,17 +65,34 @@ class NoiseGain:
 
 
 class NoiseFilter:
-    """A streaming filter for 16 kHz audio, any number of frames of 10 ms at a time."""
+    """A streaming filter for 16 kHz audio in [-1, 1], by frames of 10 ms (`filter`) or not (`push`)."""
 
     def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)  # less than a frame
+        self._early_samples = DELAY_SAMPLES  # of what comes out next, from before the audio
         self._window = np.sqrt(np.hanning(_WINDOW_SAMPLES + 1)[:-1] / 1.5)
         self._last = np.zeros(DELAY_SAMPLES)  # the samples before this frame
         self._tail = np.zeros(DELAY_SAMPLES)  # what earlier windows add to the next frames
         self._gain = NoiseGain((_WINDOW_SAMPLES // 2 + 1,), before=DELAY_SAMPLES // HOP_SAMPLES)
 
     def filter(self, audio: np.ndarray) -> np.ndarray:
-        """Filter whole frames in [-1, 1]; the answer is as long and `DELAY_SAMPLES` late."""
+        """Filter whole frames; the answer is as long and `DELAY_SAMPLES` late."""
         return np.concatenate([self._frame(hop) for hop in audio.reshape(-1, HOP_SAMPLES)])
+
+    def push(self, audio: np.ndarray) -> np.ndarray:
+        """Filter any number of samples; what comes out, float32, is late but begins where they did."""
+        audio = np.concatenate((self._rest, audio))
+        whole = len(audio) // HOP_SAMPLES * HOP_SAMPLES
+        self._rest = audio[whole:]
+        if not whole:
+            return np.zeros(0, np.float32)
+        out = self.filter(audio[:whole])[self._early_samples :]
+        self._early_samples = max(self._early_samples - whole, 0)
+        return out.astype(np.float32)
+
+    def finish(self) -> np.ndarray:
+        """What has not come out yet, and silence until its last frame is full."""
+        return self.push(np.zeros(-len(self._rest) % HOP_SAMPLES + DELAY_SAMPLES, np.float32))
 
     def copy(self) -> NoiseFilter:
         """A filter that goes on from here by itself."""

@@ -16,7 +16,7 @@ from asr.beam import Beam, Move
 from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.frontend import LOOK_BACK_SAMPLES
 from asr.interface import Hypothesis
-from asr.noise_filter import DELAY_SAMPLES, HOP_SAMPLES, NoiseFilter
+from asr.noise_filter import NoiseFilter
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.words import Decision, StreamingIds, Transcript, aligned_samples
 from backbone.tekken import Tekken
@@ -56,8 +56,6 @@ class Listener:
         self._left = left
         self._inbox: deque[np.ndarray] = deque()
         self._filter = NoiseFilter() if filtered else None
-        self._unfiltered = np.zeros(0, np.float32)  # less than a frame
-        self._early_samples = DELAY_SAMPLES  # of what the filter says next, from before the caller
         # The last token of silence before the caller, with the samples its first frame looks back.
         self._pcm = np.zeros(LOOK_BACK_SAMPLES + TOKEN_SAMPLES, np.float32)
         self._fed_samples = 0
@@ -96,7 +94,8 @@ class Listener:
         if self._inbox:
             fresh = [self._inbox.popleft() for _ in range(len(self._inbox))]
             self._fed_samples += sum(map(len, fresh))
-            self._hear(_clean(np.concatenate(fresh)))
+            pcm = _clean(np.concatenate(fresh))
+            self._hear(pcm if self._filter is None else self._filter.push(pcm))
         return max((len(self._pcm) - CONTEXT_SAMPLES) // TOKEN_SAMPLES, 0)
 
     @property
@@ -123,27 +122,14 @@ class Listener:
         """
         self.ready_tokens()
         self._own_samples = self._fed_samples
-        whole = self._fed_samples
-        if self._filter is not None:  # let out what it holds back
-            whole += -whole % HOP_SAMPLES
-            self._hear(np.zeros(whole - self._fed_samples + DELAY_SAMPLES, np.float32))
-            self._filter = None
-        align = -whole % TOKEN_SAMPLES
+        if self._filter is not None:
+            self._hear(self._filter.finish())
+        align = -(len(self._pcm) - LOOK_BACK_SAMPLES) % TOKEN_SAMPLES
         silence = align + (self.delay + 1 + OFFLINE_EXTRA_TOKENS) * TOKEN_SAMPLES + CONTEXT_SAMPLES
-        self._pcm = np.concatenate((self._pcm, np.zeros(silence, np.float32)))
+        self._hear(np.zeros(silence, np.float32))
         return self.ready_tokens()
 
     def _hear(self, pcm: np.ndarray) -> None:
-        if self._filter is not None:
-            pcm = np.concatenate((self._unfiltered, pcm))
-            whole = len(pcm) // HOP_SAMPLES * HOP_SAMPLES
-            self._unfiltered = pcm[whole:]
-            if not whole:
-                return
-            pcm = self._filter.filter(pcm[:whole]).astype(np.float32)
-            early = min(self._early_samples, whole)
-            self._early_samples -= early
-            pcm = pcm[early:]
         self._pcm = np.concatenate((self._pcm, pcm))
 
     @property

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from common.errors import ConfigError
 from web.calls import Calls
@@ -25,6 +26,7 @@ from web.shield import BodyLimit, SecurityHeaders
 from web.signalling import for_browser, signalling_routes
 
 _STATIC = Path(__file__).parent / "static"
+_WORTH_PACKING_BYTES = 1_000
 _OUR_PATHS = frozenset(
     "/" + name
     for name in ["api", "healthz", "metrics", "phone", "readyz", "sessions", "start", "static"]
@@ -107,7 +109,9 @@ def create_app(
                 "Choose another path under `pages`.",
             )
         app.add_api_route(path, _page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/static", _FreshStatic(directory=_STATIC), name="static")
+    app.mount("/static/fonts", _FreshStatic(directory=_STATIC / "fonts"))  # are packed already
+    static = GZipMiddleware(_FreshStatic(directory=_STATIC), minimum_size=_WORTH_PACKING_BYTES)
+    app.mount("/static", static, name="static")
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

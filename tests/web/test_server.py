@@ -15,6 +15,7 @@ from tests.web.catalogue import CATALOGUE
 from tests.web.switchboard import Switchboard, client
 from web.engine_metrics import EngineMetrics
 from web.metrics import Metrics
+from web.server import _STATIC as STATIC
 from web.server import create_app
 from web.settings import WebSettings
 
@@ -68,6 +69,24 @@ async def test_a_monitor_asks_for_the_head_alone(path: str) -> None:
     assert head.status_code == 200
     assert head.headers["content-length"] == whole.headers["content-length"]
     assert head.content == b""
+
+
+async def test_the_page_comes_packed_to_browsers_that_can_unpack_it() -> None:
+    visitor = client(Switchboard())
+    path = "/static/js/app.js"
+    packed = await visitor.get(path, headers={"accept-encoding": "gzip"})
+    plain = await visitor.get(path, headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < 0.5 * len(plain.content)
+    assert packed.headers["cache-control"] == plain.headers["cache-control"] == "no-cache"
+    again = await visitor.get(path, headers={"if-none-match": packed.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    font = next((STATIC / "fonts").glob("*.woff2"))
+    answer = await visitor.get(f"/static/fonts/{font.name}", headers={"accept-encoding": "gzip"})
+    assert answer.content == font.read_bytes()
+    assert "content-encoding" not in answer.headers
 
 
 async def test_every_answer_carries_the_security_headers() -> None:
