@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.llm import LlmError, Piece, TextDelta, ToolCall, Usage
 from agent.unspoken import SpokenText
+from agent.written_calls import written_calls
 
 CHARACTERS_PER_TOKEN = 4
 _DONE = "[DONE]"
@@ -109,11 +110,18 @@ class ReplyReader:
         for calls in self._calls.values():
             for call in calls:
                 yield ToolCall(call.id, call.name, self._arguments(call))
+        if not self._calls:
+            yield from self._written_calls()
         yield Usage(
             self._usage.prompt_tokens,
             self._usage.completion_tokens,
             self._thought_characters + self._filter.withheld,
         )
+
+    def _written_calls(self) -> Iterator[ToolCall]:
+        written = [call for text in self._filter.calls for call in written_calls(text)]
+        for number, (name, arguments) in enumerate(written):
+            yield ToolCall(f"call{number}", name, arguments)
 
     def _read_delta(self, delta: dict[str, Any]) -> Iterator[Piece]:
         for field in ("reasoning_content", "reasoning"):

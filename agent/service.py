@@ -144,7 +144,7 @@ class AgentTurn(LLMService):
                     case TextDelta(text):
                         self._said = self._said or any(map(str.isalnum, text))  # no emoji is heard
                         await self._push_llm_text(text)
-                    case ToolCall():
+                    case ToolCall() if tools:  # some write calls though none were offered
                         calls.append(
                             FunctionCallFromLLM(piece.name, piece.id, piece.arguments, context)
                         )

@@ -25,6 +25,14 @@ _PASSAGES = {
     "<|python_tag|>": "",
     "[TOOL_CALLS]": "",
 }
+_CALLS = (
+    "<tool_call>",
+    "<function_call>",
+    "<|tool_call|>",
+    "<|python_tag|>",
+    "<function=",
+    "[TOOL_CALLS]",
+)
 # Before the first word these head the reply; after it the model has begun to write the next turn.
 _HEADERS = {
     "<|im_start|>": "\n",
@@ -54,6 +62,7 @@ class SpokenText:
 
     Attributes:
         withheld: Characters withheld so far.
+        calls: Tool calls among them, each as it was written.
         over: The reply has ended, whatever else is written.
         thought_unopened: The text began with a thought of which only the end was marked.
     """
@@ -65,9 +74,11 @@ class SpokenText:
             in_thought: The reply begins with a thought, though nothing says so.
         """
         self.withheld = 0
+        self.calls: list[str] = []
         self.over = self.thought_unopened = False
         self._ends: tuple[str, ...] = _THOUGHT_ENDS if in_thought else ()  # of what is withheld
         self._withholds = in_thought
+        self._calls = False  # what is withheld is a tool call
         self._said = False
         self._pending = ""
 
@@ -79,7 +90,7 @@ class SpokenText:
             at, mark = self._next_mark()
             ready, self._pending = self._pending[:at], self._pending[at + len(mark) :]
             if self._withholds:
-                self.withheld += len(ready)
+                self._keep(ready)
             else:
                 spoken += ready
                 self._said = self._said or any(map(str.isalnum, ready))
@@ -91,7 +102,14 @@ class SpokenText:
     def flush(self) -> str:
         """No more will come: return what was held back in case it was a mark."""
         rest, self._pending = self._pending, ""
+        if self._withholds:
+            self._keep(rest)
         return "" if self._withholds or self.over else rest
+
+    def _keep(self, text: str) -> None:
+        self.withheld += len(text)
+        if self._calls:
+            self.calls[-1] += text
 
     def _next_mark(self) -> tuple[int, str]:
         """Where the next mark stands, and which it is; none: where one may be beginning."""
@@ -110,9 +128,12 @@ class SpokenText:
     def _pass(self, mark: str) -> None:
         if self._withholds:
             self.thought_unopened |= self._ends is _THOUGHT_ENDS
-            self._withholds = False
+            self._withholds = self._calls = False
         elif mark in _PASSAGES:
             self._withhold(_PASSAGES[mark])
+            if mark in _CALLS:
+                self._calls = True
+                self.calls.append("")
         elif mark in _THOUGHT_ENDS:
             self.thought_unopened = True
         elif mark in _STRAY:

@@ -76,6 +76,41 @@ async def test_tool_calls_in_pieces_are_put_together(chat_server, chat_event):
     assert chat_server.requests[0]["tools"][0]["function"]["name"] == "look"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'One moment. <tool_call>\n{"name": "look", "arguments": {"day": "friday"}}\n</tool_call>',
+        '<tool_call>{"name": "look", "arguments": "{\\"day\\": \\"friday\\"}"}',
+        '[TOOL_CALLS][{"name": "look", "arguments": {"day": "friday"}}]',
+        '[TOOL_CALLS]look[ARGS]{"day": "friday"}',
+        '<|python_tag|>{"name": "look", "parameters": {"day": "friday"}}',
+        '<function=look>{"day": "friday"}</function>',
+    ],
+)
+async def test_a_tool_call_written_as_text_is_a_tool_call(chat_server, chat_event, text):
+    """As by servers that do not know the model's format."""
+    pieces = [chat_event({"content": text[at : at + 5]}) for at in range(0, len(text), 5)]
+    chat_server.replies = [[*pieces, chat_event({}, "stop"), "[DONE]"]]
+    calls = [piece for piece in await collect(chat_server) if isinstance(piece, ToolCall)]
+    assert [(call.name, call.arguments) for call in calls] == [("look", {"day": "friday"})]
+
+
+async def test_several_written_calls_are_all_made_and_what_is_none_is_none(chat_server, chat_event):
+    text = (
+        '<tool_call>{"name": "look"}{"name": "book", "arguments": {"at": 7}}</tool_call>'
+        '<tool_call>{"day": "friday"}</tool_call><tool_call>friday</tool_call>'
+        '[TOOL_CALLS]look[ARGS]{"at": 8}[TOOL_CALLS]look[ARGS]{"at": 9'
+    )
+    chat_server.replies = [[chat_event({"content": text}), chat_event({}, "stop"), "[DONE]"]]
+    calls = [piece for piece in await collect(chat_server) if isinstance(piece, ToolCall)]
+    assert [(call.name, call.arguments) for call in calls] == [
+        ("look", {}),
+        ("book", {"at": 7}),
+        ("look", {"at": 8}),
+    ]
+    assert len({call.id for call in calls}) == 3
+
+
 async def test_whole_tool_calls_all_numbered_nought(chat_server, chat_event):
     def call(id_: str, name: str) -> dict[str, Any]:
         return {"index": 0, "id": id_, "function": {"name": name, "arguments": {"n": 1}}}
