@@ -21,7 +21,9 @@ _CARD = """# Parley nano ears
 A recogniser of English with the architecture of Voxtral Realtime (arXiv 2602.11298) at nano size:
 {parameters:.2f} million parameters in bf16, {megabytes:.1f} MB. It was trained from nothing on
 speech made by synthesisers. It exists so that every part of the conversation can run on the real
-code path without a download; what it hears well and badly is measured below.
+code path without a download; what it hears well and badly is measured below. Two lines of its
+`params.json` ask for what published checkpoints do without: {readings} readings side by side
+(`asr/beam.py`), and a filter that takes steady noise out first (`asr/noise_filter.py`).
 
 **Limits.** English only; lower case without punctuation; trained on synthetic voices alone, so
 people are harder for it than the first rows suggest. Never use it where a mishearing matters.
@@ -40,7 +42,8 @@ people are harder for it than the first rows suggest. Never use it where a mishe
 - In the audio: rooms, a second voice, clipping, telephone band with mu-law, Opus. On the
   spectrogram, anew each time: silence before, longer and shorter throats, a spectrum of the
   speaker's own for every sound, pitch, sharper and blunter sounds,
-  noise from 3 dB up, babble, colour, another speaker's colour, band limits, gaps, level.
+  noise from 3 dB up and what the noise filter leaves of it, babble, colour, another speaker's colour,
+  band limits, gaps, level.
 - Never trained on: SVOX Pico, MBROLA, the espeak variants of
   `HELD_OUT_VARIANTS`, the hand-written test sentences, any recording of a person.
 
@@ -97,6 +100,7 @@ def card(
         audio_hours=log["audio_hours"],
         clips=last["clips"],
         pool=last["clips"] * 9.6 / 3600,
+        readings=model.config.beam_width,
         seed=recipe.seed,
         steps=log["steps"],
         batch=recipe.batch,
