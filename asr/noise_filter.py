@@ -10,6 +10,7 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 HOP_SAMPLES = 160
 _WINDOW_SAMPLES = 3 * HOP_SAMPLES
@@ -77,7 +78,18 @@ class NoiseFilter:
 
     def filter(self, audio: np.ndarray) -> np.ndarray:
         """Filter whole frames; the answer is as long and `DELAY_SAMPLES` late."""
-        return np.concatenate([self._frame(hop) for hop in audio.reshape(-1, HOP_SAMPLES)])
+        heard = np.concatenate((self._last, audio))
+        self._last = heard[len(audio) :]
+        spectra = np.fft.rfft(
+            self._window * sliding_window_view(heard, _WINDOW_SAMPLES)[::HOP_SAMPLES]
+        )
+        gains = [self._gain.of(power) for power in spectra.real**2 + spectra.imag**2]
+        frames = self._window * np.fft.irfft(gains * spectra)
+        out = np.concatenate((self._tail, np.zeros(len(audio))))
+        for start, frame in zip(range(0, len(audio), HOP_SAMPLES), frames, strict=True):
+            out[start : start + _WINDOW_SAMPLES] += frame
+        self._tail = out[len(audio) :]
+        return out[: len(audio)]
 
     def push(self, audio: np.ndarray) -> np.ndarray:
         """Filter any number of samples; what comes out, float32, is late but begins where they did."""
@@ -99,13 +111,3 @@ class NoiseFilter:
         twin = copy(self)
         twin._gain = copy(self._gain)
         return twin
-
-    def _frame(self, hop: np.ndarray) -> np.ndarray:
-        heard = np.concatenate((self._last, hop))
-        self._last = heard[HOP_SAMPLES:]
-        spectrum = np.fft.rfft(self._window * heard)
-        gain = self._gain.of(spectrum.real**2 + spectrum.imag**2)
-        framed = self._window * np.fft.irfft(gain * spectrum)
-        framed[:DELAY_SAMPLES] += self._tail
-        self._tail = framed[HOP_SAMPLES:]
-        return framed[:HOP_SAMPLES]
