@@ -78,7 +78,7 @@ class SpokenText:
         self.over = self.thought_unopened = False
         self._ends: tuple[str, ...] = _THOUGHT_ENDS if in_thought else ()  # of what is withheld
         self._withholds = in_thought
-        self._calls = False  # what is withheld is a tool call
+        self._in_call = False
         self._said = False
         self._pending = ""
 
@@ -108,7 +108,7 @@ class SpokenText:
 
     def _keep(self, text: str) -> None:
         self.withheld += len(text)
-        if self._calls:
+        if self._in_call:
             self.calls[-1] += text
 
     def _next_mark(self) -> tuple[int, str]:
@@ -128,11 +128,11 @@ class SpokenText:
     def _pass(self, mark: str) -> None:
         if self._withholds:
             self.thought_unopened |= self._ends is _THOUGHT_ENDS
-            self._withholds = self._calls = False
+            self._withholds = self._in_call = False
         elif mark in _PASSAGES:
             self._withhold(_PASSAGES[mark])
             if mark in _CALLS:
-                self._calls = True
+                self._in_call = True
                 self.calls.append("")
         elif mark in _THOUGHT_ENDS:
             self.thought_unopened = True

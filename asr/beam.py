@@ -32,12 +32,14 @@ class _Reading:
     Attributes:
         score: Natural logarithm of its probability.
         row: The row of the batch that has its keys and values.
+        last: Its latest token.
         said: Stands for its pieces of text, whenever they were said.
         open: Its decisions that another reading contests, oldest first.
     """
 
     score: float
     row: int
+    last: int
     said: int
     open: tuple[Decision, ...]
 
@@ -60,13 +62,13 @@ class Beam:
     def __init__(self, ids: StreamingIds, width: int) -> None:
         self._silent = (ids.pad, ids.word)
         self._width, self._pad = width, ids.pad
-        self._readings = [_Reading(0.0, 0, 0, ())]  # the likeliest first
-        self._tokens = [ids.pad] * width
+        self._readings = [_Reading(0.0, 0, ids.pad, 0, ())]  # the likeliest first
 
     @property
     def tokens(self) -> list[int]:
         """Each row's last token; rows that nobody reads say nothing."""
-        return self._tokens
+        last = {reading.row: reading.last for reading in self._readings}
+        return [last.get(row, self._pad) for row in range(self._width)]
 
     @property
     def open(self) -> tuple[Decision, ...]:
@@ -99,7 +101,8 @@ class Beam:
         """
         found: dict[tuple[int, int], _Reading] = {}
         for reading in self._readings:
-            for decision in decisions(candidates[reading.row]):
+            for token, probability, pad in candidates[reading.row]:
+                decision = Decision(int(token), float(probability), float(pad))
                 self._consider(found, reading, decision)
         best = nlargest(self._width, found.values(), key=attrgetter("score"))
         best = [each for each in best if each.score > best[0].score - _HOPELESS]
@@ -107,9 +110,6 @@ class Beam:
             best = [each for each in best if each.open[0] is best[0].open[0]]
         settled = _common(best)
         self._readings, moves = self._seated(best, len(settled))
-        self._tokens = [self._pad] * self._width
-        for reading, end in zip(self._readings, best, strict=True):
-            self._tokens[reading.row] = end.open[-1].token
         return settled, moves
 
     def _consider(
@@ -120,7 +120,8 @@ class Beam:
         said = reading.said if token in self._silent else hash((reading.said, token))
         same = found.get((said, token))
         if same is None or score > same.score:
-            found[said, token] = _Reading(score, reading.row, said, (*reading.open, decision))
+            open_ = (*reading.open, decision)
+            found[said, token] = _Reading(score, reading.row, token, said, open_)
         if same is not None:
             together = float(np.logaddexp(score, same.score))
             found[said, token] = replace(found[said, token], score=together)
@@ -137,7 +138,7 @@ class Beam:
                 row = moves[-1].to
             taken.add(row)
             score = each.score - best[0].score
-            readings.append(_Reading(score, row, each.said, each.open[settled:]))
+            readings.append(replace(each, score=score, row=row, open=each.open[settled:]))
         return readings, moves
 
 
@@ -149,8 +150,3 @@ def _common(readings: list[_Reading]) -> list[Decision]:
             break
         common.append(at_once[0])
     return common
-
-
-def decisions(rows: np.ndarray) -> list[Decision]:
-    """What `Steps.decode` found for one row, the likeliest first."""
-    return [Decision(int(token), float(own), float(pad)) for token, own, pad in rows]

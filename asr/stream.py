@@ -173,10 +173,9 @@ class Listener:
     def hypothesis(self, *, final: bool = False) -> Hypothesis:
         """What was understood so far."""
         likeliest = self.transcript.hypothesis(self.heard_samples, final=final)
-        if final or self.transcript is self._settled:
+        if final:
             return likeliest
-        settled = self._settled.hypothesis(self.heard_samples).stable
-        return replace(likeliest, stable=min(likeliest.stable, settled))
+        return replace(likeliest, stable=min(likeliest.stable, self._settled.finished))
 
     def fork(self) -> Listener:
         """A listener that goes on from here by itself, with all audio fed so far."""

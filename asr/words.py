@@ -160,6 +160,11 @@ class Transcript:
             self._words.popleft()
 
     @property
+    def finished(self) -> int:
+        """How many of its words are complete."""
+        return len(self._words)
+
+    @property
     def pause(self) -> float:
         """Belief, 0..1, that the caller has stopped: how surely and for how long nothing was said.
 
@@ -181,7 +186,7 @@ class Transcript:
                 break
             start = min(word.start_samples, heard_samples)
             words[index] = Word(word.text, start, heard_samples, word.confidence)
-        stable = len(words) if final else len(self._words)
+        stable = len(words) if final else self.finished
         return Hypothesis(tuple(words), stable, heard_samples, final, round(self.pause, 3))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 from collections import defaultdict
@@ -23,6 +22,7 @@ from asr.stream import Listener
 from asr.words import Decision, StreamingIds
 from backbone.tekken import Tekken
 from common.errors import CheckpointError
+from tests.asr.callers import overheard
 from tests.asr.test_model import offline
 from tests.asr.tiny import checkpoint, params, random_model, speechlike, tekken
 from tests.fakes.graphs import RerunGraphs
@@ -187,20 +187,7 @@ async def test_wide_callers_and_their_forks_do_not_hear_each_other(monkeypatch, 
     )
     clips = [speechlike(1.5 + 0.3 * seed, seed) for seed in range(3)]
 
-    async def call(clip: torch.Tensor, wait_s: float) -> list[int]:
-        await asyncio.sleep(wait_s)
-        stream, flushes = await engine.open(), []
-        for start in range(0, len(clip), 1000):
-            stream.feed(clip[start : start + 1000].numpy())
-            await asyncio.sleep(0.002)
-            if start % 5000 == 0:
-                flushes.append(asyncio.create_task(stream.flush()))
-        await asyncio.gather(*flushes)
-        await stream.flush()
-        await stream.close()
-        return stream.token_ids()
-
-    heard = await asyncio.gather(*(call(clip, 0.01 * i) for i, clip in enumerate(clips)))
+    heard = await overheard(engine, clips)
     assert max(engine.metrics().batch_sizes) > 1
     await engine.close()
     for clip, tokens in zip(clips, heard, strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import torch
 
@@ -15,6 +13,7 @@ from asr.offline import transcribe
 from asr.steps import Steps
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
+from tests.asr.callers import overheard
 from tests.asr.tiny import params, random_model, speechlike, tekken
 from tests.fakes.graphs import RerunGraphs
 
@@ -88,20 +87,7 @@ async def test_callers_and_their_forks_share_graphs(monkeypatch):
     )
     clips = [speechlike(1.5 + 0.3 * seed, seed) for seed in range(3)]
 
-    async def call(clip: torch.Tensor, wait_s: float) -> list[int]:
-        await asyncio.sleep(wait_s)
-        stream, flushes = await engine.open(), []
-        for start in range(0, len(clip), 1000):
-            stream.feed(clip[start : start + 1000].numpy())
-            await asyncio.sleep(0.002)
-            if start % 5000 == 0:
-                flushes.append(asyncio.create_task(stream.flush()))
-        await asyncio.gather(*flushes)
-        await stream.flush()
-        await stream.close()
-        return stream.token_ids()
-
-    heard = await asyncio.gather(*(call(clip, 0.01 * i) for i, clip in enumerate(clips)))
+    heard = await overheard(engine, clips)
     for clip, tokens in zip(clips, heard, strict=True):
         alone = transcribe(Steps(random_model(PARAMS), IDS, 1), TEKKEN, [clip.numpy()], 2)
         assert tokens == alone[0][1][: len(tokens)]
