@@ -123,9 +123,15 @@ def _speculate(floor: Floor, text: str, belief: float, quiet_ms: float) -> None:
     if floor.speculated and normalise(text) != normalise(floor.speculated):
         floor.drop_speculation("more words were understood")
     due = quiet_ms >= floor.options.speculate_ms and belief >= floor.options.speculate_belief
-    if due and not floor.speculated:
+    if due and not floor.speculated and not _words_lag(floor):
         floor.speculated = text
         floor.decide(d.Speculate, f"finished by {belief:.0%}", text=text)
+
+
+def _words_lag(floor: Floor) -> bool:
+    """Whether words from before the pause may still be on their way: a reply would be to half of them."""
+    told = max(floor.words.final_samples, floor.now - floor.words.lag_samples)
+    return told < floor.stopped
 
 
 def _end_turn(floor: Floor, text: str, reason: str) -> None:

@@ -30,6 +30,7 @@ class CallerWords:
         taken_samples: Words before this sample were taken by a decision.
         pause: The recogniser's own latest belief that the caller has stopped.
         pause_samples: How much of the audio that belief is about.
+        lag_samples: How far its words may be behind the voice, but for final ones.
     """
 
     words: tuple[Word, ...] = ()
@@ -37,6 +38,7 @@ class CallerWords:
     taken_samples: int = 0
     pause: float | None = None
     pause_samples: int = 0
+    lag_samples: int = 0
     _stable_until: int = 0
     _heard: int = 0  # how much of the audio `words` are about
     _views: list[tuple[int, tuple[str, ...]]] = field(
@@ -87,8 +89,10 @@ class CallerWords:
         fresh = tuple(word for word in hypothesis.words if _middle(word) >= self.taken_samples)
         if hypothesis.final:
             self.final_samples = max(self.final_samples, hypothesis.heard_samples)
-        elif self._lags(fresh, hypothesis.heard_samples):
-            return
+        else:
+            self.lag_samples = hypothesis.lag_samples
+            if self._lags(fresh, hypothesis.heard_samples):
+                return
         if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
             self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples
         self.words = fresh

@@ -48,6 +48,7 @@ class Hypothesis:
         final: True when nothing said before `heard_samples` is still on its way (after a flush).
         pause: The recogniser's own belief, 0..1, that the caller has stopped speaking here;
             None when it has none.
+        lag_samples: Words that ended so shortly before `heard_samples` may not be told yet.
     """
 
     words: tuple[Word, ...] = ()
@@ -55,6 +56,7 @@ class Hypothesis:
     heard_samples: int = 0
     final: bool = False
     pause: float | None = None
+    lag_samples: int = 0
 
     @property
     def text(self) -> str:

@@ -175,7 +175,8 @@ class Listener:
         likeliest = self.transcript.hypothesis(self.heard_samples, final=final)
         if final:
             return likeliest
-        return replace(likeliest, stable=min(likeliest.stable, self._settled.finished))
+        stable = min(likeliest.stable, self._settled.finished)
+        return replace(likeliest, stable=stable, lag_samples=self.delay * TOKEN_SAMPLES)
 
     def fork(self) -> Listener:
         """A listener that goes on from here by itself, with all audio fed so far."""

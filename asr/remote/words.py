@@ -45,7 +45,8 @@ class ArrivingWords:
         words = tuple(self._words)
         if self._partial:
             words += (self._word(),)
-        return Hypothesis(words, len(self._words), heard_samples, final)
+        lag = 0 if final else self._delay_samples
+        return Hypothesis(words, len(self._words), heard_samples, final, lag_samples=lag)
 
     def commit(self, upto_samples: int) -> None:
         """Forget words whose middle lies before `upto_samples`."""

@@ -31,6 +31,7 @@ class Talk:
         self.words: list[Word] = []
         self.own_voice = 0.0
         self.pitch_hz = 100.0
+        self.lag_ms = 0  # of the recogniser, but for its final words
 
     @property
     def state(self) -> State:
@@ -69,7 +70,8 @@ class Talk:
 
     def heard(self, *, final: bool = False, pause: float | None = None) -> Talk:
         words = tuple(self.words)
-        self.tell(Heard(self.at, Hypothesis(words, len(words), self.at, final, pause)))
+        lag = 0 if final else self.lag_ms * MS
+        self.tell(Heard(self.at, Hypothesis(words, len(words), self.at, final, pause, lag)))
         return self
 
     def finished(self, probability: float) -> Talk:

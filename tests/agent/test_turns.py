@@ -45,6 +45,27 @@ def test_more_words_replace_what_was_prepared() -> None:
     assert talk.names.count("DropSpeculation") == talk.names.count("Speculate") - 1
 
 
+def test_no_reply_is_prepared_to_words_of_which_the_last_may_be_on_their_way() -> None:
+    talk = Talk()
+    talk.lag_ms = 480
+    talk.quiet(300).say("what is the time?").quiet(240)
+    assert "FlushWords" in talk.names
+    assert "Speculate" not in talk.names
+    talk.heard(final=True)
+    assert "Speculate" in talk.fresh()
+    talk.heard().quiet(100)
+    assert talk.names == ["Commit"]  # the live words lag again; these are final all the same
+
+
+def test_words_that_lag_are_all_told_once_the_lag_has_passed() -> None:
+    talk = Talk()
+    talk.lag_ms = 480
+    talk.quiet(300).say("what is the time?").quiet(460)
+    assert "Speculate" not in talk.names
+    talk.quiet(40)
+    assert "Speculate" in talk.names
+
+
 def test_words_that_arrive_before_they_are_final_are_waited_for() -> None:
     talk = Talk().quiet(300).say("what is the time?").quiet(500)
     assert "FlushWords" in talk.names

@@ -249,4 +249,5 @@ def test_words_grow_across_pieces_and_spaces_close_them():
     final = words.hypothesis(17_280, final=True)
     assert final.stable == 2
     assert final.words[0].end_samples == 17_280 - 1_600
+    assert (words.hypothesis(17_280).lag_samples, final.lag_samples) == (1_600, 0)
     assert not words.add("", 20_000)

@@ -131,6 +131,8 @@ def test_end_of_text_never_ends_a_live_stream():
     listener.decide(certain(IDS.word))
     listener.decide(certain(TEKKEN.encode(" cat")[0]))
     assert listener.hypothesis().text == "cat"
+    assert listener.hypothesis().lag_samples == TOKEN_SAMPLES
+    assert listener.hypothesis(final=True).lag_samples == 0
 
 
 def test_the_prompt_is_fed_while_it_lasts_whatever_the_model_says():
