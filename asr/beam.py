@@ -3,7 +3,8 @@
 A model that must say each piece at once, and never take it back, says what is likeliest so far; the
 next sounds often tell otherwise. With a width of some readings, the words that are still open are
 those in which the readings differ; what they all agree on is settled. A width of one is the plain
-algorithm of Voxtral Realtime (arXiv 2602.11298): whatever is said is settled at once.
+algorithm of Voxtral Realtime (arXiv 2602.11298): whatever is said is settled at once. A language
+model may weigh the readings, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr.language_model import Context, LanguageModel
 from asr.words import Decision, StreamingIds
+from backbone.tekken import Tekken
 
 MAX_OPEN_TOKENS = 32
 """2.6 s: what was said earlier than that no reading may contest any more."""
@@ -30,10 +33,11 @@ class _Reading:
     """One way to understand what was heard.
 
     Attributes:
-        score: Natural logarithm of its probability.
+        score: Natural logarithm of its probability, and what its words are worth.
         row: The row of the batch that has its keys and values.
         last: Its latest token.
         said: Stands for its pieces of text, whenever they were said.
+        context: Where it stands in the language model, if there is one.
         open: Its decisions that another reading contests, oldest first.
     """
 
@@ -41,6 +45,7 @@ class _Reading:
     row: int
     last: int
     said: int
+    context: Context | None
     open: tuple[Decision, ...]
 
 
@@ -55,14 +60,24 @@ class Beam:
     """The readings of one stream, at most one for each of its rows.
 
     Args:
-        ids: Tokens that are no text.
+        tekken: What tokens say.
+        ids: Those that say nothing.
         width: Rows.
+        language: What is likely to be said.
     """
 
-    def __init__(self, ids: StreamingIds, width: int) -> None:
+    def __init__(
+        self,
+        tekken: Tekken,
+        ids: StreamingIds,
+        width: int,
+        language: LanguageModel | None = None,
+    ) -> None:
+        self._tekken, self._language = tekken, language
         self._silent = (ids.pad, ids.word)
         self._width, self._pad = width, ids.pad
-        self._readings = [_Reading(0.0, 0, ids.pad, 0, ())]  # the likeliest first
+        context = language.start if language else None
+        self._readings = [_Reading(0.0, 0, ids.pad, 0, context, ())]  # the likeliest first
 
     @property
     def tokens(self) -> list[int]:
@@ -117,14 +132,26 @@ class Beam:
     ) -> None:
         token = decision.token
         score = reading.score + math.log(max(decision.probability, _LEAST_PROBABILITY))
+        if score < -_HOPELESS:  # the likeliest was at 0
+            return
         said = reading.said if token in self._silent else hash((reading.said, token))
+        context, gain = self._weighed(reading.context, token)
+        score += gain
         same = found.get((said, token))
         if same is None or score > same.score:
             open_ = (*reading.open, decision)
-            found[said, token] = _Reading(score, reading.row, token, said, open_)
+            found[said, token] = _Reading(score, reading.row, token, said, context, open_)
         if same is not None:
             together = float(np.logaddexp(score, same.score))
             found[said, token] = replace(found[said, token], score=together)
+
+    def _weighed(self, context: Context | None, token: int) -> tuple[Context | None, float]:
+        """Where a reading stands after a token, and what the token is worth."""
+        if self._language is None or context is None:
+            return None, 0.0
+        if token in self._silent:
+            return self._language.rest(context)
+        return self._language.say(context, self._tekken.piece(token).decode(errors="replace"))
 
     def _seated(self, best: list[_Reading], settled: int) -> tuple[list[_Reading], list[Move]]:
         """The survivors, each on a row: the likeliest of a family stays, others move to free ones."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from asr.config import AsrConfig
+from asr.language_model import LanguageModel
 from asr.model import VoxtralRealtime
 from backbone.checkpoint import DTypes, Naming, Source, load_module, read_params, save_checkpoint
 from backbone.text import hugging_face_layer, hugging_face_naming
@@ -48,7 +49,7 @@ def load_model(
         CheckpointError: The folder does not hold what its parameters promise.
     """
     config = AsrConfig.from_params(read_params(folder))
-    return load_module(
+    model = load_module(
         lambda: VoxtralRealtime(config),
         folder,
         published=published_name,
@@ -57,6 +58,9 @@ def load_model(
         dtype=dtype,
         ignore=lambda name: name == "language_model.lm_head.weight",  # a copy of the embedding
     )
+    if config.language_weight:
+        model.language = LanguageModel.load(folder, config.language_weight)
+    return model
 
 
 def save_model(folder: str | Path, params: dict[str, Any], model: VoxtralRealtime) -> None:

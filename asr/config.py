@@ -37,7 +37,8 @@ class AsrConfig:
             is counted; fixed so that it never depends on what is still to come.
         downsample_factor: Encoder frames that become one decoder position.
         beam_width: Readings of a stream that are followed side by side (`asr.beam`).
-        noise_filter: Whether steady noise is taken out first (`asr.noise_filter`). Of these two
+        language_weight: How much the checkpoint's language model (`asr.language_model`) has to say.
+        noise_filter: Whether steady noise is taken out first (`asr.noise_filter`). Of these three
             published checkpoints say nothing: they get one reading and all the noise.
     """
 
@@ -47,6 +48,7 @@ class AsrConfig:
     global_log_mel_max: float = 1.5
     downsample_factor: int = 4
     beam_width: int = 1
+    language_weight: float = 0.0
     noise_filter: bool = False
 
     @classmethod
@@ -64,6 +66,7 @@ class AsrConfig:
             downsample = int(whisper["downsample_args"]["downsample_factor"])
             bins = int(audio["num_mel_bins"])
             width = int(params.get("beam_width", 1))
+            language_weight = float(params.get("language_weight", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"params.json is not that of a Voxtral Realtime model: {error!r}.",
@@ -100,6 +103,7 @@ class AsrConfig:
             global_log_mel_max=float(audio.get("global_log_mel_max", 1.5)),
             downsample_factor=downsample,
             beam_width=width,
+            language_weight=language_weight,
             noise_filter=bool(audio.get("noise_filter", False)),
         )
 

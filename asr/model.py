@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asr.config import AsrConfig
 from asr.encoder import AudioEncoder, EncoderState
+from asr.language_model import LanguageModel
 from backbone.cache import KvCache
 from backbone.decoder import Decoder, rotary_timescale
 from backbone.products import Product, gelu, product, weight_product
@@ -24,7 +25,13 @@ class VoxtralRealtime(nn.Module):
 
     `forward` sees whole clips and trains; `encode` and `decode` with states go token by token and
     give the same numbers.
+
+    Attributes:
+        config: Its numbers.
+        language: What is likely to be said, if the checkpoint knows.
     """
+
+    language: LanguageModel | None = None
 
     def __init__(self, config: AsrConfig):
         super().__init__()

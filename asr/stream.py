@@ -16,6 +16,7 @@ from asr.beam import Beam, Move
 from asr.config import OFFLINE_EXTRA_TOKENS, TOKEN_SAMPLES
 from asr.frontend import LOOK_BACK_SAMPLES
 from asr.interface import Hypothesis
+from asr.language_model import LanguageModel
 from asr.noise_filter import NoiseFilter
 from asr.steps import CONTEXT_SAMPLES, Steps
 from asr.words import Decision, StreamingIds, Transcript, aligned_samples
@@ -45,13 +46,14 @@ class Listener:
         left: int = 32,
         width: int = 1,
         filtered: bool = False,
+        language: LanguageModel | None = None,
     ):
         self.delay = delay
         self.position = left - 1
         self.transcript = self._settled = Transcript(tekken, ids)
         self.moves: list[Move] = []
         self._settled_tokens: deque[int] = deque(maxlen=MAX_TOKENS)
-        self._beam = Beam(ids, width)
+        self._beam = Beam(tekken, ids, width, language)
         self._start = [ids.start] * width if left == 1 else None
         self._left = left
         self._inbox: deque[np.ndarray] = deque()
@@ -72,6 +74,7 @@ class Listener:
             left=steps.left,
             width=config.beam_width,
             filtered=config.noise_filter,
+            language=steps.model.language,
         )
 
     def feed(self, pcm: np.ndarray) -> None:

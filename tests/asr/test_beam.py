@@ -16,6 +16,7 @@ from asr.beam import MAX_OPEN_TOKENS, Beam, Move
 from asr.checkpoint import load_model
 from asr.engine import VoxtralRealtimeEngine
 from asr.graphs import GraphedSteps
+from asr.language_model import LanguageModel
 from asr.offline import step, transcribe
 from asr.steps import Steps
 from asr.stream import Listener
@@ -26,6 +27,7 @@ from tests.asr.callers import overheard
 from tests.asr.test_model import offline
 from tests.asr.tiny import checkpoint, params, random_model, speechlike, tekken
 from tests.fakes.graphs import RerunGraphs
+from training.ears.arpa import BackoffModel
 
 TEKKEN = Tekken(tekken())
 IDS = StreamingIds.of(TEKKEN)
@@ -53,14 +55,14 @@ def said(beam: Beam) -> list[int]:
 
 
 def test_of_one_reading_everything_is_settled_at_once():
-    beam = Beam(IDS, 1)
+    beam = Beam(TEKKEN, IDS, 1)
     settled, moves = beam.extend(candidates({CAT: 0.4}))
     assert [decision.token for decision in settled] == [CAT]
     assert (moves, beam.open, beam.tokens) == ([], (), [CAT])
 
 
 def test_what_follows_may_tell_that_another_reading_was_right():
-    beam = Beam(IDS, 2)
+    beam = Beam(TEKKEN, IDS, 2)
     settled, moves = beam.extend(candidates({CAT: 0.6, DOG: 0.4}, {}))
     assert (settled, moves) == ([], [Move(1, 0)])
     assert (said(beam), beam.tokens) == ([CAT], [CAT, DOG])
@@ -73,7 +75,7 @@ def test_what_follows_may_tell_that_another_reading_was_right():
 
 
 def test_the_same_words_at_other_moments_are_one_reading_and_as_likely_as_both():
-    beam = Beam(IDS, 3)
+    beam = Beam(TEKKEN, IDS, 3)
     beam.extend(candidates({CAT: 0.4, IDS.pad: 0.3, DOG: 0.3}, {}, {}))
     beam.extend(candidates({IDS.pad: 1.0}, {CAT: 1.0}, {IDS.pad: 1.0}))
     beam.extend(candidates({IDS.pad: 1.0}, {IDS.pad: 1.0}, {IDS.pad: 1.0}))
@@ -95,7 +97,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all_texts():
             probability *= rates[at, before, index]
             before = index
         totals[tuple(i for i in path if i > 1), path[-1]] += probability
-    beam = Beam(IDS, width)
+    beam = Beam(TEKKEN, IDS, width)
     settled: list[Decision] = []
     for at in range(steps):
         rows = [rates[at, tokens.index(token)] for token in beam.tokens]
@@ -110,7 +112,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all_texts():
 
 
 def test_what_was_said_long_ago_is_settled_though_another_reading_contests_it():
-    beam = Beam(IDS, 2)
+    beam = Beam(TEKKEN, IDS, 2)
     beam.extend(candidates({CAT: 0.6, DOG: 0.4}, {}))
     settled: list[Decision] = []
     for _ in range(MAX_OPEN_TOKENS):
@@ -118,6 +120,18 @@ def test_what_was_said_long_ago_is_settled_though_another_reading_contests_it():
         settled, _ = beam.extend(candidates({IDS.pad: 1.0}, {IDS.pad: 1.0}))
     assert settled[0].token == CAT
     assert beam.open == ()
+
+
+def test_of_two_readings_the_one_is_right_that_people_say():
+    trigram = BackoffModel({"cat": 0.5, "dog": 0.4, "</s>": 0.1})
+    trigram.add(("<s>",), "dog", 0.9)
+    trigram.close(2)
+    language = LanguageModel(trigram.tensors(), weight=1.0)
+    sounds = candidates({CAT: 0.6, DOG: 0.4}, {})
+    for model, word in ((None, CAT), (language, DOG)):
+        beam = Beam(TEKKEN, IDS, 2, model)
+        beam.extend(sounds)
+        assert said(beam) == [word]
 
 
 @torch.inference_mode()

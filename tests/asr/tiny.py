@@ -37,8 +37,9 @@ def params(
     encoder_window: int = 750,
     mels: int = 128,
     noise_filter: bool = False,
+    **more: object,
 ) -> dict:
-    """A `params.json` with every key of the published one."""
+    """A `params.json` with every key of the published one, and `more`."""
     n_heads, n_kv_heads, head_dim = heads
     encoder_args = {
         "audio_encoding_args": {
@@ -94,6 +95,7 @@ def params(
                 "downsample_args": {"downsample_factor": 4},
             }
         },
+        **more,
     }
 
 

@@ -1,4 +1,4 @@
-"""A backoff trigram: written as ARPA for pocketsphinx, sampled for training text."""
+"""A backoff trigram: written as ARPA for pocketsphinx and for nano's ears, sampled for training text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import itertools
 import math
 import random
 from pathlib import Path
+
+import numpy as np
 
 _START, _END = "<s>", "</s>"
 _NEVER = -99.0  # ARPA's log10 of zero
@@ -94,6 +96,29 @@ class BackoffModel:
                     model._backoff[(*history, word)] = 10 ** float(backoff[0])
         return model
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """What `asr.language_model.LanguageModel` reads; the ends of sentences are left out."""
+        words = self.vocabulary()
+        number = {word: index for index, word in enumerate(words)}
+        one = [(word,) for word in [*words, _START]]
+        two = [(*history, word) for history in one for word in self._known(history)]
+        tensors = {
+            "words": np.frombuffer("\n".join(words).encode(), np.uint8),
+            "one": _logarithms([self._grams[()][word] for word in words]),
+        }
+        for name, histories in (("two", one), ("three", two)):
+            followers = [(h, word) for h in histories for word in self._known(h)]
+            counts = [len(self._known(history)) for history in histories]
+            tensors[f"{name}.counts"] = np.array(counts, np.uint16)
+            tensors[f"{name}.words"] = np.array([number[word] for _, word in followers], np.uint16)
+            tensors[f"{name}.p"] = _logarithms([self._grams[h][word] for h, word in followers])
+            backoffs = [self._backoff.get(history, 1.0) for history in histories]
+            tensors[f"{name}.backoff"] = _logarithms(backoffs)
+        return tensors
+
+    def _known(self, history: History) -> list[str]:
+        return sorted(word for word in self._grams.get(history, ()) if word != _END)
+
     def sample(self, chance: random.Random, *, longest: int = 16) -> list[str]:
         """One sentence."""
         words: list[str] = []
@@ -126,3 +151,7 @@ class BackoffModel:
                 list(itertools.accumulate(followers.values())),
             )
         return self._cumulative[history]
+
+
+def _logarithms(probabilities: list[float]) -> np.ndarray:
+    return np.log(np.maximum(probabilities, 1e-9)).astype(np.float16)

@@ -9,21 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from asr.checkpoint import load_model
+from asr.language_model import FILE
 from cli.output import run_program
 from common.errors import ParleyError
 from training.ears.evaluate import WEIGHTS, Evaluation, sha256, table
 from training.ears.recipe import EarsRecipe
 
-_FILES = ("params.json", WEIGHTS, "tekken.json", "log.json")
+_FILES = ("params.json", WEIGHTS, FILE, "tekken.json", "log.json")
 
 _CARD = """# Parley nano ears
 
 A recogniser of English with the architecture of Voxtral Realtime (arXiv 2602.11298) at nano size:
 {parameters:.2f} million parameters in bf16, {megabytes:.1f} MB. It was trained from nothing on
 speech made by synthesisers. It exists so that every part of the conversation can run on the real
-code path without a download; what it hears well and badly is measured below. Two lines of its
+code path without a download; what it hears well and badly is measured below. Three lines of its
 `params.json` ask for what published checkpoints do without: {readings} readings side by side
-(`asr/beam.py`), and a filter that takes steady noise out first (`asr/noise_filter.py`).
+(`asr/beam.py`), a language model that weighs them (`asr/language_model.py`), and a filter that takes
+steady noise out first (`asr/noise_filter.py`).
 
 **Limits.** English only; lower case without punctuation; trained on synthetic voices alone, so
 people are harder for it than the first rows suggest. Never use it where a mishearing matters.
@@ -70,7 +72,8 @@ University), festival with Debian's Italian, Czech and Hindi voices (GPL), Finni
 (LGPL), a Russian one (free for any use) and
 rab, kal and ked (free for any use, University of Edinburgh), RHVoice and voices of it that are
 LGPL-2.1-or-later by Debian's account; nothing of them is in the checkpoint but what was learnt
-from listening. The text sampler is derived from the language model in the pocketsphinx wheel (BSD).
+from listening. The language model, which also said what to read aloud, is derived from the one in the
+pocketsphinx wheel (BSD).
 
 ## Files
 {hashes}

@@ -15,11 +15,10 @@ import matplotlib
 import torch
 import typer
 
-from asr.checkpoint import save_model
 from asr.config import AsrConfig
 from asr.model import VoxtralRealtime
 from cli.output import run_program
-from training.ears.recipe import EarsRecipe
+from training.ears.recipe import EarsRecipe, save_ears
 from training.ears.train import Ears
 
 matplotlib.use("Agg")
@@ -96,9 +95,11 @@ def main(
     """Write the checkpoint and its picture."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    params = EarsRecipe.load(recipe).params()
-    mixed = average(params, _shares(run, mix or []))  # before OUT, which may be among them
-    save_model(out, params, mixed.to(torch.bfloat16))
+    options = EarsRecipe.load(recipe)
+    mixed = average(
+        options.params(), _shares(run, mix or [])
+    )  # before OUT, which may be among them
+    save_ears(out, options, mixed)
     for name in ("tekken.json", "log.json"):
         shutil.copyfile(run / name, out / name)
     log = json.loads((run / "log.json").read_text())

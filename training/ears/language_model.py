@@ -1,4 +1,4 @@
-"""Make pocketsphinx's small language model and dictionary: `python -m training.ears.language_model`.
+"""Make our ears' language model and pocketsphinx's dictionary: `python -m training.ears.language_model`.
 
 Our grammar knows what is said to an agent but not English; the wheel's bundled model knows English
 but is slow, because its 72,000 words all compete. The mixture keeps the grammar's words plus the
@@ -22,10 +22,12 @@ import numpy as np
 import pocketsphinx
 import typer
 from rich.progress import track
+from safetensors.numpy import save_file
 
+from asr.language_model import FILE
 from cli.output import run_program
 from training.ears.arpa import BackoffModel
-from training.text.conversation import Conversation, spoken
+from training.text.conversation import Conversation, held_out, spoken
 
 _LOG_BASE = math.log(1.0001)  # pocketsphinx's log probabilities
 _START, _END = "<s>", "</s>"
@@ -64,7 +66,10 @@ class _Counts:
         self.two: dict[str, Counter[str]] = defaultdict(Counter)
         self.three: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for i in track(range(recipe.sentences), "sentences"):
-            said = spoken(text.say("agent" if i % 5 == 0 else "caller"))
+            sentence = text.say("agent" if i % 5 == 0 else "caller")
+            if held_out(sentence):
+                continue
+            said = spoken(sentence)
             # Pocketsphinx ends an utterance where a caller pauses, which is not always at its end.
             cut = chance.randint(1, len(said)) if chance.random() < recipe.paused else len(said)
             filler = _FILLERS if cut < len(said) and chance.random() < recipe.filled else ()
@@ -224,12 +229,15 @@ def main(
     out: Annotated[Path, typer.Option(help="Where to write the shipped files.")] = Path(
         "asr/sphinx"
     ),
+    nano: Annotated[Path, typer.Option(help="Nano's ears, which use it too.")] = Path("asr/nano"),
 ) -> None:
-    """Write conversation.lm.bin and conversation.dict to OUT, the readable model to ARPA."""
+    """Write conversation.lm.bin and conversation.dict to OUT, the same model for nano, and ARPA."""
     mixture = Mixture(Recipe())
     arpa.parent.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    mixture.pruned().write(arpa)
+    trigram = mixture.pruned()
+    trigram.write(arpa)
+    save_file(trigram.tensors(), nano / FILE)
     model = pocketsphinx.NGramModel.readfile(str(arpa))
     model.write(str(out / "conversation.lm.bin"), _BIN_FILE)
     lines = [line for word in mixture.words for line in mixture.pronunciations[word]]

@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from asr.checkpoint import save_model
+from asr.language_model import FILE
+from asr.model import VoxtralRealtime
 from common.yamlfile import StrictModel, load_yaml
 from training.ears.corpus import MEL_BINS
 from training.ears.tokens import SPECIALS
+
+NANO = Path(__file__).parents[2] / "asr/nano"
 
 
 class Size(StrictModel):
@@ -62,6 +69,7 @@ class EarsRecipe(StrictModel):
     average_steps: int
     held_out_clips: int
     beam_width: int
+    language_weight: float
     encoder: Size
     decoder: Size
     stages: list[Stage]
@@ -120,6 +128,7 @@ class EarsRecipe(StrictModel):
                 "ada_rms_norm_t_cond": True,
                 "ada_rms_norm_t_cond_dim": 16,
                 "beam_width": self.beam_width,
+                "language_weight": self.language_weight,
                 "model_max_length": 131_072,
                 "multimodal": {
                     "whisper_model_args": {
@@ -136,3 +145,9 @@ def _transformer(size: Size) -> dict[str, Any]:
         "head_dim": size.dim // size.n_heads,
         "n_kv_heads": size.n_heads,
     }
+
+
+def save_ears(folder: Path, recipe: EarsRecipe, model: VoxtralRealtime) -> None:
+    """Write a checkpoint and the language model beside it; `tekken.json` is the caller's to add."""
+    save_model(folder, recipe.params(), model.to(torch.bfloat16))
+    (folder / FILE).write_bytes((NANO / FILE).read_bytes())

@@ -27,7 +27,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from asr.checkpoint import load_model, save_model
+from asr.checkpoint import load_model
 from asr.config import AsrConfig, delay_tokens
 from asr.model import VoxtralRealtime
 from backbone.tekken import Tekken
@@ -35,7 +35,7 @@ from cli.output import run_program
 from common.errors import ParleyError
 from training.ears.batches import CHARACTERS, Batch, Corpus, draw_delays
 from training.ears.corpus import CorpusOptions, Talk
-from training.ears.recipe import EarsRecipe, Stage
+from training.ears.recipe import EarsRecipe, Stage, save_ears
 from training.ears.tokens import learn_pieces, write_tekken
 from training.ears.workers import Workers, together
 from training.learner import Learner, best_device, work_s
@@ -176,7 +176,7 @@ class Run:
         self._learner.save(log=log)
         shipped = VoxtralRealtime(self.ears.model.config)
         shipped.load_state_dict(self._average.model.state_dict())
-        save_model(self.out, self.recipe.params(), shipped.to(torch.bfloat16))
+        save_ears(self.out, self.recipe, shipped)
         (self.out / "log.json").write_text(json.dumps(log, indent=1))
 
     def train(self) -> None:
