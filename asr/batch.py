@@ -82,6 +82,7 @@ class ListeningBatch:
         self.lag_tokens: deque[int] = deque(maxlen=RECENT)
         self._forks: list[Fork | None] = [None] * fork_rows
         self._waiting: deque[Fork] = deque()
+        self._live_step_s = 0.0  # the last one with live streams
 
     def join(self, listener: Listener, tell: Callable[[Hypothesis], None]) -> Seat:
         """Give a new stream a row."""
@@ -108,7 +109,7 @@ class ListeningBatch:
             self._waiting.append(Fork(seat, answer))
 
     def step(self) -> float | None:
-        """Decide for everyone who is ready.
+        """Decide for everyone who is ready; forks, whom somebody waits for, also while streams are held.
 
         Returns:
             Seconds to wait before the next step is worth it, None until something new is fed.
@@ -119,10 +120,14 @@ class ListeningBatch:
         forking = any(self._forks)
         if not any(queued) and not forking:
             return None
-        if not forking and (wait_s := self._hold_s(queued, began_s)) > 0:
+        wait_s = self._hold_s(queued, began_s)
+        if wait_s > 0 and not forking:
             return wait_s
-        self._decide([count > 0 for count in queued])
-        self.step_ms.append((time.monotonic() - began_s) * 1000)
+        self._decide([count > 0 and wait_s <= 0 for count in queued])
+        took_s = time.monotonic() - began_s
+        if wait_s <= 0:
+            self._live_step_s = took_s
+        self.step_ms.append(took_s * 1000)
         self.lag_tokens.append(max(queued, default=0))
         return 0
 
@@ -141,8 +146,7 @@ class ListeningBatch:
             since = min(since, seat.ready_since_s)
         if all(queued) or max(queued) > 1:
             return 0.0
-        last_s = self.step_ms[-1] / 1000 if self.step_ms else 0.0
-        return since + min(last_s, MAX_HOLD_S) - now_s
+        return since + min(self._live_step_s, MAX_HOLD_S) - now_s
 
     def _start_forks(self) -> None:
         for fork in list(self._waiting):

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+import asr.batch
+from asr.batch import ListeningBatch
 from asr.config import TOKEN_MS, TOKEN_SAMPLES
 from asr.engine import VoxtralRealtimeEngine
 from asr.interface import AsrEngine, Hypothesis
 from asr.offline import transcribe
 from asr.steps import Steps
+from asr.stream import Listener
 from asr.words import StreamingIds
 from backbone.tekken import Tekken
 from common.errors import AudioError, CheckpointError, EngineFull, ParleyError
@@ -100,6 +103,28 @@ async def test_callers_do_not_hear_each_other(engine):
     for clip, tokens in zip(clips, heard, strict=True):
         assert tokens == alone(clip)[: len(tokens)]
     assert max(engine.metrics().batch_sizes) > 1
+
+
+@torch.inference_mode()
+def test_a_flush_does_not_wait_for_streams_that_wait_for_one_another(monkeypatch):
+    monkeypatch.setattr(asr.batch, "MAX_HOLD_S", 60.0)
+    batch = ListeningBatch(Steps(random_model(PARAMS), IDS, 4), fork_rows=1)
+    seats = [batch.join(Listener(TEKKEN, IDS, 2), lambda _: None) for _ in range(3)]
+    heard: list[Hypothesis] = []
+    batch._live_step_s = 60.0
+    for seat in seats[:2]:
+        seat.listener.feed(speechlike(0.05).numpy())
+    position = seats[0].listener.position
+    assert batch.step() == pytest.approx(60, abs=1)
+    batch.flush(seats[2], lambda hypothesis, _: heard.append(hypothesis))
+    while not heard:
+        assert batch.step() == 0
+    assert set(batch.sizes) == {1}
+    assert seats[0].listener.position == position
+    seats[2].listener.feed(speechlike(0.05).numpy())
+    assert batch.step() == 0
+    assert batch.sizes[-1] == 3
+    assert seats[0].listener.position == position + 1
 
 
 async def test_one_delay_for_each_caller(engine):
