@@ -159,8 +159,10 @@ def _sure(doubt: Doubt, confidence: float) -> bool:
     """
     if doubt.word_confidence >= confidence and doubt.voiced_ms >= SURE_VOICE_MS:
         return True
-    likely = doubt.word_confidence >= NOT_A_GUESS
-    return likely and doubt.word_count >= 2 and doubt.voiced_ms >= TALK_MS
+    long = doubt.voiced_ms >= TALK_MS
+    whole = doubt.voiced_ms >= LONG_SOUND_MS and doubt.words_final
+    least = NOT_A_GUESS if long else SURE_COMMAND
+    return (long or whole) and doubt.word_count >= 2 and doubt.word_confidence >= least
 
 
 def _backchannel(doubt: Doubt) -> tuple[Verdict, str]:

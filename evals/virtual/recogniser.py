@@ -42,7 +42,9 @@ class Recogniser:
         if words == self._shown:
             return None
         self._shown = words
-        return Heard(now, Hypothesis(words, 0 if tries else len(words), now))
+        lag = self._engines.lag_ms * SAMPLES_PER_MS
+        stable = 0 if tries else len(words)
+        return Heard(now, Hypothesis(words, stable, now, lag_samples=lag))
 
     def flush(self, now: int, said: list[tuple[int, Utterance]]) -> Hypothesis:
         """The final words for all audio before `now`."""

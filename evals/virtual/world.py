@@ -34,6 +34,7 @@ class Engines:
 
     Attributes:
         word_latency_ms: From the end of a word to its first appearance, shortest and longest.
+        lag_ms: How far behind the voice the recogniser says that its words may be.
         flush_ms: From asking for final words to having them.
         word_error: Share of words that are misheard or lost.
         tries_ms: For how long the recogniser first shows another word, none of them stable.
@@ -44,6 +45,7 @@ class Engines:
     """
 
     word_latency_ms: tuple[int, int] = (60, 200)
+    lag_ms: int = 0
     flush_ms: int = 90
     word_error: float = 0.0
     tries_ms: int = 0
@@ -54,7 +56,7 @@ class Engines:
 
 
 FAST = Engines()
-DELAYED = Engines(word_latency_ms=(480, 560), flush_ms=160, punctuation=True)
+DELAYED = Engines(word_latency_ms=(480, 560), lag_ms=480, flush_ms=160, punctuation=True)
 HARSH = Engines(word_error=0.12, tries_ms=80, flush_ms=180, judge_ms=320)
 ECHOING = Engines(echo=True)
 

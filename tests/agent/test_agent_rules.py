@@ -109,6 +109,17 @@ def test_two_guessed_words_are_no_interruption_before_they_last() -> None:
     assert talk.fresh()[-2:] == ["Interrupt", "TurnStarted"]
 
 
+@pytest.mark.parametrize(("confidence", "interrupts"), [(0.7, True), (0.5, False)])
+def test_two_final_words_need_not_be_certain(confidence: float, interrupts: bool) -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    for text in ("never", "mind"):
+        talk.voice(260)
+        talk.words.append(Word(text, talk.at - 260 * MS, talk.at, confidence))
+    talk.quiet(160).heard(final=True).quiet(100)
+    assert ("Interrupt" in talk.fresh()) is interrupts
+
+
 def test_agreeing_and_going_on_interrupts() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.say("yeah").say("but why do they bend")
