@@ -16,6 +16,8 @@ _VOCAL = word_set(
     """m mm mmm mhm um-hum umhum mm-hm mm-hmm mmhm mmhmm mm-mm hm hmm h uh-huh uhhuh uhuh huh uh um ah oh
     aha ooh wow ha haha hehe heh"""
 )
+_HUMS = word_set("m mm mmm mhm hm hmm")
+_LIKE_HUMS = word_set("and an am em in on")  # what recognisers make of the first half of "mm-hm"
 _ACKNOWLEDGE = word_set(
     """yeah yes yep yup ya right okay ok sure cool nice great good interesting exactly true alright gotcha
     fine indeed totally absolutely perfect"""
@@ -57,7 +59,8 @@ def meaning(text: str) -> Meaning:
     words = normalise(text)
     if not words:
         return Meaning.NOTHING
-    if all(word in _VOCAL for word in words):
+    misheard = _LIKE_HUMS if words[-1] in _HUMS else ()
+    if all(word in _VOCAL or word in misheard for word in words):
         return Meaning.VOCAL
     flat = " ".join(word for word in words if word not in _VOCAL)
     if flat in _PHRASES or all(word in _ACKNOWLEDGE for word in flat.split()):

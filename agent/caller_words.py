@@ -91,7 +91,9 @@ class CallerWords:
             self.final_samples = max(self.final_samples, hypothesis.heard_samples)
         else:
             self.lag_samples = hypothesis.lag_samples
-            if self._lags(fresh, hypothesis.heard_samples):
+            told_samples = hypothesis.heard_samples - hypothesis.lag_samples
+            known = hypothesis.lag_samples and told_samples < self.final_samples
+            if known or self._lags(fresh, hypothesis.heard_samples):
                 return
         if hypothesis.stable and not hypothesis.final:  # a flush in the middle of a word is a guess
             self._stable_until = hypothesis.words[hypothesis.stable - 1].end_samples

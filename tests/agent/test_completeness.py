@@ -87,6 +87,9 @@ def test_melody_moves_a_doubtful_sentence_both_ways() -> None:
     [
         ("", Meaning.NOTHING),
         ("Mm-hmm.", Meaning.VOCAL),
+        ("and hmm", Meaning.VOCAL),
+        ("and um", Meaning.BEGINNING),
+        ("and hmm trains", Meaning.CONTENT),
         ("Yeah, right.", Meaning.ACKNOWLEDGE),
         ("oh I see", Meaning.ACKNOWLEDGE),
         ("makes", Meaning.BEGINNING),

@@ -9,6 +9,7 @@ import pytest
 from agent import decisions as d
 from agent.pace import BALANCED
 from agent.turns import State
+from asr.interface import Word
 from tests.agent.talk import MS, Talk
 
 
@@ -55,6 +56,17 @@ def test_no_reply_is_prepared_to_words_of_which_the_last_may_be_on_their_way() -
     assert "Speculate" in talk.fresh()
     talk.heard().quiet(100)
     assert talk.names == ["Commit"]  # the live words lag again; these are final all the same
+
+
+def test_final_words_are_not_taken_back_by_a_view_that_lags() -> None:
+    talk = Talk()
+    talk.lag_ms = 480
+    talk.quiet(300).say("what is the time", hear=False).quiet(160).heard(final=True)
+    talk.words = [Word("watt", talk.at - 900 * MS, talk.at - 160 * MS)]
+    talk.heard().quiet(300)
+    commit = talk.last(d.Commit)
+    assert isinstance(commit, d.Commit)
+    assert commit.text == "what is the time"
 
 
 def test_words_that_lag_are_all_told_once_the_lag_has_passed() -> None:
