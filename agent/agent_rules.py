@@ -143,7 +143,7 @@ def _hold_ms(floor: Floor, doubt: Doubt) -> float:
 def _doubt(floor: Floor) -> Doubt:
     voice, words = floor.voice, floor.words
     # Final words without the silence behind them are a guess: the flush fell into the middle of a word.
-    final = words.final_samples >= voice.burst.ended + QUIET_MS * SAMPLES_PER_MS
+    final = words.final_samples >= _over(floor)
     text = words.text if final else words.settled(floor.now)
     count = len(text.split())
     after_word = words.end_samples if words.words else voice.burst.ended
@@ -171,10 +171,15 @@ def _doubt(floor: Floor) -> Doubt:
 def _ask_what_it_was(floor: Floor) -> None:
     burst = floor.voice.burst
     if floor.voice.burst_quiet_ms >= QUIET_MS:
-        floor.flush_words(burst.ended, "what was that sound?")
+        floor.flush_words(_over(floor), "what was that sound?")
     elif burst.voiced_ms >= FLUSH_VOICE_MS:
         again = floor.now - FLUSH_AGAIN_MS * SAMPLES_PER_MS
         floor.flush_words(again, "what was that sound?")
+
+
+def _over(floor: Floor) -> int:
+    """The sample up to which a recogniser must have heard to know that the sound is over."""
+    return floor.voice.burst.ended + QUIET_MS * SAMPLES_PER_MS
 
 
 def _first_sign(floor: Floor) -> bool:

@@ -120,6 +120,21 @@ def test_two_final_words_need_not_be_certain(confidence: float, interrupts: bool
     assert ("Interrupt" in talk.fresh()) is interrupts
 
 
+def test_words_that_were_final_before_the_sound_was_over_are_asked_for_again() -> None:
+    talk = Talk().ask().speaks().quiet(1000)
+    talk.fresh()
+    talk.voice(540)
+    talk.words = [Word("and", talk.at - 500 * MS, talk.at - 240 * MS, 0.5)]
+    talk.words += [Word("hmm", talk.at - 200 * MS, talk.at, 1.0)]
+    talk.quiet(20).heard(final=True)
+    assert "Interrupt" not in talk.fresh()
+    talk.quiet(80)
+    assert "FlushWords" in talk.fresh()
+    talk.quiet(60).heard(final=True).quiet(400)
+    assert "Backchannel" in talk.names
+    assert "Interrupt" not in talk.names
+
+
 def test_agreeing_and_going_on_interrupts() -> None:
     talk = Talk().ask().speaks().quiet(1000)
     talk.say("yeah").say("but why do they bend")
